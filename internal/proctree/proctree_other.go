@@ -1,0 +1,14 @@
+//go:build !linux
+
+package proctree
+
+import "time"
+
+// Subreaper does nothing here: the system has no such thing.
+func Subreaper() error { return nil }
+
+// Descendants returns nothing here.
+func Descendants(pid int) ([]int, error) { return nil, nil }
+
+// Clear does nothing here; see KillGroup.
+func Clear(grace time.Duration, keep func(pid int) bool) error { return nil }

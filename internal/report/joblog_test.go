@@ -1,0 +1,110 @@
+package report_test
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/internal/report"
+	"muster/task"
+)
+
+// timeless replaces the two columns that differ from run to run by their form.
+func timeless(t *testing.T, log string) string {
+	t.Helper()
+	log = regexp.MustCompile(`(?m)^(\d+\t[^\t]*)\t\d{10}\.\d{3}\t`).ReplaceAllString(log, "$1\tSTART\t")
+	return regexp.MustCompile(`(?m)\tSTART\t {5}\d\.\d{3}\t`).ReplaceAllString(log, "\tSTART\tTIME\t")
+}
+
+func TestJobLogIsThatOfParallel(t *testing.T) {
+	commands := []string{"true", "exit 3", "printf 12345", "kill -9 $$", "printf a\nprintf b", "echo 'a\tb' >&2"}
+	dir := parallel(t, strings.Join(commands, "\x00")+"\x00", "-0", "--joblog", "log")
+	want := timeless(t, read(t, filepath.Join(dir, "log")))
+
+	m := newMaker(t)
+	path := filepath.Join(t.TempDir(), "log")
+	w := open(t, report.Options{JobLog: path})
+	outputs := []string{"", "", "12345", "", "ab", ""}
+	errs := []*task.ErrorValue{nil, {Kind: task.KindExit, Code: 3}, nil, {Kind: task.KindSignal, Code: 137, Signal: "SIGKILL"}, nil, nil}
+	for i, command := range commands {
+		it := failed(m.item(i+1, outputs[i], "e"), errs[i])
+		it.Command = command
+		put(t, w, it)
+		if lines := strings.Count(read(t, path), "\n"); lines != i+2 {
+			t.Errorf("%d lines after %d tasks", lines, i+1)
+		}
+	}
+	closeIt(t, w)
+	if got := timeless(t, read(t, path)); got != want {
+		t.Errorf("got\n%q\nparallel has\n%q", got, want)
+	}
+}
+
+func TestParallelRetriesFromOurJobLog(t *testing.T) {
+	m := newMaker(t)
+	path := filepath.Join(t.TempDir(), "log")
+	w := open(t, report.Options{JobLog: path})
+	for i, e := range []*task.ErrorValue{nil, {Kind: task.KindExit, Code: 1}, task.Reset("")} {
+		it := failed(m.item(i+1, "", ""), e)
+		it.Command = fmt.Sprintf("touch %d\ntouch again", i+1)
+		put(t, w, it)
+	}
+	closeIt(t, w)
+	dir := parallel(t, "", "--retry-failed", "--joblog", path)
+	got := slices.DeleteFunc(slices.Sorted(maps.Keys(tree(t, dir))), func(s string) bool { return strings.HasPrefix(s, ".") })
+	if !slices.Equal(got, []string{"2", "3", "again"}) {
+		t.Errorf("parallel ran what made %q", got)
+	}
+}
+
+func TestJobLogFields(t *testing.T) {
+	for _, tc := range []struct {
+		err  *task.ErrorValue
+		want string
+	}{
+		{nil, "0\t0"},
+		{&task.ErrorValue{Kind: task.KindExit, Code: 127}, "127\t0"},
+		{&task.ErrorValue{Kind: task.KindError, Code: 4}, "4\t0"},
+		{&task.ErrorValue{Kind: task.KindError}, "-1\t0"},
+		{&task.ErrorValue{Kind: task.KindSpawn}, "-1\t0"},
+		{&task.ErrorValue{Kind: task.KindSignal, Code: 139}, "0\t11"},
+		{&task.ErrorValue{Kind: task.KindSignal, Signal: "SIGSEGV"}, "0\t11"},
+		{&task.ErrorValue{Kind: task.KindInterrupt, Signal: "SIGINT", Code: 130}, "0\t2"},
+		{&task.ErrorValue{Kind: task.KindOOM, Code: 137}, "0\t9"},
+		{&task.ErrorValue{Kind: task.KindOOM}, "-1\t0"},
+		{task.Timeout(""), "-1\t15"},
+		{task.Reset(""), "-1\t0"},
+		{task.Cancelled(""), "-1\t0"},
+		{&task.ErrorValue{Kind: task.KindWalltime, Signal: "SIGKILL"}, "-1\t9"},
+	} {
+		path := filepath.Join(t.TempDir(), "log")
+		w := open(t, report.Options{JobLog: path})
+		it := failed(newMaker(t).item(7, "abc", "e"), tc.err)
+		it.Host = "no\tde"
+		it.Result.Elapsed = 1234567*time.Second + 4*time.Millisecond
+		put(t, w, it)
+		closeIt(t, w)
+		want := "7\tno_de\t1772600767.890\t1234567.004\t0\t3\t" + tc.want + "\techo x"
+		if got := strings.Split(read(t, path), "\n")[1]; got != want {
+			t.Errorf("%+v: %q, want %q", tc.err, got, want)
+		}
+	}
+}
+
+func TestJobLogOfTasksThatNeverStarted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	w := open(t, report.Options{JobLog: path})
+	put(t, w,
+		report.Item{Result: task.Result{Index: 1, Err: task.Cancelled("")}, Command: "a"},
+		report.Item{Result: task.Result{Index: 2, Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 127}}, Command: "b"})
+	closeIt(t, w)
+	_, lines, _ := strings.Cut(read(t, path), "\n")
+	if want := "2\t:\t0.000\t     0.000\t0\t0\t127\t0\tb\n"; lines != want {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+}

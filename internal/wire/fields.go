@@ -1,0 +1,127 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"muster/task"
+)
+
+// fields reads and writes protobuf wire format: every integer a varint, every
+// text and byte string length-delimited. Zero values are left out.
+
+func putUint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func putBytes(b []byte, num protowire.Number, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), v)
+}
+
+func putString(b []byte, num protowire.Number, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return putElement(b, num, v)
+}
+
+// putElement writes one element of a list, which may be empty and still counts.
+func putElement(b []byte, num protowire.Number, v string) []byte {
+	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), v)
+}
+
+// parseFields calls each with every varint (in v) or byte string (in s, a part
+// of b) and skips fields of other types.
+func parseFields(b []byte, each func(num protowire.Number, v uint64, s []byte)) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return fmt.Errorf("malformed field: %w", protowire.ParseError(n))
+		}
+		b = b[n:]
+		switch typ {
+		case protowire.VarintType:
+			v, m := protowire.ConsumeVarint(b)
+			if n = m; n >= 0 {
+				each(num, v, nil)
+			}
+		case protowire.BytesType:
+			s, m := protowire.ConsumeBytes(b)
+			if n = m; n >= 0 {
+				each(num, 0, s)
+			}
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return fmt.Errorf("malformed field %d: %w", num, protowire.ParseError(n))
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// A Ref is fields 1 to 3 of every message that has one.
+func (r Ref) append(b []byte) []byte {
+	b = putUint(b, 1, uint64(r.Task))
+	b = putUint(b, 2, uint64(r.Attempt))
+	return putUint(b, 3, r.Epoch)
+}
+
+func (r *Ref) field(num protowire.Number, v uint64) {
+	switch num {
+	case 1:
+		r.Task = task.ID(v)
+	case 2:
+		r.Attempt = clamp32(v)
+	case 3:
+		r.Epoch = v
+	}
+}
+
+// clamp32 keeps a hostile number from wrapping around into a valid one.
+func clamp32(v uint64) uint32 { return uint32(min(v, math.MaxUint32)) }
+
+func clampInt(v uint64) int { return int(min(v, math.MaxInt32)) }
+
+func appendErr(b []byte, num protowire.Number, e *task.ErrorValue) []byte {
+	if e == nil {
+		return b
+	}
+	var m []byte
+	m = putUint(m, 1, uint64(e.Kind))
+	m = putUint(m, 2, uint64(e.Code))
+	m = putString(m, 3, e.Message)
+	m = putString(m, 4, e.Signal)
+	m = putString(m, 5, e.Evidence)
+	m = putBytes(m, 6, e.Detail)
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), m)
+}
+
+func parseErr(b []byte) (*task.ErrorValue, error) {
+	e := &task.ErrorValue{}
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			e.Kind = task.Kind(min(v, math.MaxUint8))
+		case 2:
+			e.Code = clampInt(v)
+		case 3:
+			e.Message = string(s)
+		case 4:
+			e.Signal = string(s)
+		case 5:
+			e.Evidence = string(s)
+		case 6:
+			e.Detail = append([]byte(nil), s...)
+		}
+	})
+	return e, err
+}

@@ -1,0 +1,404 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"muster/task"
+)
+
+// The field numbers of each message stand in its append method and nowhere
+// else. A number once used is never used for something else.
+
+// Hello is what a worker says first.
+type Hello struct {
+	Version, MinVersion uint32
+	Launch              string // the launch that its token belongs to
+	Element             string // which of the launch's workers it is
+	Restart             uint32 // how often its scheduler has restarted this element
+	Proof               []byte // HMAC over the TLS exporter, keyed with the token
+	Host                string
+	Pid                 uint32
+	Slots               uint32
+	Build               string // muster's version, for messages only
+}
+
+// ProofContext is what of a hello the proof of its token covers, so that an
+// honest worker's proof does not serve for another identity.
+func (m *Hello) ProofContext() []byte {
+	return fmt.Appendf(nil, "%d:%s%d:%s%d", len(m.Launch), m.Launch, len(m.Element), m.Element, m.Restart)
+}
+
+// Welcome is the dispatcher's answer: either Refused says why not, or the
+// worker is in.
+type Welcome struct {
+	Version   uint32
+	Refused   string        // empty if admitted
+	WorkerID  string        // what users see
+	Heartbeat time.Duration // how often to ping; a peer silent for four of these is gone
+}
+
+// Assign sends a task to a slot. If something runs there it comes next.
+type Assign struct {
+	Ref
+	Slot   uint32 // from 1
+	Window uint32 // bytes of output that may be sent before the first Credit
+	Spec   task.Spec
+}
+
+// Started says that the task's process runs.
+type Started struct {
+	Ref
+}
+
+// Output is a chunk of a task's output.
+type Output struct {
+	Ref
+	Stream uint8 // 1 stdout, 2 stderr
+	Data   []byte
+}
+
+// Credit widens a task's window.
+type Credit struct {
+	Ref
+	Bytes uint32
+}
+
+// Result ends an attempt. Stdout and Stderr are what was not sent as Output.
+type Result struct {
+	Ref
+	Slot    uint32
+	Started time.Time
+	Elapsed time.Duration
+	Err     *task.ErrorValue
+	Stdout  []byte
+	Stderr  []byte
+}
+
+// Cancel stops a task; it resolves to Err.
+type Cancel struct {
+	Ref
+	Err *task.ErrorValue
+}
+
+// Recall asks for a task back. The answer is Returned, or nothing if it has started.
+type Recall struct{ Ref }
+
+// Returned hands a task back that never started.
+type Returned struct{ Ref }
+
+// Lost says that a task's slot died under it.
+type Lost struct {
+	Ref
+	Reason string
+}
+
+// Ping asks for a Pong with the same number.
+type Ping struct{ Seq uint64 }
+
+// Pong answers a Ping.
+type Pong struct{ Seq uint64 }
+
+// Drain says that nothing new may be assigned.
+type Drain struct{ Reason string }
+
+// Goodbye ends a session in order.
+type Goodbye struct {
+	Code uint32 // why a worker leaves: 0 ended, 1 idletime, 2 walltime, 3 maxtasks
+	Text string
+}
+
+var newMessages = [...]func() Message{
+	TypeAssign:   func() Message { return &Assign{} },
+	TypeStarted:  func() Message { return &Started{} },
+	TypeOutput:   func() Message { return &Output{} },
+	TypeCredit:   func() Message { return &Credit{} },
+	TypeResult:   func() Message { return &Result{} },
+	TypeCancel:   func() Message { return &Cancel{} },
+	TypeRecall:   func() Message { return &Recall{} },
+	TypeReturned: func() Message { return &Returned{} },
+	TypeLost:     func() Message { return &Lost{} },
+	TypePing:     func() Message { return &Ping{} },
+	TypePong:     func() Message { return &Pong{} },
+	TypeDrain:    func() Message { return &Drain{} },
+	TypeGoodbye:  func() Message { return &Goodbye{} },
+}
+
+func newMessage(t Type) Message {
+	if int(t) >= len(newMessages) || newMessages[t] == nil {
+		return nil
+	}
+	return newMessages[t]()
+}
+
+func (*Hello) frame() (Type, bool)    { return 0, true }
+func (*Welcome) frame() (Type, bool)  { return 0, true }
+func (*Assign) frame() (Type, bool)   { return TypeAssign, true }
+func (*Started) frame() (Type, bool)  { return TypeStarted, true }
+func (*Output) frame() (Type, bool)   { return TypeOutput, true }
+func (*Credit) frame() (Type, bool)   { return TypeCredit, true }
+func (*Result) frame() (Type, bool)   { return TypeResult, true }
+func (*Cancel) frame() (Type, bool)   { return TypeCancel, true }
+func (*Recall) frame() (Type, bool)   { return TypeRecall, false }
+func (*Returned) frame() (Type, bool) { return TypeReturned, true }
+func (*Lost) frame() (Type, bool)     { return TypeLost, true }
+func (*Ping) frame() (Type, bool)     { return TypePing, true }
+func (*Pong) frame() (Type, bool)     { return TypePong, true }
+func (*Drain) frame() (Type, bool)    { return TypeDrain, true }
+func (*Goodbye) frame() (Type, bool)  { return TypeGoodbye, true }
+
+func (m *Hello) append(b []byte) []byte {
+	b = putUint(b, 1, uint64(m.Version))
+	b = putUint(b, 2, uint64(m.MinVersion))
+	b = putString(b, 3, m.Launch)
+	b = putString(b, 4, m.Element)
+	b = putUint(b, 5, uint64(m.Restart))
+	b = putBytes(b, 6, m.Proof)
+	b = putString(b, 7, m.Host)
+	b = putUint(b, 8, uint64(m.Pid))
+	b = putUint(b, 9, uint64(m.Slots))
+	return putString(b, 10, m.Build)
+}
+
+func (m *Hello) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			m.Version = clamp32(v)
+		case 2:
+			m.MinVersion = clamp32(v)
+		case 3:
+			m.Launch = string(s)
+		case 4:
+			m.Element = string(s)
+		case 5:
+			m.Restart = clamp32(v)
+		case 6:
+			m.Proof = append([]byte(nil), s...)
+		case 7:
+			m.Host = string(s)
+		case 8:
+			m.Pid = clamp32(v)
+		case 9:
+			m.Slots = clamp32(v)
+		case 10:
+			m.Build = string(s)
+		}
+	})
+}
+
+func (m *Welcome) append(b []byte) []byte {
+	b = putUint(b, 1, uint64(m.Version))
+	b = putString(b, 2, m.Refused)
+	b = putString(b, 3, m.WorkerID)
+	return putUint(b, 4, uint64(m.Heartbeat))
+}
+
+func (m *Welcome) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			m.Version = clamp32(v)
+		case 2:
+			m.Refused = string(s)
+		case 3:
+			m.WorkerID = string(s)
+		case 4:
+			m.Heartbeat = time.Duration(min(v, uint64(time.Hour)))
+		}
+	})
+}
+
+func (m *Assign) append(b []byte) []byte {
+	b = m.Ref.append(b)
+	b = putUint(b, 4, uint64(m.Slot))
+	b = putUint(b, 5, uint64(m.Window))
+	b = putString(b, 6, m.Spec.Dir)
+	b = putUint(b, 7, uint64(m.Spec.Timeout))
+	b = putUint(b, 8, uint64(m.Spec.Index))
+	b = putString(b, 9, m.Spec.Name)
+	for _, s := range m.Spec.Env {
+		b = putElement(b, 10, s)
+	}
+	for _, s := range m.Spec.Argv {
+		b = putElement(b, 11, s)
+	}
+	return b
+}
+
+func (m *Assign) parse(b []byte) error {
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		default:
+			m.Ref.field(num, v)
+		case 4:
+			m.Slot = clamp32(v)
+		case 5:
+			m.Window = clamp32(v)
+		case 6:
+			m.Spec.Dir = string(s)
+		case 7:
+			m.Spec.Timeout = time.Duration(min(v, 1<<63-1))
+		case 8:
+			m.Spec.Index = int(min(v, 1<<63-1))
+		case 9:
+			m.Spec.Name = string(s)
+		case 10:
+			m.Spec.Env = append(m.Spec.Env, string(s))
+		case 11:
+			m.Spec.Argv = append(m.Spec.Argv, string(s))
+		}
+	})
+	if err == nil && len(m.Spec.Argv) == 0 {
+		err = errors.New("a task without a command")
+	}
+	return err
+}
+
+func (m *Output) append(b []byte) []byte {
+	b = m.Ref.append(b)
+	b = putUint(b, 4, uint64(m.Stream))
+	return putBytes(b, 5, m.Data)
+}
+
+func (m *Output) parse(b []byte) error {
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		default:
+			m.Ref.field(num, v)
+		case 4:
+			m.Stream = uint8(min(v, 255))
+		case 5:
+			m.Data = s
+		}
+	})
+	if err == nil && (m.Stream < 1 || m.Stream > 2 || len(m.Data) > MaxChunk) {
+		err = errors.New("output of no known stream, or too much at once")
+	}
+	return err
+}
+
+func (m *Credit) append(b []byte) []byte {
+	return putUint(m.Ref.append(b), 4, uint64(m.Bytes))
+}
+
+func (m *Credit) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		if num == 4 {
+			m.Bytes = clamp32(v)
+			return
+		}
+		m.Ref.field(num, v)
+	})
+}
+
+func (m *Result) append(b []byte) []byte {
+	b = m.Ref.append(b)
+	b = putUint(b, 4, uint64(m.Slot))
+	b = putUint(b, 5, unixNano(m.Started))
+	b = putUint(b, 6, uint64(m.Elapsed))
+	b = appendErr(b, 7, m.Err)
+	b = putBytes(b, 8, m.Stdout)
+	return putBytes(b, 9, m.Stderr)
+}
+
+func (m *Result) parse(b []byte) error {
+	var inner error
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		default:
+			m.Ref.field(num, v)
+		case 4:
+			m.Slot = clamp32(v)
+		case 5:
+			m.Started = fromNano(v)
+		case 6:
+			m.Elapsed = time.Duration(min(v, 1<<63-1))
+		case 7:
+			m.Err, inner = parseErr(s)
+		case 8:
+			m.Stdout = s
+		case 9:
+			m.Stderr = s
+		}
+	})
+	return errors.Join(err, inner)
+}
+
+func (m *Cancel) append(b []byte) []byte { return appendErr(m.Ref.append(b), 4, m.Err) }
+
+func (m *Cancel) parse(b []byte) error {
+	var inner error
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		if num == 4 {
+			m.Err, inner = parseErr(s)
+			return
+		}
+		m.Ref.field(num, v)
+	})
+	if m.Err == nil {
+		m.Err = task.Cancelled("")
+	}
+	return errors.Join(err, inner)
+}
+
+func (m *Lost) append(b []byte) []byte { return putString(m.Ref.append(b), 4, m.Reason) }
+
+func (m *Lost) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		if num == 4 {
+			m.Reason = string(s)
+			return
+		}
+		m.Ref.field(num, v)
+	})
+}
+
+func (m *Started) append(b []byte) []byte  { return m.Ref.append(b) }
+func (m *Recall) append(b []byte) []byte   { return m.Ref.append(b) }
+func (m *Returned) append(b []byte) []byte { return m.Ref.append(b) }
+
+func (r *Ref) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) { r.field(num, v) })
+}
+
+func (m *Ping) append(b []byte) []byte { return putUint(b, 1, m.Seq) }
+func (m *Pong) append(b []byte) []byte { return putUint(b, 1, m.Seq) }
+
+func (m *Ping) parse(b []byte) error { return parseSeq(b, &m.Seq) }
+func (m *Pong) parse(b []byte) error { return parseSeq(b, &m.Seq) }
+
+func parseSeq(b []byte, seq *uint64) error {
+	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) {
+		if num == 1 {
+			*seq = v
+		}
+	})
+}
+
+func (m *Drain) append(b []byte) []byte { return putString(b, 1, m.Reason) }
+
+func (m *Drain) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, _ uint64, s []byte) {
+		if num == 1 {
+			m.Reason = string(s)
+		}
+	})
+}
+
+func (m *Goodbye) append(b []byte) []byte {
+	return putString(putUint(b, 1, uint64(m.Code)), 2, m.Text)
+}
+
+func (m *Goodbye) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			m.Code = clamp32(v)
+		case 2:
+			m.Text = string(s)
+		}
+	})
+}

@@ -1,0 +1,291 @@
+// Package wire is the protocol between dispatcher and worker, and between a
+// worker and its slots: the hello that comes first, the frames that follow,
+// and a reader and a writer for them.
+//
+// A connection opens with one hello each way. The client speaks first:
+//
+//	offset  size  field
+//	0       8     magic "muster\x00\x01"
+//	8       4     length of the rest, big-endian, at most 4 KiB
+//	12      n     Hello (client) or Welcome (server), protobuf wire format
+//
+// After that both sides send frames:
+//
+//	offset  size  field
+//	0       4     length of the rest, big-endian, at most 4 MiB
+//	4       1     type (see Type)
+//	5       1     flags; bit 0: required, a peer that does not know the type must hang up
+//	6       n     fields in protobuf wire format; bulk bytes (task output) are the last field,
+//	              so that they are copied once and never looked at
+//
+// Unknown fields and unknown frames without the required flag are skipped:
+// workers that waited for days in a scheduler's queue are older than their
+// dispatcher. A slot and its worker speak frames only, over a socket pair.
+package wire
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"muster/task"
+)
+
+// Version is the protocol this build speaks; MinVersion the oldest it accepts.
+//
+// History: 1, the first.
+const (
+	Version    = 1
+	MinVersion = 1
+)
+
+// Limits on what a peer may send, in bytes.
+const (
+	MaxHello  = 4 << 10
+	MaxFrame  = 4 << 20
+	MaxChunk  = 64 << 10 // of output in one frame
+	MaxWindow = 4 << 20  // unacknowledged output of one task
+	MinWindow = 256 << 10
+)
+
+const (
+	magic        = "muster\x00\x01"
+	flagRequired = 1
+)
+
+// Type tells frames apart. The numbers never change their meaning.
+type Type uint8
+
+// The frames. D is the dispatcher (or a worker, towards its slots), W the
+// worker (or a slot, towards its worker).
+const (
+	TypeAssign   Type = 1  // D→W  run this task in this slot, or after what runs there
+	TypeStarted  Type = 2  // W→D  it runs
+	TypeOutput   Type = 3  // W→D  a chunk of its output, within its window
+	TypeCredit   Type = 4  // D→W  its window grows by so many bytes
+	TypeResult   Type = 5  // W→D  it ended
+	TypeCancel   Type = 6  // D→W  stop it; it resolves to this error value
+	TypeRecall   Type = 7  // D→W  hand it back if it has not started
+	TypeReturned Type = 8  // W→D  handed back, never started
+	TypeLost     Type = 9  // W→D  its slot died; the worker lives
+	TypePing     Type = 10 // both answer at once with a Pong of the same number
+	TypePong     Type = 11
+	TypeDrain    Type = 12 // W→D  assign nothing more; D→W finish what runs, then leave
+	TypeGoodbye  Type = 13 // both this connection ends in order
+)
+
+// Ref names one attempt at one task by one worker session. A frame whose Ref
+// is no longer current is dropped.
+type Ref struct {
+	Task    task.ID
+	Attempt uint32
+	Epoch   uint64
+}
+
+// Message is anything that travels in a frame.
+type Message interface {
+	frame() (t Type, required bool)
+	append(b []byte) []byte
+	parse(b []byte) error
+}
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+// NewReader returns a Reader on r.
+func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// Read returns the next message. Byte slices in it are valid until the next
+// Read. A frame of an unknown type is skipped, or an error if it is required.
+func (r *Reader) Read() (Message, error) {
+	for {
+		t, flags, body, err := r.frame()
+		if err != nil {
+			return nil, err
+		}
+		m := newMessage(t)
+		if m == nil {
+			if flags&flagRequired != 0 {
+				return nil, fmt.Errorf("the peer sent a frame of type %d, which this muster (protocol %d) does not know: use the same version on both sides", t, Version)
+			}
+			continue
+		}
+		if err := m.parse(body); err != nil {
+			return nil, fmt.Errorf("frame of type %d: %w", t, err)
+		}
+		return m, nil
+	}
+}
+
+func (r *Reader) frame() (Type, byte, []byte, error) {
+	var head [6]byte
+	if _, err := io.ReadFull(r.r, head[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 2 || n > MaxFrame {
+		return 0, 0, nil, fmt.Errorf("the peer sent a frame of %d bytes; 2 to %d are allowed", n, MaxFrame)
+	}
+	n -= 2
+	if cap(r.buf) < int(n) {
+		r.buf = make([]byte, max(int(n), 4<<10))
+	}
+	body := r.buf[:n]
+	if _, err := io.ReadFull(r.r, body); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, 0, nil, err
+	}
+	return Type(head[4]), head[5], body, nil
+}
+
+// ErrClosed is what Send returns after Close.
+var ErrClosed = errors.New("connection closed")
+
+// Writer sends frames from any goroutine. Send never waits for the peer: what
+// is not written yet is kept, and the protocol bounds how much that can be
+// (a window of output and a few small frames a slot). A goroutine of the
+// Writer's own writes all that has gathered in one call.
+type Writer struct {
+	w    io.Writer
+	done chan struct{}
+
+	mu     sync.Mutex // guards all below
+	cond   sync.Cond
+	buf    []byte
+	spare  []byte
+	err    error
+	closed bool
+}
+
+// NewWriter returns a Writer on w and starts its goroutine, which Close ends.
+func NewWriter(w io.Writer) *Writer {
+	wr := &Writer{w: w, done: make(chan struct{})}
+	wr.cond.L = &wr.mu
+	go wr.run()
+	return wr
+}
+
+// Send queues messages, in order and in one piece. Their bytes are copied. The
+// error is that of an earlier write that failed, or ErrClosed.
+func (w *Writer) Send(msgs ...Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	if w.closed {
+		return ErrClosed
+	}
+	for _, m := range msgs {
+		w.buf = appendFrame(w.buf, m)
+	}
+	w.cond.Signal()
+	return nil
+}
+
+// Close writes what was queued, waits for that, and ends the goroutine. The
+// owner of the underlying connection unblocks a write that hangs by closing it.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.cond.Signal()
+	w.mu.Unlock()
+	<-w.done
+	return w.err
+}
+
+func (w *Writer) run() {
+	defer close(w.done)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		for len(w.buf) == 0 && !w.closed {
+			w.cond.Wait()
+		}
+		if len(w.buf) == 0 || w.err != nil {
+			return
+		}
+		b := w.buf
+		w.buf, w.spare = w.spare[:0], nil
+		w.mu.Unlock()
+		_, err := w.w.Write(b)
+		w.mu.Lock()
+		if cap(b) <= 1<<20 {
+			w.spare = b[:0]
+		}
+		if err != nil {
+			w.err, w.buf = err, nil
+			return
+		}
+	}
+}
+
+func appendFrame(b []byte, m Message) []byte {
+	t, required := m.frame()
+	start := len(b)
+	var flags byte
+	if required {
+		flags = flagRequired
+	}
+	b = append(b, 0, 0, 0, 0, byte(t), flags)
+	b = m.append(b)
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
+	return b
+}
+
+// WriteHello sends the opening message: *Hello by the client, *Welcome by the
+// server.
+func WriteHello(w io.Writer, m Message) error {
+	b := append([]byte(magic), 0, 0, 0, 0)
+	b = m.append(b)
+	if n := len(b) - 12; n > MaxHello {
+		return fmt.Errorf("hello of %d bytes; at most %d are allowed", n, MaxHello)
+	}
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	_, err := w.Write(b)
+	return err
+}
+
+// ReadHello reads the peer's opening message into m and nothing beyond it.
+// The caller sets a deadline on the connection.
+func ReadHello(r io.Reader, m Message) error {
+	var head [12]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return fmt.Errorf("read hello: %w", err)
+	}
+	if string(head[:8]) != magic {
+		return errors.New("the peer does not speak muster's protocol")
+	}
+	n := binary.BigEndian.Uint32(head[8:])
+	if n > MaxHello {
+		return fmt.Errorf("the peer's hello has %d bytes; at most %d are allowed", n, MaxHello)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return fmt.Errorf("read hello: %w", err)
+	}
+	return m.parse(b)
+}
+
+func unixNano(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixNano())
+}
+
+func fromNano(n uint64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(n))
+}

@@ -1,0 +1,71 @@
+// Package task is muster's vocabulary: what a task is, the states it passes
+// through, and what it resolves to. It imports nothing of muster's own, so
+// that every other package can share it.
+package task
+
+import "time"
+
+// ID names a task within one dispatcher. IDs grow by one from 1 in the order
+// of submission and are never used again; 0 is no task.
+type ID uint64
+
+// Spec is everything an executor needs to run one command.
+type Spec struct {
+	// Argv is the program and its arguments, each one word; never empty.
+	Argv []string
+	// Dir is the absolute working directory.
+	Dir string
+	// Env holds NAME=VALUE entries laid over the worker's own environment.
+	// They are the only variables that travel.
+	Env []string
+	// Timeout ends the task when it has run this long; 0 means no limit.
+	Timeout time.Duration
+	// Index is the task's place among its map's inputs, counted from 1.
+	Index int
+	// Name is what the user calls the result; empty if he gave none.
+	Name string
+}
+
+// State is where a task stands. States only move forward, except that an
+// assigned task may be taken back to Queued and a Lost one may be tried again.
+type State uint8
+
+// The states of a task, in order.
+const (
+	Queued   State = iota // waiting for a slot
+	Assigned              // sent to a worker, not started as far as we know
+	Running               // started
+	Held                  // ended by a signal nobody has owned up to yet; see "Who killed it" in docs/internals.md
+	Done                  // resolved with a value
+	Failed                // resolved with an error value
+)
+
+var stateNames = [...]string{"queued", "assigned", "running", "held", "done", "failed"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "unknown"
+}
+
+// Resolved reports whether the task has ended for good.
+func (s State) Resolved() bool { return s >= Done }
+
+// Result is what one task resolved to, without its output, which whoever ran
+// the task holds.
+type Result struct {
+	ID      ID
+	Index   int    // from 1
+	Name    string // empty if the user gave none
+	Argv    []string
+	Attempt int           // from 1
+	Worker  string        // the worker it ran on; empty if it never started
+	Slot    int           // the slot on that worker, from 1; 0 if it never started
+	Started time.Time     // by the clock of the worker; zero if it never started
+	Elapsed time.Duration // from the start of the process to its end
+	Err     *ErrorValue   // nil if the task succeeded
+}
+
+// OK reports whether the task succeeded.
+func (r *Result) OK() bool { return r.Err == nil }
