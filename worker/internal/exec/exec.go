@@ -1,0 +1,198 @@
+// Package exec runs commands, one at a time, and ends everything they start.
+//
+//	Run ── prepare ── spawn ── poll ─┬─ stdout, stderr → stream → deliver → out
+//	                                 ├─ pidfd (or SIGCHLD) → wait4(-1)
+//	                                 └─ woken: cancel, deliver, end of a clearing
+//
+// It waits for all children of its process, so nothing else in that process
+// may start any.
+package exec
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"muster/internal/proctree"
+	"muster/task"
+)
+
+const (
+	defaultGrace  = 2 * time.Second        // between SIGTERM and SIGKILL when a task is stopped
+	leftoverGrace = 500 * time.Millisecond // the same for what a task left behind, at most
+	finishWriting = time.Second            // for what is left and still writes
+)
+
+// Options say where and as what a Runner runs.
+type Options struct {
+	// ScratchDir is an existing folder of this runner's own. Tasks see the
+	// folder "task" in it.
+	ScratchDir string
+	// Env is the environment that tasks get, before what they bring along.
+	Env []string
+	// WorkerID and Slot tell tasks where they run.
+	WorkerID string
+	Slot     int
+	// Grace is the time between SIGTERM and SIGKILL when a task is cancelled
+	// or timed out; 0 means 2 seconds.
+	Grace time.Duration
+}
+
+// Report is how a task ended.
+type Report struct {
+	// Started is when the process was started, or when that failed.
+	Started time.Time
+	// Elapsed is the time from there to the end of the command itself, not
+	// counting what it left behind.
+	Elapsed time.Duration
+	// Err is nil if the command exited with status 0.
+	Err *task.ErrorValue
+	// Stdout and Stderr are the ends of the streams that out was not given.
+	Stdout, Stderr []byte
+}
+
+// Runner runs tasks for the rest of its process's life.
+type Runner struct {
+	o       Options
+	env     environment
+	paths   map[programKey]string
+	scratch scratch
+	oom     *oomCounter // nil where the kernel counts nothing
+	null    int         // /dev/null, every task's standard input
+	wakeR   int         // a pipe that ends the poll of a task
+	wakeW   int
+	pidfds  bool // the kernel tells a process's end through a descriptor
+	streams [2]stream
+	broken  error // what New could not do
+}
+
+// New prepares a runner. Its process becomes the one that adopts orphans, where
+// the system can do that. What fails here is reported by every Run.
+func New(o Options) *Runner {
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	r := &Runner{o: o, paths: map[programKey]string{}, oom: findOOMCounter(), pidfds: havePidfds()}
+	r.scratch = scratch{dir: filepath.Join(o.ScratchDir, "task"), errorFile: filepath.Join(o.ScratchDir, "error.json")}
+	r.env = newEnvironment(o, r.scratch)
+	for i := range r.streams {
+		r.streams[i].n = i + 1
+	}
+	if r.broken = proctree.Subreaper(); r.broken == nil {
+		r.broken = r.open()
+	}
+	if !r.pidfds {
+		r.watchChildren()
+	}
+	return r
+}
+
+func (r *Runner) open() (err error) {
+	if r.null, err = syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err != nil {
+		return &os.PathError{Op: "open", Path: os.DevNull, Err: err}
+	}
+	var p [2]int
+	if err = pipe(&p); err != nil {
+		return os.NewSyscallError("pipe", err)
+	}
+	r.wakeR, r.wakeW = p[0], p[1]
+	syscall.SetNonblock(r.wakeR, true)
+	syscall.SetNonblock(r.wakeW, true)
+	return nil
+}
+
+// watchChildren wakes the poll when a child ends, for systems without pidfds.
+func (r *Runner) watchChildren() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	go func() {
+		for range ended {
+			r.wake()
+		}
+	}()
+}
+
+// wake ends the current poll, or the next. A full pipe wakes as well.
+func (r *Runner) wake() { syscall.Write(r.wakeW, []byte{0}) }
+
+func (r *Runner) slept() {
+	var b [64]byte
+	for {
+		if n, err := syscall.Read(r.wakeR, b[:]); n < len(b) && err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// Run runs one command to its end and that of everything it started.
+//
+// Output goes to out, in pieces of at most 64 KiB that are only valid during
+// the call, stream 1 or 2, one call at a time; while out blocks, the command
+// soon blocks in write. At most 8 KiB of each stream, its end, are returned
+// instead, so that a short task never calls out. After an error of out the
+// rest is thrown away.
+//
+// A done ctx stops the task, which then resolves to ctx's cause if that is a
+// *task.ErrorValue. Out must return soon after ctx is done.
+func (r *Runner) Run(ctx context.Context, id task.ID, spec task.Spec, out func(stream int, p []byte) error) Report {
+	rep := Report{Started: time.Now()}
+	if ctx.Err() != nil {
+		rep.Err = cause(ctx)
+		return rep
+	}
+	err := r.broken
+	if err == nil {
+		err = r.scratch.prepare()
+	}
+	if err != nil {
+		rep.Err = notStarted(codeCannotExecute, "prepare a task: "+err.Error(), "")
+		return rep
+	}
+	j := &job{r: r, ctx: ctx, spec: &spec, report: &rep, sender: sender{out: out, wake: r.wake}, pidfd: -1}
+	rep.Err = r.spawn(j, id)
+	if rep.Err != nil {
+		return rep
+	}
+	stopWaking := context.AfterFunc(ctx, r.wake)
+	j.run()
+	stopWaking()
+	j.finish()
+	r.scratch.empty()
+	return rep
+}
+
+// cause is what a cancelled task resolves to.
+func cause(ctx context.Context) *task.ErrorValue {
+	if e, ok := context.Cause(ctx).(*task.ErrorValue); ok && e != nil {
+		return e
+	}
+	return task.Cancelled(context.Cause(ctx).Error())
+}
+
+// notStarted is the error value of a command that could not be started.
+func notStarted(code int, message, evidence string) *task.ErrorValue {
+	return &task.ErrorValue{Kind: task.KindSpawn, Code: code, Message: message, Evidence: evidence}
+}
+
+// timeoutMillis is d for poll(2): rounded up, so that time has passed when it
+// returns.
+func timeoutMillis(d time.Duration) int {
+	return int((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
+}
+
+// poll waits for one of fds; interrupted or not makes no difference to callers.
+func poll(fds []unix.PollFd, timeout int) bool {
+	n, err := unix.Poll(fds, timeout)
+	if err != nil || n == 0 {
+		for i := range fds {
+			fds[i].Revents = 0
+		}
+		return false
+	}
+	return true
+}

@@ -1,0 +1,213 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"muster/task"
+)
+
+// reapEvery bounds how long the zombies of daemons that a running command left
+// behind pile up, where only the command's own end is announced.
+const reapEvery = time.Second
+
+// job is one task's run.
+type job struct {
+	r      *Runner
+	ctx    context.Context
+	spec   *task.Spec
+	report *Report
+	sender sender
+
+	pid   int
+	pidfd int   // -1 if there is none
+	oomed int64 // what the kernel's count of killings was before
+
+	exited bool // the command itself; status is valid
+	ended  time.Time
+	status syscall.WaitStatus
+	gone   bool             // nothing of the task is left, or nothing that could be ended
+	stop   *task.ErrorValue // what the task was stopped for
+	stuck  error            // why something could not be ended
+
+	busy chan error // of the clearing under way; nil if there is none
+}
+
+// run returns when nothing of the task is left.
+func (j *job) run() {
+	for {
+		j.reap()
+		j.decide(time.Now())
+		if j.gone && j.busy == nil {
+			return
+		}
+		j.wait()
+	}
+}
+
+// reap takes the status of whatever has ended.
+func (j *job) reap() {
+	for !j.gone {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			j.markExited() // whoever cleared the task has taken its status
+			j.gone = !stillThere(j.pid)
+			return
+		case pid == 0:
+			return
+		case pid == j.pid:
+			j.status = status
+			j.markExited()
+		}
+	}
+}
+
+func (j *job) markExited() {
+	if j.exited {
+		return
+	}
+	j.exited, j.ended = true, time.Now()
+	if j.pidfd >= 0 {
+		syscall.Close(j.pidfd)
+		j.pidfd = -1
+	}
+}
+
+// decide starts what has to be done about the task's processes now.
+func (j *job) decide(now time.Time) {
+	if j.stop == nil && !j.gone {
+		j.stop = j.stopReason(now)
+	}
+	if j.gone || j.busy != nil {
+		return
+	}
+	if j.stuck != nil {
+		j.gone = true
+		return
+	}
+	switch {
+	case j.stop != nil:
+		j.clear(j.r.o.Grace)
+	case j.exited && (j.r.silent() || now.Sub(j.ended) >= finishWriting):
+		j.clear(min(j.r.o.Grace, leftoverGrace))
+	}
+}
+
+// stopReason is why the task has to be stopped, if it has.
+func (j *job) stopReason(now time.Time) *task.ErrorValue {
+	if j.ctx.Err() != nil {
+		return cause(j.ctx)
+	}
+	if limit := j.spec.Timeout; limit > 0 && !j.exited && now.Sub(j.report.Started) >= limit {
+		return task.Timeout(fmt.Sprintf("its limit was %v", limit))
+	}
+	return nil
+}
+
+// clear ends all that is left while output is read on.
+func (j *job) clear(grace time.Duration) {
+	j.busy = make(chan error, 1)
+	go func(done chan<- error) {
+		done <- endTree(j.pid, grace)
+		j.r.wake()
+	}(j.busy)
+}
+
+// wait returns when something has happened.
+func (j *job) wait() {
+	s := &j.r.streams
+	fds := [...]unix.PollFd{s[0].pollFd(), s[1].pollFd(),
+		{Fd: int32(j.r.wakeR), Events: unix.POLLIN}, {Fd: int32(j.pidfd), Events: unix.POLLIN}}
+	poll(fds[:], j.patience())
+	if fds[2].Revents != 0 {
+		j.r.slept()
+	}
+	select {
+	case err := <-j.busy:
+		j.busy = nil
+		if err != nil {
+			j.stuck = err
+		}
+	default:
+	}
+	for i := range s {
+		s[i].ready(fds[i].Revents)
+	}
+	j.sender.collect(s)
+	now := time.Now()
+	for i := range s {
+		j.sender.offer(&s[i], now)
+	}
+}
+
+// patience is how long poll may wait, in milliseconds; -1 is for ever.
+func (j *job) patience() int {
+	now := time.Now()
+	d := time.Duration(-1)
+	until := func(t time.Time) {
+		if left := max(t.Sub(now), 0); d < 0 || left < d {
+			d = left
+		}
+	}
+	if j.pidfd >= 0 {
+		until(now.Add(reapEvery))
+	}
+	if j.spec.Timeout > 0 && j.stop == nil && !j.exited {
+		until(j.report.Started.Add(j.spec.Timeout))
+	}
+	if j.exited && j.busy == nil {
+		until(j.ended.Add(finishWriting))
+	}
+	for i := range j.r.streams {
+		if s := &j.r.streams[i]; len(s.buf) > 0 && !s.sending {
+			until(s.since.Add(flushAfter))
+		}
+	}
+	if d < 0 {
+		return -1
+	}
+	return timeoutMillis(d)
+}
+
+// finish takes what is left of the output and says how the task ended.
+func (j *job) finish() {
+	j.markExited()
+	j.report.Elapsed = j.ended.Sub(j.report.Started)
+	s := &j.r.streams
+	for i := range s {
+		j.sender.drain(s, &s[i])
+	}
+	j.sender.close(s)
+	j.report.Stdout, j.report.Stderr = s[0].takeTail(), s[1].takeTail()
+	switch {
+	case j.stop != nil:
+		j.report.Err = j.stop
+	case j.sender.err != nil && j.ctx.Err() != nil:
+		j.report.Err = cause(j.ctx)
+	default:
+		j.report.Err = j.r.outcome(j)
+	}
+	if j.report.Err == nil && j.sender.err != nil {
+		j.report.Err = task.Reset("its output could not be handed over: " + j.sender.err.Error())
+	}
+	if j.stuck != nil && j.report.Err != nil {
+		e := *j.report.Err
+		e.Evidence = join(e.Evidence, j.stuck.Error())
+		j.report.Err = &e
+	}
+}
+
+// join strings two pieces of evidence together.
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}

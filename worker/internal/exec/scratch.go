@@ -1,0 +1,97 @@
+package exec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxErrorFile bounds what is read of MUSTER_ERROR_FILE, in bytes.
+const maxErrorFile = 64 << 10
+
+// scratch is the folder that each task finds empty, and the file in which it
+// may describe its error.
+type scratch struct {
+	dir, errorFile string
+	ready          bool
+}
+
+// prepare makes the folder if the last task did not leave it in order.
+func (s *scratch) prepare() error {
+	if s.ready {
+		return nil
+	}
+	if err := removeAll(s.dir); err != nil {
+		return fmt.Errorf("empty its scratch folder: %w", err)
+	}
+	if err := removeAll(s.errorFile); err != nil {
+		return fmt.Errorf("empty its scratch folder: %w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make its scratch folder: %w", err)
+	}
+	s.ready = true
+	return nil
+}
+
+// empty removes what the task left. What cannot be removed now is tried again
+// before the next task.
+func (s *scratch) empty() {
+	s.ready = isEmpty(s.dir)
+	if err := os.Remove(s.errorFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.ready = false
+	}
+	if !s.ready {
+		s.prepare()
+	}
+}
+
+func isEmpty(dir string) bool {
+	st, err := os.Lstat(dir)
+	if err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 {
+		return false
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	_, err = d.Readdirnames(1)
+	return err == io.EOF
+}
+
+// removeAll removes folders too that their owner may not write to.
+func removeAll(path string) error {
+	err := os.RemoveAll(path)
+	if err == nil {
+		return nil
+	}
+	filepath.WalkDir(path, func(p string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(path)
+}
+
+// readError returns what the task wrote into its error file; nil if nothing.
+func (s *scratch) readError() ([]byte, error) {
+	st, err := os.Lstat(s.errorFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	if st.Size() > maxErrorFile {
+		return nil, fmt.Errorf("it holds %d bytes; %d are allowed", st.Size(), maxErrorFile)
+	}
+	return os.ReadFile(s.errorFile)
+}

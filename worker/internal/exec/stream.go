@@ -1,0 +1,84 @@
+package exec
+
+import (
+	"bytes"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	chunk      = 64 << 10 // what out is given at most
+	tail       = 8 << 10  // what a report carries of each stream at most
+	flushAfter = 250 * time.Millisecond
+	drainMost  = 4 << 20 // what is still read when all processes are gone; a pipe holds 1 MiB at most
+)
+
+// stream is one of a task's output pipes and what was read from it.
+type stream struct {
+	n       int // 1 stdout, 2 stderr
+	fd      int
+	open    bool
+	buf     []byte    // read, not yet given to out; never more than a chunk
+	spare   []byte    // the other buffer, unless out has it
+	sending bool      // out has the other buffer
+	since   time.Time // when the oldest byte in buf came
+}
+
+// attach starts reading from another pipe.
+func (s *stream) attach(fd int) {
+	if s.spare == nil && !s.sending {
+		s.buf, s.spare = make([]byte, 0, chunk), make([]byte, 0, chunk)
+	}
+	s.fd, s.open = fd, true
+}
+
+func (s *stream) detach() {
+	if s.open {
+		syscall.Close(s.fd)
+		s.open = false
+	}
+}
+
+// pollFd asks for output only while there is room for it.
+func (s *stream) pollFd() unix.PollFd {
+	if !s.open || len(s.buf) == cap(s.buf) {
+		return unix.PollFd{Fd: -1}
+	}
+	return unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
+}
+
+// ready reads what poll has announced. The pipe blocks, so it is one read.
+func (s *stream) ready(events int16) {
+	if events == 0 {
+		return
+	}
+	if events&unix.POLLIN == 0 {
+		s.detach() // nobody can write, and nothing is left to be read
+		return
+	}
+	n, err := syscall.Read(s.fd, s.buf[len(s.buf):cap(s.buf)])
+	switch {
+	case n > 0:
+		if len(s.buf) == 0 {
+			s.since = time.Now()
+		}
+		s.buf = s.buf[:len(s.buf)+n]
+	case err != syscall.EINTR && err != syscall.EAGAIN:
+		s.detach()
+	}
+}
+
+// takeTail empties the buffer.
+func (s *stream) takeTail() []byte {
+	p := s.buf
+	s.buf = s.buf[:0]
+	if len(p) == 0 {
+		return nil
+	}
+	return bytes.Clone(p)
+}
+
+// silent reports whether nothing holds a task's output open.
+func (r *Runner) silent() bool { return !r.streams[0].open && !r.streams[1].open }
