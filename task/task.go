@@ -26,6 +26,19 @@ type Spec struct {
 	Name string
 }
 
+// Size returns the length of all that the spec holds, in bytes, with what an
+// encoding adds to each word.
+func (s *Spec) Size() int {
+	const perWord = 8
+	n := len(s.Dir) + len(s.Name)
+	for _, list := range [][]string{s.Argv, s.Env} {
+		for _, w := range list {
+			n += len(w) + perWord
+		}
+	}
+	return n
+}
+
 // State is where a task stands. States only move forward, except that an
 // assigned task may be taken back to Queued and a Lost one may be tried again.
 type State uint8

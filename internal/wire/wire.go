@@ -47,6 +47,7 @@ const (
 const (
 	MaxHello  = 4 << 10
 	MaxFrame  = 4 << 20
+	MaxSpec   = 3 << 20  // of a task's command and variables
 	MaxChunk  = 64 << 10 // of output in one frame
 	MaxWindow = 4 << 20  // unacknowledged output of one task
 	MinWindow = 256 << 10

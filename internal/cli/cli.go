@@ -1,0 +1,174 @@
+// Package cli is muster's command line: it takes the words apart, wires the
+// other packages together for each command, and turns errors into messages
+// and exit codes.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// Version is the release this source belongs to.
+const Version = "0.1.0-dev"
+
+// The exit codes of every command. exitTable explains them in --help.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitTaskFailed  = 3
+	exitCancelled   = 4
+	exitUnreachable = 5
+	exitFull        = 6
+	exitInterrupted = 130
+)
+
+const exitTable = `EXIT STATUS:
+   0    everything went well
+   1    muster itself failed
+   2    the command line, the configuration or the input was wrong; nothing was started
+   3    at least one task failed
+   4    cancelled
+   5    the dispatcher could not be reached, or is of another version
+   6    the queue is full (submit --try)
+   130  interrupted by Ctrl-C
+`
+
+// usageError is the user's mistake: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitError carries an exit code whose reason has been told already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+// streams is where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// terminal reports whether w is a terminal.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Main runs muster with the words of args and returns its exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := streams{stdin, stdout, stderr}
+	words := &commandLine{}
+	app := newApp(s, words)
+	args, err := words.take(app, args)
+	if err == nil {
+		err = app.Run(args)
+	}
+	return s.report(err)
+}
+
+// report prints an error in the one form that muster uses, and returns its code.
+func (s streams) report(err error) int {
+	var code exitError
+	var usage usageError
+	var hint hinted
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(s.err, "muster: %v\n", err)
+	if errors.As(err, &hint) {
+		fmt.Fprintf(s.err, "hint: %s\n", hint.hint)
+	}
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// newApp builds the command tree. What urfave/cli would do by itself and a
+// user would not expect is switched off here: usage errors on stdout, exit 0
+// without a command, "help" as a word of every command, commas that split
+// values.
+func newApp(s streams, words *commandLine) *cli.App {
+	app := &cli.App{
+		Name:                      "muster",
+		Usage:                     "get work onto other people's machines, and every answer back",
+		UsageText:                 "muster COMMAND [OPTIONS]\n\n   muster run -a inputs.txt -- ./simulate {}",
+		Version:                   Version,
+		Reader:                    s.in,
+		Writer:                    s.out,
+		ErrWriter:                 s.err,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              onUsageError,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"MUSTER_LOG_LEVEL"}, Usage: "how much to tell on stderr: `LEVEL` is error, warn, info, debug or trace"},
+			&cli.BoolFlag{Name: "log-json", EnvVars: []string{"MUSTER_LOG_JSON"}, Usage: "log lines as JSON objects"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return noSuchCommand(c)
+			}
+			c.App.Writer = s.err
+			cli.ShowAppHelp(c)
+			return exitError(exitUsage)
+		},
+		Commands: []*cli.Command{newRun(s, words), newWorker(s), newSlot(), newCompletion(s)},
+	}
+	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
+	for _, cmd := range app.Commands {
+		cmd.HideHelpCommand = true
+		cmd.OnUsageError = onUsageError
+		cmd.CustomHelpTemplate = cli.CommandHelpTemplate + "\n" + exitTable
+	}
+	return app
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	name := "muster"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
+		name += " " + c.Command.Name
+	}
+	msg := strings.Replace(err.Error(), "flag provided but not defined: -", "there is no option -", 1)
+	return usageError{hinted{errors.New(msg), "`" + name + " --help` lists the options"}}
+}
+
+func noSuchCommand(c *cli.Context) error {
+	word := c.Args().First()
+	hint := "`muster --help` lists the commands"
+	if near := cli.SuggestCommand(c.App.Commands, word); near != "" {
+		hint = "did you mean `muster " + near + "`? " + hint
+	}
+	return usageError{hinted{fmt.Errorf("there is no command %q", word), hint}}
+}
+
+// logger makes the logger that --log-level and --log-json ask for.
+func logger(c *cli.Context, w io.Writer) (hclog.Logger, error) {
+	level := hclog.LevelFromString(c.String("log-level"))
+	if level == hclog.NoLevel {
+		return nil, usagef("--log-level %q: it is error, warn, info, debug or trace", c.String("log-level"))
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "muster", Level: level, Output: w, JSONFormat: c.Bool("log-json")}), nil
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// completions are small: they complete commands, options and files; what stands
+// in the app's tables is written into them when they are printed.
+var completions = map[string]string{
+	"bash": `# bash completion for muster: source <(muster completion bash)
+_muster() {
+  local cur=${COMP_WORDS[COMP_CWORD]} i cmd=
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in --) compopt -o default; return;; -*) ;; *) cmd=${COMP_WORDS[i]}; break;; esac
+  done
+  local words
+  case $cmd in
+    '') words="COMMANDS" ;;
+CASES  esac
+  if [[ $cur == -* || -z $cmd || $cmd == completion ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else compopt -o default; fi
+}
+complete -F _muster muster
+`,
+	"zsh": `#compdef muster
+# zsh completion for muster: source <(muster completion zsh)
+_muster() {
+  case ${${(z)BUFFER}[2]} in
+CASES    *) compadd -- COMMANDS; return ;;
+  esac
+  if [[ $PREFIX == -* || ${${(z)BUFFER}[2]} == completion ]]; then compadd -- ${=opts}; else _files; fi
+}
+compdef _muster muster
+`,
+	"fish": `# fish completion for muster: muster completion fish | source
+complete -c muster -n __fish_use_subcommand -f -a "COMMANDS"
+CASES`,
+}
+
+func newCompletion(s streams) *cli.Command {
+	return &cli.Command{
+		Name:      "completion",
+		Usage:     "print a completion script for a shell",
+		UsageText: "muster completion bash|zsh|fish\n\n   source <(muster completion bash)",
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			text, ok := completions[name]
+			if !ok || c.Args().Len() != 1 {
+				return usageError{hinted{fmt.Errorf("completion for %q", strings.Join(c.Args().Slice(), " ")), "name one shell: bash, zsh or fish"}}
+			}
+			_, err := fmt.Fprint(s.out, fillCompletion(c.App, name, text))
+			return err
+		},
+	}
+}
+
+func fillCompletion(app *cli.App, sh, text string) string {
+	var names []string
+	var cases strings.Builder
+	for _, cmd := range app.Commands {
+		if cmd.Hidden {
+			continue
+		}
+		names = append(names, cmd.Name)
+		words := strings.Join(optionWords(cmd), " ")
+		switch sh {
+		case "bash":
+			fmt.Fprintf(&cases, "    %s) words=\"%s\" ;;\n", cmd.Name, words)
+		case "zsh":
+			fmt.Fprintf(&cases, "    %s) local opts=\"%s\" ;;\n", cmd.Name, words)
+		case "fish":
+			for _, w := range strings.Fields(words) {
+				fmt.Fprintf(&cases, "complete -c muster -n '__fish_seen_subcommand_from %s' %s\n", cmd.Name, fishOption(w))
+			}
+		}
+	}
+	return strings.NewReplacer("COMMANDS", strings.Join(names, " "), "CASES", cases.String()).Replace(text)
+}
+
+func fishOption(w string) string {
+	switch {
+	case strings.HasPrefix(w, "--"):
+		return "-l " + w[2:]
+	case strings.HasPrefix(w, "-"):
+		return "-s " + w[1:]
+	}
+	return "-f -a " + w
+}
+
+func optionWords(cmd *cli.Command) []string {
+	if cmd.Name == "completion" {
+		return []string{"bash", "zsh", "fish"}
+	}
+	words := []string{"--help"}
+	for _, f := range cmd.Flags {
+		for _, n := range f.Names() {
+			if len(n) == 1 {
+				words = append(words, "-"+n)
+			} else if n != "help" {
+				words = append(words, "--"+n)
+			}
+		}
+	}
+	return words
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"muster/dispatcher"
+	"muster/internal/input"
+)
+
+// progress is the bar on the terminal; nil shows nothing.
+type progress struct {
+	bar   *progressbar.ProgressBar
+	shown bool
+}
+
+func newProgress(when string, s streams, in *input.Reader) *progress {
+	if when == "never" || when == "auto" && !terminal(s.err) {
+		return nil
+	}
+	total := -1
+	if n, known := in.Total(); known {
+		total = n
+	}
+	opts := []progressbar.Option{
+		progressbar.OptionSetWriter(s.err), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString("tasks"), progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionFullWidth(),
+		progressbar.OptionUseANSICodes(os.Getenv("TERM") != "dumb"),
+	}
+	return &progress{bar: progressbar.NewOptions(total, opts...)}
+}
+
+// clear makes room for a line of text.
+func (p *progress) clear() {
+	if p != nil && p.shown {
+		p.bar.Clear()
+		p.shown = false
+	}
+}
+
+func (p *progress) add(*tally) {
+	if p != nil {
+		p.bar.Add(1)
+		p.shown = true
+	}
+}
+
+// total sets how many tasks there are, once the inputs have been read.
+func (p *progress) total(b *dispatcher.Batch) {
+	if p != nil && p.bar.GetMax() < 0 {
+		p.bar.ChangeMax(b.Submitted())
+	}
+}
+
+// finish takes the bar away.
+func (p *progress) finish() {
+	if p != nil {
+		p.bar.Clear()
+	}
+}

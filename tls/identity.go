@@ -1,0 +1,181 @@
+// Package tls is identity and trust between dispatcher and workers: the
+// dispatcher's key and its pin, join tokens and how they are proved, and the
+// TLS 1.3 connections on which all that happens. Others import it as mtls.
+package tls
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Pin is the SHA-256 of a certificate's RawSubjectPublicKeyInfo. Who knows it
+// needs no name, address or date to recognise the key's owner.
+type Pin [sha256.Size]byte
+
+const pinPrefix = "sha256:"
+
+// String returns the text form, sha256: and unpadded base64url.
+func (p Pin) String() string { return pinPrefix + base64.RawURLEncoding.EncodeToString(p[:]) }
+
+// ParsePin reads the text form.
+func ParsePin(s string) (Pin, error) {
+	var p Pin
+	text, ok := strings.CutPrefix(s, pinPrefix)
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if !ok || err != nil || len(b) != len(p) {
+		return p, errors.New("a pin is sha256: and 43 characters of base64url")
+	}
+	copy(p[:], b)
+	return p, nil
+}
+
+// Identity is a dispatcher's private key and self-signed certificate.
+type Identity struct {
+	cert tls.Certificate
+	pin  Pin
+}
+
+// Pin returns the pin of the identity's key.
+func (id *Identity) Pin() Pin { return id.pin }
+
+const identityFile = "identity.pem"
+
+// LoadOrCreate returns the identity kept in dir, making both on first use. Key
+// and certificate are one file, put in place by link(2): of two processes that
+// make one at once, both end with the same.
+func LoadOrCreate(dir string) (*Identity, error) {
+	path := filepath.Join(dir, identityFile)
+	id, err := load(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return id, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
+	}
+	text, err := generate(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, "."+identityFile+"-*") // mode 0600
+	if err != nil {
+		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(text)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Link(tmp.Name(), path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
+	}
+	return load(path)
+}
+
+func load(path string) (*Identity, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the dispatcher's identity: %w", err)
+	}
+	if st.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("read the dispatcher's identity: %s can be read by others (mode %04o): chmod 600 it, or remove it to get a new one", path, st.Mode().Perm())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the dispatcher's identity: %w", err)
+	}
+	cert, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return nil, fmt.Errorf("read the dispatcher's identity: %s: %w; remove it to get a new one", path, err)
+	}
+	return &Identity{cert, sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)}, nil
+}
+
+// generate makes a P-256 key, whose handshakes cost a few hundred
+// microseconds, and a certificate that is valid from ten years ago, since
+// compute nodes' clocks may be anywhere.
+func generate(now time.Time) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, err
+	}
+	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "muster dispatcher"},
+		DNSNames: []string{"muster"}, NotBefore: now.AddDate(-10, 0, 0), NotAfter: now.AddDate(30, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	pk, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk})...), nil
+}
+
+// Conn is a TLS 1.3 connection whose handshake is done.
+type Conn struct{ *tls.Conn }
+
+var _ net.Conn = (*Conn)(nil)
+
+// handshakeTimeout bounds a handshake whatever its context allows: a peer that
+// says nothing must not be waited for.
+const handshakeTimeout = 10 * time.Second
+
+// shake does the handshake. crypto/tls interrupts it when ctx is done.
+func shake(ctx context.Context, c *tls.Conn) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return &Conn{c}, nil
+}
+
+// Server shakes hands with a worker on raw, within 10 s or until ctx is done.
+func Server(ctx context.Context, raw net.Conn, id *Identity) (*Conn, error) {
+	c := tls.Server(raw, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
+		Certificates: []tls.Certificate{id.cert}})
+	return shake(ctx, c)
+}
+
+// Client shakes hands with a dispatcher on raw, which must hold the key that
+// pin names, within 10 s or until ctx is done. crypto/tls's own checks are off since they are about names and
+// dates; VerifyConnection is called on every handshake.
+func Client(ctx context.Context, raw net.Conn, pin Pin) (*Conn, error) {
+	c := tls.Client(raw, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
+		InsecureSkipVerify: true,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 {
+				return errors.New("the dispatcher showed no certificate")
+			}
+			got := Pin(sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo))
+			if subtle.ConstantTimeCompare(got[:], pin[:]) != 1 {
+				return fmt.Errorf("the dispatcher's key is %s, not the %s that the join string names: something else listens there, or the join string is of another dispatcher", got, pin)
+			}
+			return nil
+		}})
+	return shake(ctx, c)
+}

@@ -1,0 +1,262 @@
+package tls
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func identity(t *testing.T) *Identity {
+	t.Helper()
+	id, err := LoadOrCreate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// pair returns the two ends of a connection with buffers, as a real one has:
+// over net.Pipe two ends that both send an alert wait for each other.
+func pair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// connect shakes hands and returns both ends.
+func connect(t *testing.T, id *Identity, pin Pin) (client, server *Conn, err error) {
+	t.Helper()
+	a, b := pair(t)
+	done := make(chan error, 1)
+	go func() {
+		var serr error
+		server, serr = Server(context.Background(), b, id)
+		done <- serr
+	}()
+	client, err = Client(context.Background(), a, pin)
+	if err != nil {
+		a.Close()
+	}
+	return client, server, errors.Join(err, <-done)
+}
+
+func TestProof(t *testing.T) {
+	id, token := identity(t), NewToken()
+	client, server, err := connect(t, id, id.Pin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := Proof(client, token, []byte("element 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckProof(server, token, []byte("element 1"), proof); err != nil {
+		t.Errorf("the right proof: %v", err)
+	}
+	if err := CheckProof(server, NewToken(), []byte("element 1"), proof); !errors.Is(err, ErrProof) {
+		t.Errorf("another token: %v, want ErrProof", err)
+	}
+	if err := CheckProof(server, token, []byte("element 2"), proof); !errors.Is(err, ErrProof) {
+		t.Errorf("another identity: %v, want ErrProof", err)
+	}
+	// A relay that terminates TLS holds two connections; what was proved on
+	// one is worth nothing on the other.
+	_, other, err := connect(t, id, id.Pin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckProof(other, token, []byte("element 1"), proof); !errors.Is(err, ErrProof) {
+		t.Errorf("replayed on another connection: %v, want ErrProof", err)
+	}
+}
+
+func TestWrongPinIsRefused(t *testing.T) {
+	id, other := identity(t), identity(t)
+	_, _, err := connect(t, id, other.Pin())
+	if err == nil || !strings.Contains(err.Error(), id.Pin().String()) {
+		t.Fatalf("error %v, want one that names the key shown", err)
+	}
+}
+
+func TestSilentPeerIsGivenUp(t *testing.T) {
+	id := identity(t)
+	synctest.Test(t, func(t *testing.T) {
+		for name, shake := range map[string]func(net.Conn) error{
+			"worker":     func(c net.Conn) error { _, err := Server(context.Background(), c, id); return err },
+			"dispatcher": func(c net.Conn) error { _, err := Client(context.Background(), c, id.Pin()); return err },
+		} {
+			a, b := net.Pipe()
+			go io.Copy(io.Discard, b)
+			start := time.Now()
+			if err := shake(a); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a silent %s: %v, want a deadline", name, err)
+			}
+			if took := time.Since(start); took != handshakeTimeout {
+				t.Errorf("a silent %s was given up after %v, want %v", name, took, handshakeTimeout)
+			}
+			a.Close()
+			b.Close()
+		}
+	})
+}
+
+func TestOldOrForeignPeersAreRefused(t *testing.T) {
+	id := identity(t)
+	a, b := pair(t)
+	go func() {
+		c := tls.Client(a, &tls.Config{MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true})
+		c.Handshake()
+		a.Close()
+	}()
+	if _, err := Server(context.Background(), b, id); err == nil {
+		t.Error("a TLS 1.2 client was let in")
+	}
+	a, b = pair(t)
+	go func() {
+		io.WriteString(a, "GET / HTTP/1.0\r\n\r\n")
+		io.Copy(io.Discard, a)
+	}()
+	if _, err := Server(context.Background(), b, id); err == nil {
+		t.Error("a web browser was let in")
+	}
+}
+
+func TestIdentityIsMadeOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "id")
+	pins := make([]Pin, 8)
+	var wg sync.WaitGroup
+	for i := range pins {
+		wg.Go(func() {
+			id, err := LoadOrCreate(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			pins[i] = id.Pin()
+		})
+	}
+	wg.Wait()
+	for _, p := range pins {
+		if p != pins[0] {
+			t.Fatal("two processes made two identities")
+		}
+	}
+	path := filepath.Join(dir, identityFile)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("%v %v, want mode 0600", st, err)
+	}
+	os.Chmod(path, 0o640)
+	if _, err := LoadOrCreate(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a key that others can read: %v", err)
+	}
+	os.WriteFile(path, []byte("rubbish"), 0o600)
+	os.Chmod(path, 0o600)
+	if _, err := LoadOrCreate(dir); err == nil {
+		t.Error("a corrupt key was taken")
+	}
+}
+
+func TestLaunchAdmits(t *testing.T) {
+	now := time.Now()
+	l := NewLaunch("l", 2, now.Add(time.Hour))
+	steps := []struct {
+		name    string
+		restart uint32
+		at      time.Time
+		want    error
+	}{
+		{"a", 0, now, nil},
+		{"a", 0, now, ErrLive},
+		{"a", 1, now, nil}, // requeued: takes over
+		{"b", 0, now, nil},
+		{"c", 0, now, ErrTokenSpent},
+		{"b", 1, now.Add(2 * time.Hour), ErrTokenExpired},
+	}
+	for i, s := range steps {
+		if err := l.Admit(s.name, s.restart, s.at); !errors.Is(err, s.want) {
+			t.Errorf("step %d: Admit(%s, %d) = %v, want %v", i, s.name, s.restart, err, s.want)
+		}
+	}
+	l.Release("a", 0) // the session that was replaced
+	if err := l.Admit("a", 1, now); !errors.Is(err, ErrLive) {
+		t.Errorf("the replaced session's end freed its successor: %v", err)
+	}
+	l.Release("a", 1)
+	if err := l.Admit("a", 1, now); err != nil {
+		t.Errorf("after it left: %v", err)
+	}
+	l.Revoke()
+	if err := l.Admit("b", 9, now); !errors.Is(err, ErrRevoked) {
+		t.Errorf("after Revoke: %v", err)
+	}
+}
+
+func TestTokenNeverPrints(t *testing.T) {
+	token := NewToken()
+	j := Join{Addrs: []string{"unix:/x"}, Token: token}
+	for _, s := range []string{fmt.Sprint(token), fmt.Sprintf("%v %x %s %q %+v", token, token, token, token, j)} {
+		if strings.Contains(s, token.Encode()) || !strings.Contains(s, "[redacted]") {
+			t.Errorf("printed as %s", s)
+		}
+	}
+}
+
+func TestJoinFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "join")
+	target := filepath.Join(t.TempDir(), "target")
+	os.WriteFile(target, []byte("untouched"), 0o644)
+	os.Symlink(target, path)
+	want := Join{Addrs: []string{"tcp:[::1]:5555", "unix:/run/x"}, Pin: identity(t).Pin(), Launch: "l", Token: NewToken()}
+	if err := WriteJoinFile(path, want); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(target); string(b) != "untouched" {
+		t.Error("the join file was written through a link")
+	}
+	got, err := ReadJoinFile(path)
+	if err != nil || got.Encode() != want.Encode() {
+		t.Fatalf("read back %v, %v", got, err)
+	}
+	os.Chmod(path, 0o644)
+	if _, err := ReadJoinFile(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a join file that others can read: %v", err)
+	}
+}
+
+func FuzzParseJoin(f *testing.F) {
+	f.Add(Join{Addrs: []string{"unix:/x"}, Token: NewToken()}.Encode())
+	f.Add("muster1:e30")
+	f.Fuzz(func(t *testing.T, s string) {
+		j, err := ParseJoin(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseJoin(j.Encode())
+		if err != nil || again.Token != j.Token || again.Pin != j.Pin {
+			t.Fatalf("a parsed join string does not survive: %v", err)
+		}
+	})
+}

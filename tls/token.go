@@ -1,0 +1,146 @@
+package tls
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Token is the secret that lets workers join. It prints as [redacted];
+// Encode gives its text.
+type Token [32]byte
+
+// NewToken returns a random token.
+func NewToken() Token {
+	var t Token
+	rand.Read(t[:]) // never fails; it ends the program instead
+	return t
+}
+
+// Format keeps every verb of fmt from printing the secret.
+func (Token) Format(f fmt.State, _ rune) { f.Write([]byte("[redacted]")) }
+
+// Encode returns the token's text, 43 characters of base64url.
+func (t Token) Encode() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
+
+// ParseToken reads what Encode wrote. Its error does not repeat the text.
+func ParseToken(s string) (Token, error) {
+	var t Token
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) != len(t) {
+		return t, errors.New("a token is 43 characters of base64url")
+	}
+	copy(t[:], b)
+	return t, nil
+}
+
+// exporterLabel names the keying material that proofs are bound to.
+const exporterLabel = "EXPORTER-muster-join"
+
+// Proof proves knowledge of token on this very connection: an HMAC-SHA256,
+// keyed with it, over the connection's exported keying material and context.
+// A relay in the middle that terminates TLS has other material on each side.
+func Proof(c *Conn, token Token, context []byte) ([]byte, error) {
+	cs := c.ConnectionState()
+	material, err := cs.ExportKeyingMaterial(exporterLabel, context, sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("prove the join token: %w", err)
+	}
+	mac := hmac.New(sha256.New, token[:])
+	mac.Write(material)
+	return mac.Sum(nil), nil
+}
+
+// ErrProof says that a peer does not know the token.
+var ErrProof = errors.New("its join token is wrong")
+
+// CheckProof checks a peer's Proof in constant time.
+func CheckProof(c *Conn, token Token, context, proof []byte) error {
+	want, err := Proof(c, token, context)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want, proof) {
+		return ErrProof
+	}
+	return nil
+}
+
+// Why Admit refuses.
+var (
+	ErrTokenExpired = errors.New("its join token has expired")
+	ErrTokenSpent   = errors.New("its join token has admitted as many workers as it may")
+	ErrRevoked      = errors.New("its launch has ended")
+	ErrLive         = errors.New("a worker of the same identity is connected")
+)
+
+// Launch is what a token lets in: at most so many distinct identities, one
+// live session each. It is safe for concurrent use.
+type Launch struct {
+	id    string
+	token Token
+	uses  int
+	until time.Time
+
+	mu       sync.Mutex // guards all below
+	revoked  bool
+	elements map[string]*element
+}
+
+type element struct {
+	restart uint32
+	live    bool
+}
+
+// NewLaunch returns a launch with a new token that admits uses identities
+// until a time, or for ever if that is zero.
+func NewLaunch(id string, uses int, until time.Time) *Launch {
+	return &Launch{id: id, token: NewToken(), uses: uses, until: until, elements: map[string]*element{}}
+}
+
+// ID returns the launch's name.
+func (l *Launch) ID() string { return l.id }
+
+// Token returns the launch's secret.
+func (l *Launch) Token() Token { return l.token }
+
+// Admit lets an identity in. The same identity may come again after it has
+// left, or with a higher restart number, as a requeued job does.
+func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.elements[name]
+	switch {
+	case l.revoked:
+		return ErrRevoked
+	case !l.until.IsZero() && now.After(l.until):
+		return ErrTokenExpired
+	case e == nil && len(l.elements) >= l.uses:
+		return ErrTokenSpent
+	case e != nil && e.live && restart <= e.restart:
+		return ErrLive
+	}
+	l.elements[name] = &element{restart, true}
+	return nil
+}
+
+// Release ends the session of an identity, unless a later one has replaced it.
+func (l *Launch) Release(name string, restart uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.elements[name]; e != nil && e.restart == restart {
+		e.live = false
+	}
+}
+
+// Revoke ends the launch: nobody is admitted any more.
+func (l *Launch) Revoke() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.revoked = true
+}

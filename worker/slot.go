@@ -1,0 +1,229 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"muster/internal/proctree"
+	"muster/internal/wire"
+	"muster/task"
+	"muster/worker/internal/exec"
+)
+
+// What a worker tells a slot process, in its environment. Tasks do not see it.
+const (
+	envSlot        = "_MUSTER_SLOT"
+	envSlotWorker  = "_MUSTER_SLOT_WORKER"
+	envSlotScratch = "_MUSTER_SLOT_SCRATCH"
+	slotFd         = 3
+)
+
+// RunSlot is the whole life of a slot process. It returns when the worker has
+// closed its end, after everything it started is gone.
+func RunSlot() error {
+	n, err := strconv.Atoi(os.Getenv(envSlot))
+	if err != nil {
+		return errors.New("a slot is started by a worker, not by hand")
+	}
+	f := os.NewFile(slotFd, "worker")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("slot %d: descriptor %d: %w", n, slotFd, err)
+	}
+	if err := proctree.Subreaper(); err != nil {
+		return err
+	}
+	scratch := filepath.Join(os.Getenv(envSlotScratch), "slot"+strconv.Itoa(n))
+	if err := os.MkdirAll(scratch, 0o700); err != nil {
+		return fmt.Errorf("slot %d: %w", n, err)
+	}
+	defer os.RemoveAll(scratch)
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "_MUSTER_") })
+	s := &slotProcess{
+		n: n, conn: conn, out: wire.NewWriter(conn), windows: map[wire.Ref]*window{},
+		tasks: make(chan *wire.Assign, 64),
+		runner: exec.New(exec.Options{ScratchDir: scratch, Env: env,
+			WorkerID: os.Getenv(envSlotWorker), Slot: n}),
+	}
+	return s.run()
+}
+
+// slotProcess runs the tasks of one slot, one after another.
+type slotProcess struct {
+	n      int
+	conn   net.Conn
+	out    *wire.Writer
+	runner *exec.Runner
+	tasks  chan *wire.Assign
+
+	mu      sync.Mutex // guards all below
+	waiting []wire.Ref // assigned, not started
+	refused map[wire.Ref]*task.ErrorValue
+	running wire.Ref
+	stop    context.CancelCauseFunc // of what runs; nil if nothing does
+	windows map[wire.Ref]*window
+}
+
+var errWorkerGone = &task.ErrorValue{Kind: task.KindReset, Code: task.CodeReset, Message: task.TextReset}
+
+func (s *slotProcess) run() error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m := range s.tasks {
+			s.runTask(m)
+		}
+	}()
+	s.read()
+	s.mu.Lock()
+	s.waiting = nil
+	if s.stop != nil {
+		s.stop(errWorkerGone)
+	}
+	for _, w := range s.windows {
+		w.close()
+	}
+	s.mu.Unlock()
+	close(s.tasks)
+	<-done
+	return proctree.Clear(0, func(int) bool { return false })
+}
+
+// read handles the worker's frames until it closes its end or dies.
+func (s *slotProcess) read() {
+	r := wire.NewReader(s.conn)
+	for {
+		m, err := r.Read()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		switch m := m.(type) {
+		case *wire.Assign:
+			s.waiting = append(s.waiting, m.Ref)
+			s.windows[m.Ref] = newWindow(int(m.Window))
+			s.mu.Unlock()
+			s.tasks <- m
+			continue
+		case *wire.Credit:
+			if w := s.windows[m.Ref]; w != nil {
+				w.add(int(m.Bytes))
+			}
+		case *wire.Cancel:
+			s.cancel(m)
+		case *wire.Recall:
+			if s.unqueue(m.Ref) {
+				delete(s.windows, m.Ref)
+				s.out.Send(&wire.Returned{Ref: m.Ref})
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// cancel stops what runs, or resolves what waits. Under mu.
+func (s *slotProcess) cancel(m *wire.Cancel) {
+	switch {
+	case s.stop != nil && s.running == m.Ref:
+		s.stop(m.Err)
+		s.windows[m.Ref].close()
+	case s.unqueue(m.Ref):
+		delete(s.windows, m.Ref)
+		s.out.Send(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Err: m.Err})
+	}
+}
+
+func (s *slotProcess) unqueue(r wire.Ref) bool {
+	i := slices.Index(s.waiting, r)
+	if i < 0 {
+		return false
+	}
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	return true
+}
+
+// begin takes a task from those that wait, unless it was taken back meanwhile.
+func (s *slotProcess) begin(m *wire.Assign) (context.Context, *window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unqueue(m.Ref) {
+		return nil, nil
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	s.running, s.stop = m.Ref, stop
+	s.out.Send(&wire.Started{Ref: m.Ref})
+	return ctx, s.windows[m.Ref]
+}
+
+func (s *slotProcess) runTask(m *wire.Assign) {
+	ctx, win := s.begin(m)
+	if ctx == nil {
+		return
+	}
+	rep := s.runner.Run(ctx, m.Task, m.Spec, func(stream int, p []byte) error {
+		if err := win.take(len(p)); err != nil {
+			return err
+		}
+		return s.out.Send(&wire.Output{Ref: m.Ref, Stream: uint8(stream), Data: p})
+	})
+	s.mu.Lock()
+	s.stop(nil)
+	s.stop = nil
+	delete(s.windows, m.Ref)
+	s.mu.Unlock()
+	s.out.Send(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
+		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr})
+}
+
+// window is how much output a task may still send.
+type window struct {
+	mu     sync.Mutex // guards all below
+	cond   sync.Cond
+	left   int
+	closed bool
+}
+
+func newWindow(n int) *window {
+	w := &window{left: n}
+	w.cond.L = &w.mu
+	return w
+}
+
+var errWindowClosed = errors.New("the task was stopped")
+
+// take waits until n bytes may be sent.
+func (w *window) take(n int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.left < n && !w.closed {
+		w.cond.Wait()
+	}
+	if w.closed {
+		return errWindowClosed
+	}
+	w.left -= n
+	return nil
+}
+
+func (w *window) add(n int) {
+	w.mu.Lock()
+	w.left += n
+	w.cond.Broadcast()
+	w.mu.Unlock()
+}
+
+func (w *window) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.cond.Broadcast()
+	w.mu.Unlock()
+}

@@ -1,0 +1,318 @@
+// Package worker is the service that dials a dispatcher, proves its join
+// token, runs the tasks it is given in slots, and reports what became of them.
+//
+// A worker is a process; each of its slots is a child process that runs one
+// task at a time, so that the death of one takes nothing else along:
+//
+//	dispatcher ──TLS── worker ──socket pair── slot ── task and all it starts
+//
+// Every process watches a pipe from its parent and is the reaper of all that
+// descends from it. Whichever of them is killed, the one below sees its pipe
+// end and clears its descendants, and the one above adopts and clears the rest.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"muster/internal/wire"
+	mtls "muster/tls"
+)
+
+// Options configures a worker.
+type Options struct {
+	Join    mtls.Join
+	Element string // which of the launch's workers this is
+	Restart uint32 // how often the scheduler has restarted this element
+	Slots   int
+	Scratch string // directory for the slots' scratch folders; must exist
+	Log     hclog.Logger
+	Build   string // muster's version
+	// Drain is closed or sent to when the worker is to take nothing more and
+	// leave when what runs has ended; the text is the reason.
+	Drain <-chan string
+	// SlotCommand starts one slot: argv, to which nothing is added.
+	SlotCommand []string
+}
+
+// dialTimeout bounds dialling, handshake and hello together.
+const dialTimeout = 20 * time.Second
+
+// ErrRefused marks a dispatcher's refusal to admit the worker.
+var ErrRefused = errors.New("the dispatcher refused this worker")
+
+// Run dials, serves until the dispatcher says goodbye, the worker has drained
+// or the connection breaks, and returns with no process left. The error is nil
+// after a goodbye and after draining, and ctx's when ctx ended it.
+func Run(ctx context.Context, o Options) error {
+	conn, welcome, err := join(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID,
+		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat,
+		owner: map[wire.Ref]*slot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+	return w.run(ctx)
+}
+
+// join tries every address of the join string side by side and takes the
+// first that lets the worker in.
+func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	type try struct {
+		addr    string
+		conn    *mtls.Conn
+		welcome *wire.Welcome
+		err     error
+	}
+	// One address at a time past the dial: a token admits one session, so two
+	// that both got through must not both say hello.
+	var hello sync.Mutex
+	tries := make(chan try, len(o.Join.Addrs))
+	for _, addr := range o.Join.Addrs {
+		go func() {
+			conn, welcome, err := joinOne(ctx, addr, o, &hello)
+			tries <- try{addr, conn, welcome, err}
+		}()
+	}
+	var failed []error
+	var won *try
+	for range o.Join.Addrs {
+		t := <-tries
+		switch {
+		case t.err != nil:
+			failed = append(failed, fmt.Errorf("%s: %w", t.addr, t.err))
+		case won == nil:
+			won = &t
+			cancel()
+		default:
+			t.conn.Close()
+		}
+	}
+	if won != nil {
+		return won.conn, won.welcome, nil
+	}
+	return nil, nil, fmt.Errorf("dial the dispatcher: %w", errors.Join(failed...))
+}
+
+func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtls.Conn, *wire.Welcome, error) {
+	network, address, ok := strings.Cut(addr, ":")
+	if !ok || network != "tcp" && network != "unix" {
+		return nil, nil, fmt.Errorf("%q is neither tcp:HOST:PORT nor unix:PATH", addr)
+	}
+	raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	one.Lock()
+	defer one.Unlock()
+	if deadline, ok := ctx.Deadline(); ok {
+		raw.SetDeadline(deadline)
+	}
+	conn, welcome, err := greet(ctx, raw, o)
+	if err != nil {
+		raw.Close()
+		return nil, nil, err
+	}
+	raw.SetDeadline(time.Time{})
+	return conn, welcome, nil
+}
+
+func greet(ctx context.Context, raw net.Conn, o Options) (*mtls.Conn, *wire.Welcome, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	conn, err := mtls.Client(ctx, raw, o.Join.Pin)
+	if err != nil {
+		return nil, nil, err
+	}
+	host, _ := os.Hostname()
+	h := &wire.Hello{Version: wire.Version, MinVersion: wire.MinVersion, Launch: o.Join.Launch,
+		Element: o.Element, Restart: o.Restart, Host: host, Pid: uint32(os.Getpid()),
+		Slots: uint32(o.Slots), Build: o.Build}
+	if h.Proof, err = mtls.Proof(conn, o.Join.Token, h.ProofContext()); err != nil {
+		return nil, nil, err
+	}
+	if err := wire.WriteHello(conn, h); err != nil {
+		return nil, nil, err
+	}
+	welcome := &wire.Welcome{}
+	if err := wire.ReadHello(conn, welcome); err != nil {
+		return nil, nil, err
+	}
+	if welcome.Refused != "" {
+		return nil, nil, fmt.Errorf("%w: %s", ErrRefused, welcome.Refused)
+	}
+	return conn, welcome, nil
+}
+
+// session is a worker between its welcome and its end.
+type session struct {
+	o         Options
+	log       hclog.Logger
+	id        string
+	conn      net.Conn
+	out       *wire.Writer // to the dispatcher
+	heartbeat time.Duration
+	slots     []*slot
+	died      chan *slot    // slots that have gone, while the session runs
+	idle      chan struct{} // a draining worker's last task has ended
+	readers   sync.WaitGroup
+
+	mu       sync.Mutex // guards all below
+	owner    map[wire.Ref]*slot
+	draining bool
+	lastSeen time.Time
+}
+
+func (s *session) run(ctx context.Context) error {
+	defer s.end()
+	for i := range s.o.Slots {
+		sl, err := s.startSlot(i + 1)
+		if err != nil {
+			return err
+		}
+		s.slots = append(s.slots, sl)
+	}
+	s.seen()
+	gone := make(chan error, 1)
+	go func() { gone <- s.read() }()
+	beat := time.NewTicker(max(s.heartbeat, time.Second))
+	defer beat.Stop()
+	for {
+		select {
+		case err := <-gone:
+			return err
+		case <-ctx.Done():
+			s.out.Send(&wire.Goodbye{Text: "stopped"})
+			s.out.Close()
+			return context.Cause(ctx)
+		case why := <-s.o.Drain:
+			if s.drain(why) {
+				return s.leave()
+			}
+		case sl := <-s.died:
+			if err := s.replace(sl); err != nil {
+				return err
+			}
+		case <-beat.C:
+			if s.silent() {
+				return errors.New("the dispatcher fell silent")
+			}
+		case <-s.idle:
+			return s.leave()
+		}
+	}
+}
+
+// leave says goodbye after draining.
+func (s *session) leave() error {
+	s.out.Send(&wire.Goodbye{Text: "drained"})
+	return s.out.Close()
+}
+
+// end stops the slots and waits until each has cleared what it ran.
+func (s *session) end() {
+	s.conn.Close()
+	for _, sl := range s.slots {
+		sl.conn.Close()
+	}
+	for _, sl := range s.slots {
+		<-sl.exited
+	}
+	s.readers.Wait()
+	s.clear()
+	s.out.Close()
+}
+
+// read handles what the dispatcher sends until the connection ends; nil means
+// that it said goodbye.
+func (s *session) read() error {
+	r := wire.NewReader(s.conn)
+	for {
+		m, err := r.Read()
+		if err == io.EOF {
+			return errors.New("the dispatcher closed the connection")
+		}
+		if err != nil {
+			return fmt.Errorf("lost the dispatcher: %w", err)
+		}
+		s.seen()
+		switch m := m.(type) {
+		case *wire.Assign:
+			s.assign(m)
+		case *wire.Cancel:
+			s.toOwner(m.Ref, m)
+		case *wire.Credit:
+			s.toOwner(m.Ref, m)
+		case *wire.Recall:
+			s.toOwner(m.Ref, m)
+		case *wire.Ping:
+			s.out.Send(&wire.Pong{Seq: m.Seq})
+		case *wire.Goodbye:
+			return nil
+		}
+	}
+}
+
+func (s *session) assign(m *wire.Assign) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Slot < 1 || int(m.Slot) > len(s.slots) || s.draining {
+		s.out.Send(&wire.Returned{Ref: m.Ref})
+		return
+	}
+	sl := s.slots[m.Slot-1]
+	if sl.w.Send(m) != nil {
+		s.out.Send(&wire.Returned{Ref: m.Ref})
+		return
+	}
+	s.owner[m.Ref] = sl
+}
+
+func (s *session) toOwner(r wire.Ref, m wire.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sl := s.owner[r]; sl != nil {
+		sl.w.Send(m)
+	}
+}
+
+// drain starts leaving and reports whether nothing runs any more.
+func (s *session) drain(why string) bool {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	s.log.Info("draining", "reason", why)
+	s.out.Send(&wire.Drain{Reason: why})
+	return s.drained()
+}
+
+func (s *session) drained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining && len(s.owner) == 0
+}
+
+func (s *session) seen() {
+	s.mu.Lock()
+	s.lastSeen = time.Now()
+	s.mu.Unlock()
+}
+
+func (s *session) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heartbeat > 0 && time.Since(s.lastSeen) > 4*s.heartbeat
+}
