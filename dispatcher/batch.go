@@ -1,8 +1,6 @@
 package dispatcher
 
 import (
-	"context"
-	"io"
 	"sync"
 	"time"
 
@@ -11,8 +9,8 @@ import (
 	"muster/task"
 )
 
-// Bounds on what may wait for Batch.Next to take it and Done.Release to let it
-// go, before no new task of the batch is started.
+// Bounds on what may wait for Done.Release to let it go, before no new task of
+// the batch is started.
 const (
 	backlogBytes = 256 << 20
 	backlogTasks = 100_000
@@ -114,29 +112,18 @@ func (b *Batch) Dropped() int {
 	return b.dropped
 }
 
-// Next returns the next task that resolved, in the order in which they did, or
-// io.EOF when the batch is sealed or stopped and all have been returned.
-func (b *Batch) Next(ctx context.Context) (*Done, error) {
-	for {
-		b.mu.Lock()
-		if len(b.ready) > 0 {
-			r := b.ready[0]
-			b.ready[0] = nil
-			b.ready = b.ready[1:]
-			b.mu.Unlock()
-			return r, nil
-		}
-		over := (b.sealed || b.stopped) && b.open == 0
-		b.mu.Unlock()
-		if over {
-			return nil, io.EOF
-		}
-		select {
-		case <-b.notify:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+// Ready is sent to when Take may have something to return, or over has become
+// true.
+func (b *Batch) Ready() <-chan struct{} { return b.notify }
+
+// Take returns the tasks that have resolved since the last call, in the order
+// in which they did. over says that there will be no more: the batch is sealed
+// or stopped, and all have been returned.
+func (b *Batch) Take() (done []*Done, over bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	done, b.ready = b.ready, nil
+	return done, (b.sealed || b.stopped) && b.open == 0
 }
 
 // Stop keeps every task that has not started from starting.

@@ -3,7 +3,7 @@
 //
 // One mutex guards the queue and the table of sessions; nothing that can block
 // happens under it. Each session has a goroutine that reads frames and spools
-// output, and a wire.Writer whose goroutine writes what has gathered.
+// output, and a wire.Writer with a goroutine that writes what has gathered.
 package dispatcher
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher/internal/queue"
+	"muster/internal/quiet"
 	"muster/internal/spool"
 	"muster/task"
 	mtls "muster/tls"
@@ -125,7 +126,7 @@ func (d *Dispatcher) Serve(l net.Listener) error {
 		}
 		go func() {
 			defer d.wg.Done()
-			d.serveConn(conn)
+			d.serveConn(quiet.Conn(conn))
 		}()
 	}
 }

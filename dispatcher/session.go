@@ -117,7 +117,7 @@ func (d *Dispatcher) open(conn net.Conn, hello wire.Hello) *session {
 	if d.closed {
 		return nil
 	}
-	s.w = wire.NewWriter(conn)
+	s.w = wire.NewAsyncWriter(conn)
 	s.lastSeen = time.Now()
 	s.epoch = d.queue.Join(int(hello.Slots))
 	d.sessions[s.epoch] = s

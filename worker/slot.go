@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"muster/internal/proctree"
+	"muster/internal/quiet"
 	"muster/internal/wire"
 	"muster/task"
 	"muster/worker/internal/exec"
@@ -39,9 +41,8 @@ func RunSlot() error {
 	if err != nil {
 		return fmt.Errorf("slot %d: descriptor %d: %w", n, slotFd, err)
 	}
-	if err := proctree.Subreaper(); err != nil {
-		return err
-	}
+	conn = quiet.Conn(conn)
+	runtime.GOMAXPROCS(1) // it does one thing at a time, and a node may have a hundred slots
 	scratch := filepath.Join(os.Getenv(envSlotScratch), "slot"+strconv.Itoa(n))
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return fmt.Errorf("slot %d: %w", n, err)
@@ -81,6 +82,9 @@ func (s *slotProcess) run() error {
 		defer close(done)
 		for m := range s.tasks {
 			s.runTask(m)
+			if len(s.tasks) == 0 {
+				s.out.Flush()
+			}
 		}
 	}()
 	s.read()
@@ -180,7 +184,8 @@ func (s *slotProcess) runTask(m *wire.Assign) {
 	s.stop = nil
 	delete(s.windows, m.Ref)
 	s.mu.Unlock()
-	s.out.Send(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
+	// It goes with the next task's Started, if there is a next one.
+	s.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
 		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr})
 }
 

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"muster/internal/proctree"
+	"muster/internal/quiet"
 	"muster/internal/wire"
 )
 
@@ -65,7 +66,7 @@ func socketPair() (net.Conn, *os.File, error) {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return conn, theirs, nil
+	return quiet.Conn(conn), theirs, nil
 }
 
 // serveSlot passes the slot's reports on until it is gone, and reaps it.

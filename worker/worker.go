@@ -24,6 +24,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"muster/internal/quiet"
 	"muster/internal/wire"
 	mtls "muster/tls"
 )
@@ -115,6 +116,7 @@ func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtl
 	if err != nil {
 		return nil, nil, err
 	}
+	raw = quiet.Conn(raw)
 	one.Lock()
 	defer one.Unlock()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -266,25 +268,26 @@ func (s *session) read() error {
 	}
 }
 
+// assign and toOwner write to a slot without the lock: a slot whose socket is
+// full needs others here to go on before it reads.
 func (s *session) assign(m *wire.Assign) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if m.Slot < 1 || int(m.Slot) > len(s.slots) || s.draining {
+		s.mu.Unlock()
 		s.out.Send(&wire.Returned{Ref: m.Ref})
 		return
 	}
 	sl := s.slots[m.Slot-1]
-	if sl.w.Send(m) != nil {
-		s.out.Send(&wire.Returned{Ref: m.Ref})
-		return
-	}
 	s.owner[m.Ref] = sl
+	s.mu.Unlock()
+	sl.w.Send(m) // if the slot has died, replace reports the task lost
 }
 
 func (s *session) toOwner(r wire.Ref, m wire.Message) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sl := s.owner[r]; sl != nil {
+	sl := s.owner[r]
+	s.mu.Unlock()
+	if sl != nil {
 		sl.w.Send(m)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 	"golang.org/x/term"
 )
 
@@ -123,10 +124,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              onUsageError,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"MUSTER_LOG_LEVEL"}, Usage: "how much to tell on stderr: `LEVEL` is error, warn, info, debug or trace"},
-			&cli.BoolFlag{Name: "log-json", EnvVars: []string{"MUSTER_LOG_JSON"}, Usage: "log lines as JSON objects"},
-		},
+		Flags:                     logFlags("MUSTER_LOG_LEVEL", "MUSTER_LOG_JSON"),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return noSuchCommand(c)
@@ -151,24 +149,58 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
 		name += " " + c.Command.Name
 	}
-	msg := strings.Replace(err.Error(), "flag provided but not defined: -", "there is no option -", 1)
+	msg := err.Error()
+	if flag, ok := strings.CutPrefix(msg, "flag provided but not defined: -"); ok {
+		if len(flag) > 1 {
+			flag = "-" + flag
+		}
+		msg = "there is no option -" + flag
+	}
 	return usageError{hinted{errors.New(msg), "`" + name + " --help` lists the options"}}
 }
 
 func noSuchCommand(c *cli.Context) error {
 	word := c.Args().First()
 	hint := "`muster --help` lists the commands"
-	if near := cli.SuggestCommand(c.App.Commands, word); near != "" {
-		hint = "did you mean `muster " + near + "`? " + hint
+	best := 0.8
+	for _, cmd := range c.App.Commands {
+		if like := smetrics.JaroWinkler(cmd.Name, word, 0.7, 4); like > best && !cmd.Hidden {
+			best, hint = like, "did you mean `muster "+cmd.Name+"`? `muster --help` lists the commands"
+		}
 	}
 	return usageError{hinted{fmt.Errorf("there is no command %q", word), hint}}
 }
 
-// logger makes the logger that --log-level and --log-json ask for.
-func logger(c *cli.Context, w io.Writer) (hclog.Logger, error) {
-	level := hclog.LevelFromString(c.String("log-level"))
-	if level == hclog.NoLevel {
-		return nil, usagef("--log-level %q: it is error, warn, info, debug or trace", c.String("log-level"))
+// logFlags are options of muster and, without the variables, of each command
+// that logs: people write them in either place.
+func logFlags(levelVar, jsonVar string) []cli.Flag {
+	level := &cli.StringFlag{Name: "log-level", Usage: "how much to tell on stderr: `LEVEL` is error, warn (the default), info, debug or trace"}
+	json := &cli.BoolFlag{Name: "log-json", Usage: "log lines as JSON objects"}
+	if levelVar != "" {
+		level.EnvVars, json.EnvVars = []string{levelVar}, []string{jsonVar}
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "muster", Level: level, Output: w, JSONFormat: c.Bool("log-json")}), nil
+	return []cli.Flag{level, json}
+}
+
+// logger makes the logger that --log-level and --log-json ask for; the ones
+// nearest to the command count.
+func logger(c *cli.Context, w io.Writer) (hclog.Logger, error) {
+	name, asJSON := "", false
+	for _, at := range c.Lineage() {
+		if at.Command == nil && at.App == nil {
+			continue
+		}
+		if name == "" && at.IsSet("log-level") {
+			name = at.String("log-level")
+		}
+		asJSON = asJSON || at.IsSet("log-json") && at.Bool("log-json")
+	}
+	level := hclog.Warn
+	if name != "" {
+		level = hclog.LevelFromString(name)
+	}
+	if level == hclog.NoLevel {
+		return nil, usagef("--log-level %q: it is error, warn, info, debug or trace", name)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "muster", Level: level, Output: w, JSONFormat: asJSON}), nil
 }

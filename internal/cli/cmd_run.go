@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -70,7 +71,7 @@ whose worker dies is tried again (--retries).`,
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},
 		&cli.StringSliceFlag{Name: "arg-file", Aliases: []string{"a"}, Usage: "read inputs from `FILE`, one a line; - is stdin; repeat for several sources"},
 		&cli.BoolFlag{Name: "csv", Destination: &o.csv, Usage: "inputs are CSV; the first row names the columns"},
@@ -96,7 +97,7 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
 		&cli.StringFlag{Name: "join-file", Destination: &o.joinFile, Usage: "write a join string to `FILE`, for workers started by hand with muster worker"},
 		&cli.IntFlag{Name: "join-uses", Destination: &o.joinUses, Value: 1, Usage: "let `N` workers join with it"},
-	}
+	}, logFlags("", "")...)
 }
 
 // plan is a run that has been checked and not started.
@@ -123,7 +124,7 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 	if err != nil {
 		return err
 	}
-	return p.execute(c.Context, s, log)
+	return p.execute(s, log)
 }
 
 func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan, error) {
@@ -202,8 +203,9 @@ func taskDir(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the working directory: %w", err)
 	}
-	if st, err := os.Stat(abs); err != nil {
-		return "", fmt.Errorf("--cd: %w", err)
+	var bad *fs.PathError
+	if st, err := os.Stat(abs); errors.As(err, &bad) {
+		return "", fmt.Errorf("--cd %s: %w", abs, bad.Err)
 	} else if !st.IsDir() {
 		return "", fmt.Errorf("--cd: %s is not a directory", abs)
 	}

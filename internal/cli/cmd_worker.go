@@ -36,13 +36,13 @@ func newWorker(s streams) *cli.Command {
 		UsageText: "muster worker --join-file FILE [-n SLOTS]",
 		Description: "The join file says where the dispatcher listens, how to know it, and proves that this\n" +
 			"worker may join; `muster run --join-file FILE` writes one. Keep it readable by you alone.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "join-file", EnvVars: []string{"MUSTER_JOIN_FILE"}, Destination: &o.joinFile, Usage: "read the join string from `FILE`, or from standard input if it is -"},
 			&cli.IntFlag{Name: "slots", Aliases: []string{"n"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},
 			&cli.StringFlag{Name: "element", Destination: &o.element, Usage: "join as this `ELEMENT` of the launch", DefaultText: "host and process id"},
 			&cli.UintFlag{Name: "restart", Destination: &o.restart, Usage: "how often this element has been started before: `N`"},
 			&cli.BoolFlag{Name: "tether", Destination: &o.tether, Usage: "end when standard input closes"},
-		},
+		}, logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("worker takes options only, not %q", c.Args().First())

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,15 +21,13 @@ import (
 	"muster/internal/state"
 	"muster/task"
 	mtls "muster/tls"
-	"muster/worker"
 )
 
 const (
 	maxQueued   = 2_000_000 // inputs read ahead of their turn
 	feedRows    = 1024      // inputs queued at a time
 	endPatience = 10 * time.Second
-	forceAfter  = 20 * time.Second // from the second Ctrl-C
-	maxRelaunch = 3                // deaths of the local worker in a row with no result between them
+	maxRelaunch = 3 // deaths of the local worker in a row with no result between them
 )
 
 // execution is a run under way.
@@ -46,24 +42,22 @@ type execution struct {
 	bar   *progress
 	local *localWorker
 
+	socket string // where local workers dial
+
 	fed     chan error // what ended the reading of inputs
 	room    chan struct{}
-	signals chan os.Signal
-	hits    int // signals received
 	tally   tally
+	signals interrupts
 }
 
 // execute runs the plan and tears everything down that it set up.
-func (p *plan) execute(ctx context.Context, s streams, log hclog.Logger) (err error) {
+func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	// A closed pipe is an error of the write, so that the clean-up still runs.
 	// It is caught, not ignored: tasks would inherit that.
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1),
-		signals: make(chan os.Signal, 4)}
-	signal.Notify(e.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(e.signals)
+	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1)}
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err, Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
@@ -78,9 +72,10 @@ func (p *plan) execute(ctx context.Context, s streams, log hclog.Logger) (err er
 		return err
 	}
 	e.bar = newProgress(p.o.progress, s, p.in)
+	defer e.watchSignals()()
 	go e.feed()
-	err = e.loop(ctx)
-	e.bar.finish()
+	err = e.loop()
+	e.bar.clear()
 	if cerr := e.out.Close(); err == nil && cerr != nil {
 		err = cerr
 	}
@@ -139,70 +134,6 @@ func (e *execution) open() (cleanup func(), err error) {
 	return cleanup, nil
 }
 
-func (e *execution) listenLocal() (addr string, closeListener func(), err error) {
-	dir, err := state.SocketDir(os.Getenv)
-	if err != nil {
-		return "", nil, err
-	}
-	path := filepath.Join(dir, e.run.ID+".sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return "", nil, fmt.Errorf("listen for local workers: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return "", nil, fmt.Errorf("listen for local workers: %w", err)
-	}
-	go e.d.Serve(l)
-	return "unix:" + path, func() { l.Close() }, nil
-}
-
-// letJoin writes the join file for workers started by hand.
-func (e *execution) letJoin(id *mtls.Identity, local string) (undo func(), err error) {
-	addrs := []string{local}
-	closeTCP := func() {}
-	if e.p.o.listen != "" {
-		l, err := net.Listen("tcp", e.p.o.listen)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--listen %s: %w", e.p.o.listen, err)}
-		}
-		closeTCP = func() { l.Close() }
-		go e.d.Serve(l)
-		addrs = append(addrs, candidates(l.Addr().(*net.TCPAddr))...)
-	}
-	launch := mtls.NewLaunch("hand", e.p.o.joinUses, time.Time{})
-	e.d.AddLaunch(launch)
-	join := mtls.Join{Addrs: addrs, Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
-	if err := mtls.WriteJoinFile(e.p.o.joinFile, join); err != nil {
-		closeTCP()
-		return nil, err
-	}
-	return func() {
-		launch.Revoke()
-		os.Remove(e.p.o.joinFile)
-		closeTCP()
-	}, nil
-}
-
-// candidates lists the addresses under which a listener may be reached.
-func candidates(a *net.TCPAddr) []string {
-	port := strconv.Itoa(a.Port)
-	if !a.IP.IsUnspecified() {
-		return []string{"tcp:" + net.JoinHostPort(a.IP.String(), port)}
-	}
-	var list []string
-	if host, err := os.Hostname(); err == nil {
-		list = append(list, "tcp:"+net.JoinHostPort(host, port))
-	}
-	ifaces, _ := net.InterfaceAddrs()
-	for _, i := range ifaces {
-		if n, ok := i.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() {
-			list = append(list, "tcp:"+net.JoinHostPort(n.IP.String(), port))
-		}
-	}
-	return list
-}
-
 // feed reads inputs into the queue until they end.
 func (e *execution) feed() {
 	defer e.b.Seal()
@@ -237,84 +168,43 @@ func (p *plan) slow() bool {
 
 // loop reports results until there are no more. A returned error is muster's
 // own, not a task's.
-func (e *execution) loop(ctx context.Context) error {
-	results := make(chan *dispatcher.Done)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(results)
-		for {
-			r, err := e.b.Next(ctx)
-			if err != nil {
-				return
-			}
-			select {
-			case results <- r:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+func (e *execution) loop() error {
 	var failure error
-	stop := func(err error) {
-		if failure == nil {
+	fail := func(err error) {
+		if err != nil && failure == nil {
 			failure = err
+			e.stopAll("the run was stopped")
 		}
-		e.stopAll()
 	}
-	var force <-chan time.Time
+	fed := func(err error) {
+		e.bar.total(e.b)
+		if err != nil && failure == nil {
+			failure = usageError{err}
+			e.b.Stop()
+		}
+	}
 	for {
 		select {
-		case r, ok := <-results:
-			if !ok {
-				return failure
+		case <-e.b.Ready():
+			done, over := e.b.Take()
+			for _, r := range done {
+				fail(e.deliver(r))
 			}
-			if err := e.deliver(r); err != nil {
-				stop(err)
+			if !over {
+				continue
 			}
+			select {
+			case err := <-e.fed:
+				fed(err)
+			default:
+			}
+			return failure
 		case err := <-e.fed:
-			e.bar.total(e.b)
-			if err != nil {
-				failure = usageError{err}
-				e.b.Stop()
-			}
+			fed(err)
 		case err := <-e.local.failed:
 			return err
-		case sig := <-e.signals:
-			switch e.interrupt(sig) {
-			case 2:
-				force = time.After(forceAfter)
-			case 3:
-				return failure
-			}
-		case <-force:
-			return failure
 		}
 	}
-}
-
-func (e *execution) stopAll() {
-	e.b.Stop()
-	e.b.Cancel(task.Cancelled("the run was stopped"))
-}
-
-// interrupt answers a signal and returns the how-manieth it is. SIGTERM and
-// SIGHUP count for two: nobody will come back to send another.
-func (e *execution) interrupt(sig os.Signal) int {
-	e.hits++
-	if sig != syscall.SIGINT {
-		e.hits = max(e.hits, 2)
-	}
-	e.bar.clear()
-	switch e.hits {
-	case 1:
-		e.b.Stop()
-		fmt.Fprintf(e.s.err, "muster: interrupted: starting nothing more, waiting for %d running tasks; press Ctrl-C again to stop them\n", e.d.Running())
-	case 2:
-		e.stopAll()
-		fmt.Fprintf(e.s.err, "muster: stopping %d running tasks\n", e.d.Running())
-	}
-	return e.hits
 }
 
 // deliver reports one result.
@@ -330,11 +220,11 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 	err := e.out.Write(report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
 		Host: ":", Command: e.p.commandLine(r.Argv)})
 	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
-		fmt.Fprintf(e.s.err, "muster: task %s: %s\n", label(r), describe(r.Err))
+		e.say("task %s: %s", label(r), describe(r.Err))
 	}
-	e.bar.add(&e.tally)
+	e.bar.add()
 	if first && e.p.o.stop {
-		e.stopAll()
+		e.stopAll("another task had failed")
 	}
 	return err
 }
@@ -359,10 +249,10 @@ func (e *execution) verdict(err error) error {
 		return exitError(exitFailure) // whoever read the output has had enough
 	}
 	if !e.p.o.json || e.tally.failed > 0 {
-		fmt.Fprintln(e.s.err, "muster: "+e.tally.summary(e.b.Dropped(), e.p.o))
+		e.say("%s", e.tally.summary(e.b.Dropped(), e.p.o))
 	}
 	switch {
-	case e.hits > 0:
+	case e.signals.hits.Load() > 0:
 		return exitError(exitInterrupted)
 	case err != nil:
 		return err
@@ -371,131 +261,3 @@ func (e *execution) verdict(err error) error {
 	}
 	return nil
 }
-
-// tally counts results.
-type tally struct {
-	start     time.Time
-	ok        int
-	failed    int
-	cancelled int
-	sample    []string // the first few that failed
-}
-
-// add counts r and reports whether it is the first that failed.
-func (t *tally) add(r *dispatcher.Done) bool {
-	if t.start.IsZero() {
-		t.start = time.Now()
-	}
-	if r.Err == nil {
-		t.ok++
-		return false
-	}
-	t.failed++
-	if r.Err.Kind == task.KindCancelled {
-		t.cancelled++
-	} else if len(t.sample) < 5 {
-		t.sample = append(t.sample, fmt.Sprintf("%s: %s", label(r), r.Err.Message))
-	}
-	return t.failed-t.cancelled == 1 && r.Err.Kind != task.KindCancelled
-}
-
-func (t *tally) summary(dropped int, o runOptions) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d tasks: %d ok, %d failed", t.ok+t.failed+dropped, t.ok, t.failed-t.cancelled)
-	if n := t.cancelled + dropped; n > 0 {
-		fmt.Fprintf(&b, ", %d cancelled or not started", n)
-	}
-	if len(t.sample) > 0 {
-		fmt.Fprintf(&b, " [%s", strings.Join(t.sample, "; "))
-		if more := t.failed - t.cancelled - len(t.sample); more > 0 {
-			fmt.Fprintf(&b, "; and %d more", more)
-		}
-		b.WriteString("]")
-		if !o.json && o.joblog == "" {
-			b.WriteString("; --json or --joblog FILE tells all")
-		}
-	}
-	return b.String()
-}
-
-// localWorker keeps one worker process running on this machine.
-type localWorker struct {
-	e      *execution
-	argv   []string
-	launch *mtls.Launch
-	join   mtls.Join
-	failed chan error
-	over   chan struct{} // closed when the run ends
-	gone   chan struct{} // closed when the last process is
-	proof  chan struct{} // a result arrived
-	cur    *worker.Local
-}
-
-func (e *execution) startLocal(id *mtls.Identity, addr string) (*localWorker, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find muster's own path: %w", err)
-	}
-	launch := mtls.NewLaunch("local", 1, time.Time{})
-	e.d.AddLaunch(launch)
-	w := &localWorker{e: e, launch: launch, failed: make(chan error, 1), over: make(chan struct{}),
-		gone: make(chan struct{}), proof: make(chan struct{}, 1),
-		argv: []string{exe, "worker", "--join-file", "-", "--tether", "--element", "local", "--slots", strconv.Itoa(e.p.o.slots)},
-		join: mtls.Join{Addrs: []string{addr}, Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}}
-	if w.cur, err = w.start(0); err != nil {
-		return nil, err
-	}
-	go w.watch()
-	return w, nil
-}
-
-func (w *localWorker) start(restart int) (*worker.Local, error) {
-	return worker.StartLocal(append(w.argv, "--restart", strconv.Itoa(restart)), w.join, w.e.s.err)
-}
-
-// watch starts the worker again when it dies, unless it does so again and again.
-func (w *localWorker) watch() {
-	defer close(w.gone)
-	deaths := 0
-	for restart := 1; ; restart++ {
-		select {
-		case <-w.over:
-			w.cur.End(endPatience)
-			return
-		case <-w.cur.Done():
-		}
-		w.cur.Clear()
-		select {
-		case <-w.over:
-			return
-		case <-w.proof:
-			deaths = 0
-		default:
-		}
-		if deaths++; deaths > maxRelaunch {
-			w.failed <- fmt.Errorf("the local worker died %d times without finishing a task, last with: %s", deaths, w.cur.Status())
-			return
-		}
-		w.e.log.Warn("the local worker died; starting another", "how", w.cur.Status())
-		next, err := w.start(restart)
-		if err != nil {
-			w.failed <- err
-			return
-		}
-		w.cur = next
-	}
-}
-
-// alive says that a task has ended.
-func (w *localWorker) alive() {
-	select {
-	case w.proof <- struct{}{}:
-	default:
-	}
-}
-
-// leaving says that the worker is expected to go.
-func (w *localWorker) leaving() { close(w.over) }
-
-// end waits until the worker and all below it are gone.
-func (w *localWorker) end() { <-w.gone }

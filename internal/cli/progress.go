@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -12,6 +13,7 @@ import (
 
 // progress is the bar on the terminal; nil shows nothing.
 type progress struct {
+	mu    sync.Mutex // guards all below
 	bar   *progressbar.ProgressBar
 	shown bool
 }
@@ -24,40 +26,45 @@ func newProgress(when string, s streams, in *input.Reader) *progress {
 	if n, known := in.Total(); known {
 		total = n
 	}
-	opts := []progressbar.Option{
+	return &progress{bar: progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(s.err), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 		progressbar.OptionSetItsString("tasks"), progressbar.OptionSetPredictTime(true),
-		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionFullWidth(),
-		progressbar.OptionUseANSICodes(os.Getenv("TERM") != "dumb"),
-	}
-	return &progress{bar: progressbar.NewOptions(total, opts...)}
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth(),
+		progressbar.OptionUseANSICodes(os.Getenv("TERM") != "dumb"))}
 }
 
 // clear makes room for a line of text.
 func (p *progress) clear() {
-	if p != nil && p.shown {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
 		p.bar.Clear()
 		p.shown = false
 	}
 }
 
-func (p *progress) add(*tally) {
-	if p != nil {
-		p.bar.Add(1)
-		p.shown = true
+// add counts one task.
+func (p *progress) add() {
+	if p == nil {
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar.Add(1)
+	p.shown = true
 }
 
 // total sets how many tasks there are, once the inputs have been read.
 func (p *progress) total(b *dispatcher.Batch) {
-	if p != nil && p.bar.GetMax() < 0 {
-		p.bar.ChangeMax(b.Submitted())
+	if p == nil {
+		return
 	}
-}
-
-// finish takes the bar away.
-func (p *progress) finish() {
-	if p != nil {
-		p.bar.Clear()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar.GetMax() < 0 {
+		p.bar.ChangeMax(b.Submitted())
 	}
 }

@@ -151,35 +151,65 @@ func (r *Reader) frame() (Type, byte, []byte, error) {
 // ErrClosed is what Send returns after Close.
 var ErrClosed = errors.New("connection closed")
 
-// Writer sends frames from any goroutine. Send never waits for the peer: what
-// is not written yet is kept, and the protocol bounds how much that can be
-// (a window of output and a few small frames a slot). A goroutine of the
-// Writer's own writes all that has gathered in one call.
+// Writer sends frames from any goroutine, those that have gathered meanwhile
+// in one call.
 type Writer struct {
 	w    io.Writer
-	done chan struct{}
+	done chan struct{} // closed when the goroutine has ended; nil if there is none
 
-	mu     sync.Mutex // guards all below
-	cond   sync.Cond
-	buf    []byte
-	spare  []byte
-	err    error
-	closed bool
+	mu      sync.Mutex // guards all below
+	cond    sync.Cond
+	buf     []byte
+	spare   []byte
+	writing bool
+	err     error
+	closed  bool
 }
 
-// NewWriter returns a Writer on w and starts its goroutine, which Close ends.
+// NewWriter returns a Writer on w. The goroutine that calls Send writes, for
+// others too that call it meanwhile, and so may have to wait for the peer.
 func NewWriter(w io.Writer) *Writer {
-	wr := &Writer{w: w, done: make(chan struct{})}
+	wr := &Writer{w: w}
 	wr.cond.L = &wr.mu
+	return wr
+}
+
+// NewAsyncWriter returns a Writer whose Send never waits for the peer: a
+// goroutine writes, which Close ends. What is not written yet is kept, and the
+// protocol bounds how much that can be (a few small frames and one task a slot).
+func NewAsyncWriter(w io.Writer) *Writer {
+	wr := NewWriter(w)
+	wr.done = make(chan struct{})
 	go wr.run()
 	return wr
 }
 
-// Send queues messages, in order and in one piece. Their bytes are copied. The
-// error is that of an earlier write that failed, or ErrClosed.
+// Send sends messages, in order and in one piece. Their bytes are copied. The
+// error is that of a write that failed, of an earlier one too, or ErrClosed.
 func (w *Writer) Send(msgs ...Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.queue(msgs); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// Queue is Send, but what it is given may wait for the next Send or Flush.
+func (w *Writer) Queue(msgs ...Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queue(msgs)
+}
+
+// Flush sends what was queued.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flush()
+}
+
+func (w *Writer) queue(msgs []Message) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -189,18 +219,56 @@ func (w *Writer) Send(msgs ...Message) error {
 	for _, m := range msgs {
 		w.buf = appendFrame(w.buf, m)
 	}
-	w.cond.Signal()
 	return nil
+}
+
+func (w *Writer) flush() error {
+	if w.done != nil {
+		w.cond.Signal()
+		return w.err
+	}
+	if w.writing {
+		return nil // whoever writes will write this too
+	}
+	w.writing = true
+	for len(w.buf) > 0 && w.err == nil {
+		w.write()
+	}
+	w.writing = false
+	w.cond.Broadcast()
+	return w.err
+}
+
+// write writes what has gathered, without the lock.
+func (w *Writer) write() {
+	b := w.buf
+	w.buf, w.spare = w.spare[:0], nil
+	w.mu.Unlock()
+	_, err := w.w.Write(b)
+	w.mu.Lock()
+	if cap(b) <= 1<<20 {
+		w.spare = b[:0]
+	}
+	if err != nil {
+		w.err, w.buf = err, nil
+	}
 }
 
 // Close writes what was queued, waits for that, and ends the goroutine. The
 // owner of the underlying connection unblocks a write that hangs by closing it.
 func (w *Writer) Close() error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.closed = true
-	w.cond.Signal()
-	w.mu.Unlock()
-	<-w.done
+	w.flush()
+	if w.done != nil {
+		w.mu.Unlock()
+		<-w.done
+		w.mu.Lock()
+	}
+	for w.writing {
+		w.cond.Wait()
+	}
 	return w.err
 }
 
@@ -215,18 +283,7 @@ func (w *Writer) run() {
 		if len(w.buf) == 0 || w.err != nil {
 			return
 		}
-		b := w.buf
-		w.buf, w.spare = w.spare[:0], nil
-		w.mu.Unlock()
-		_, err := w.w.Write(b)
-		w.mu.Lock()
-		if cap(b) <= 1<<20 {
-			w.spare = b[:0]
-		}
-		if err != nil {
-			w.err, w.buf = err, nil
-			return
-		}
+		w.write()
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package exec runs commands, one at a time, and ends everything they start.
 //
-//	Run ── prepare ── spawn ── poll ─┬─ stdout, stderr → stream → deliver → out
+//	Run ── prepare ── spawn ── wait ─┬─ stdout, stderr → stream → deliver → out
 //	                                 ├─ pidfd (or SIGCHLD) → wait4(-1)
 //	                                 └─ woken: cancel, deliver, end of a clearing
 //
@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"muster/internal/proctree"
 	"muster/task"
@@ -64,9 +62,11 @@ type Runner struct {
 	scratch scratch
 	oom     *oomCounter // nil where the kernel counts nothing
 	null    int         // /dev/null, every task's standard input
-	wakeR   int         // a pipe that ends the poll of a task
+	poller  poller
+	wakeR   int // a pipe that ends the wait of a task
 	wakeW   int
-	pidfds  bool // the kernel tells a process's end through a descriptor
+	pidfds  bool      // the kernel tells a process's end through a descriptor
+	reapAt  time.Time // when to look for zombies next
 	streams [2]stream
 	broken  error // what New could not do
 }
@@ -103,10 +103,13 @@ func (r *Runner) open() (err error) {
 	r.wakeR, r.wakeW = p[0], p[1]
 	syscall.SetNonblock(r.wakeR, true)
 	syscall.SetNonblock(r.wakeW, true)
-	return nil
+	if err = r.poller.open(); err == nil {
+		r.poller.watch(watchWake, r.wakeR)
+	}
+	return err
 }
 
-// watchChildren wakes the poll when a child ends, for systems without pidfds.
+// watchChildren wakes the wait when a child ends, for systems without pidfds.
 func (r *Runner) watchChildren() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
@@ -117,13 +120,13 @@ func (r *Runner) watchChildren() {
 	}()
 }
 
-// wake ends the current poll, or the next. A full pipe wakes as well.
+// wake ends the current wait, or the next. A full pipe wakes as well.
 func (r *Runner) wake() { syscall.Write(r.wakeW, []byte{0}) }
 
 func (r *Runner) slept() {
 	var b [64]byte
 	for {
-		if n, err := syscall.Read(r.wakeR, b[:]); n < len(b) && err != syscall.EINTR {
+		if n, err := rawRead(r.wakeR, b[:]); n < len(b) && err != syscall.EINTR {
 			return
 		}
 	}
@@ -183,16 +186,4 @@ func notStarted(code int, message, evidence string) *task.ErrorValue {
 // returns.
 func timeoutMillis(d time.Duration) int {
 	return int((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
-}
-
-// poll waits for one of fds; interrupted or not makes no difference to callers.
-func poll(fds []unix.PollFd, timeout int) bool {
-	n, err := unix.Poll(fds, timeout)
-	if err != nil || n == 0 {
-		for i := range fds {
-			fds[i].Revents = 0
-		}
-		return false
-	}
-	return true
 }

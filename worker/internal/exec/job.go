@@ -6,8 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"muster/task"
 )
 
@@ -53,7 +51,7 @@ func (j *job) run() {
 func (j *job) reap() {
 	for !j.gone {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		pid, err := rawWait(-1, &status)
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
@@ -75,7 +73,7 @@ func (j *job) markExited() {
 	}
 	j.exited, j.ended = true, time.Now()
 	if j.pidfd >= 0 {
-		syscall.Close(j.pidfd)
+		rawClose(j.pidfd)
 		j.pidfd = -1
 	}
 }
@@ -123,10 +121,11 @@ func (j *job) clear(grace time.Duration) {
 // wait returns when something has happened.
 func (j *job) wait() {
 	s := &j.r.streams
-	fds := [...]unix.PollFd{s[0].pollFd(), s[1].pollFd(),
-		{Fd: int32(j.r.wakeR), Events: unix.POLLIN}, {Fd: int32(j.pidfd), Events: unix.POLLIN}}
-	poll(fds[:], j.patience())
-	if fds[2].Revents != 0 {
+	for i := range s {
+		s[i].watch(&j.r.poller)
+	}
+	ready := j.r.poller.wait(j.until())
+	if ready[watchWake] {
 		j.r.slept()
 	}
 	select {
@@ -138,7 +137,9 @@ func (j *job) wait() {
 	default:
 	}
 	for i := range s {
-		s[i].ready(fds[i].Revents)
+		if ready[i] {
+			s[i].read()
+		}
 	}
 	j.sender.collect(s)
 	now := time.Now()
@@ -147,33 +148,32 @@ func (j *job) wait() {
 	}
 }
 
-// patience is how long poll may wait, in milliseconds; -1 is for ever.
-func (j *job) patience() int {
-	now := time.Now()
-	d := time.Duration(-1)
-	until := func(t time.Time) {
-		if left := max(t.Sub(now), 0); d < 0 || left < d {
-			d = left
+// until is when the next wait has to end; zero means never.
+func (j *job) until() time.Time {
+	var first time.Time
+	sooner := func(t time.Time) {
+		if first.IsZero() || t.Before(first) {
+			first = t
 		}
 	}
 	if j.pidfd >= 0 {
-		until(now.Add(reapEvery))
+		if now := time.Now(); !now.Before(j.r.reapAt) {
+			j.r.reapAt = now.Add(reapEvery)
+		}
+		sooner(j.r.reapAt)
 	}
 	if j.spec.Timeout > 0 && j.stop == nil && !j.exited {
-		until(j.report.Started.Add(j.spec.Timeout))
+		sooner(j.report.Started.Add(j.spec.Timeout))
 	}
 	if j.exited && j.busy == nil {
-		until(j.ended.Add(finishWriting))
+		sooner(j.ended.Add(finishWriting))
 	}
 	for i := range j.r.streams {
 		if s := &j.r.streams[i]; len(s.buf) > 0 && !s.sending {
-			until(s.since.Add(flushAfter))
+			sooner(s.since.Add(flushAfter))
 		}
 	}
-	if d < 0 {
-		return -1
-	}
-	return timeoutMillis(d)
+	return first
 }
 
 // finish takes what is left of the output and says how the task ended.

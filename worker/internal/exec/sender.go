@@ -92,12 +92,14 @@ func (d *sender) drain(s *[2]stream, this *stream) {
 			}
 			d.send(this)
 		}
-		fds := [...]unix.PollFd{this.pollFd()}
-		if !poll(fds[:], timeoutMillis(finishWriting)) {
+		fds := []unix.PollFd{{Fd: int32(this.fd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, timeoutMillis(finishWriting)); n == 0 || err != nil && err != unix.EINTR {
 			break
 		}
 		before := len(this.buf)
-		this.ready(fds[0].Revents)
+		if fds[0].Revents != 0 {
+			this.read()
+		}
 		left -= len(this.buf) - before
 	}
 	this.detach()

@@ -57,22 +57,25 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 		return err
 	}
 	if err := pipe(&errs); err != nil {
-		syscall.Close(out[0])
-		syscall.Close(out[1])
+		rawClose(out[0])
+		rawClose(out[1])
 		return err
 	}
 	pid, pidfd, err := forkExec(file, argv, &syscall.ProcAttr{Dir: j.spec.Dir, Env: env,
 		Files: []uintptr{uintptr(r.null), uintptr(out[1]), uintptr(errs[1])}}, r.pidfds)
-	syscall.Close(out[1])
-	syscall.Close(errs[1])
+	rawClose(out[1])
+	rawClose(errs[1])
 	if err != nil {
-		syscall.Close(out[0])
-		syscall.Close(errs[0])
+		rawClose(out[0])
+		rawClose(errs[0])
 		return err
 	}
 	j.pid, j.pidfd = pid, pidfd
 	r.streams[0].attach(out[0])
 	r.streams[1].attach(errs[0])
+	if pidfd >= 0 {
+		r.poller.watch(watchExit, pidfd)
+	}
 	return nil
 }
 

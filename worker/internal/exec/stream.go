@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,6 +18,7 @@ type stream struct {
 	n       int // 1 stdout, 2 stderr
 	fd      int
 	open    bool
+	watched bool      // the poller waits for it
 	buf     []byte    // read, not yet given to out; never more than a chunk
 	spare   []byte    // the other buffer, unless out has it
 	sending bool      // out has the other buffer
@@ -31,34 +30,32 @@ func (s *stream) attach(fd int) {
 	if s.spare == nil && !s.sending {
 		s.buf, s.spare = make([]byte, 0, chunk), make([]byte, 0, chunk)
 	}
-	s.fd, s.open = fd, true
+	s.fd, s.open, s.watched = fd, true, false
 }
 
 func (s *stream) detach() {
 	if s.open {
-		syscall.Close(s.fd)
+		rawClose(s.fd)
 		s.open = false
 	}
 }
 
-// pollFd asks for output only while there is room for it.
-func (s *stream) pollFd() unix.PollFd {
-	if !s.open || len(s.buf) == cap(s.buf) {
-		return unix.PollFd{Fd: -1}
+// watch waits for output only while there is room for it.
+func (s *stream) watch(p *poller) {
+	if room := s.open && len(s.buf) < cap(s.buf); room != s.watched {
+		s.watched = room
+		if room {
+			p.watch(s.n-1, s.fd)
+		} else {
+			p.unwatch(s.n-1, s.fd)
+		}
 	}
-	return unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
 }
 
-// ready reads what poll has announced. The pipe blocks, so it is one read.
-func (s *stream) ready(events int16) {
-	if events == 0 {
-		return
-	}
-	if events&unix.POLLIN == 0 {
-		s.detach() // nobody can write, and nothing is left to be read
-		return
-	}
-	n, err := syscall.Read(s.fd, s.buf[len(s.buf):cap(s.buf)])
+// read reads what has been announced. The pipe blocks, so it is one read; at
+// its end, when nobody can write any more, it gives nothing.
+func (s *stream) read() {
+	n, err := rawRead(s.fd, s.buf[len(s.buf):cap(s.buf)])
 	switch {
 	case n > 0:
 		if len(s.buf) == 0 {

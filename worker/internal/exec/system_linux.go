@@ -49,7 +49,10 @@ func endTree(_ int, grace time.Duration) error {
 // oomCounter is the file in which the kernel counts the processes of this
 // cgroup that it killed for want of memory: memory.events in version 2,
 // memory.oom_control in version 1 (cgroups(7), "oom_kill").
-type oomCounter struct{ file *os.File }
+type oomCounter struct {
+	fd   int
+	path string
+}
 
 func findOOMCounter() *oomCounter {
 	text, _ := os.ReadFile("/proc/self/cgroup")
@@ -66,12 +69,12 @@ func findOOMCounter() *oomCounter {
 			candidates = []string{filepath.Join("/sys/fs/cgroup/memory", f[2], "memory.oom_control")}
 		}
 		for _, path := range candidates {
-			if file, err := os.Open(path); err == nil {
-				c := &oomCounter{file}
+			if fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+				c := &oomCounter{fd, path}
 				if c.read() >= 0 {
 					return c
 				}
-				file.Close()
+				syscall.Close(fd)
 			}
 		}
 	}
@@ -84,7 +87,7 @@ func (c *oomCounter) read() int64 {
 		return -1
 	}
 	var buf [512]byte
-	n, _ := c.file.ReadAt(buf[:], 0)
+	n := rawPread(c.fd, buf[:])
 	for line := range bytes.Lines(buf[:n]) {
 		if v, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
 			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
@@ -102,5 +105,5 @@ func (c *oomCounter) rose(before int64) string {
 	if before < 0 || now <= before {
 		return ""
 	}
-	return fmt.Sprintf("oom_kill in %s rose from %d to %d while it ran", c.file.Name(), before, now)
+	return fmt.Sprintf("oom_kill in %s rose from %d to %d while it ran", c.path, before, now)
 }

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"muster/internal/proctree"
+	"muster/task"
+)
+
+// forceAfter is how long the second Ctrl-C lets tasks end, and results be
+// read, before it becomes the third: a run that was interrupted twice is over
+// within 30 s.
+const forceAfter = 20 * time.Second
+
+// interrupts counts the signals that a run has had.
+type interrupts struct{ hits atomic.Int32 }
+
+// watchSignals answers signals until the function it returns is called. It has
+// a goroutine of its own, since the one that prints results may wait for a
+// slow reader.
+func (e *execution) watchSignals() (end func()) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		var force <-chan time.Time
+		for {
+			select {
+			case <-done:
+				return
+			case <-force:
+				e.leave()
+			case sig := <-signals:
+				if e.interrupt(sig) == 2 {
+					force = time.After(forceAfter)
+				}
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// interrupt answers a signal and returns the how-manieth it is. SIGTERM and
+// SIGHUP count for two: nobody will come back to send another.
+func (e *execution) interrupt(sig os.Signal) int32 {
+	n := e.signals.hits.Add(1)
+	if n == 1 && sig != syscall.SIGINT {
+		n = e.signals.hits.Add(1)
+	}
+	switch n {
+	case 1:
+		e.b.Stop()
+		if running := e.d.Running(); running > 0 {
+			e.say("interrupted: starting nothing more, waiting for %s to end; press Ctrl-C again to stop them", tasks(running))
+		} else {
+			e.say("interrupted: starting nothing more")
+		}
+	case 2:
+		running := e.d.Running()
+		e.stopAll("the run was interrupted")
+		e.say("stopping %s; press Ctrl-C again to leave at once", tasks(running))
+	default:
+		e.leave()
+	}
+	return n
+}
+
+// stopAll ends what runs and starts nothing more.
+func (e *execution) stopAll(why string) {
+	e.b.Stop()
+	e.b.Cancel(task.Cancelled(why))
+}
+
+// leave ends everything below this process and the process itself, without
+// waiting for anything that could hang.
+func (e *execution) leave() {
+	err := proctree.Clear(0, func(int) bool { return false })
+	os.RemoveAll(e.run.Dir)
+	os.Remove(e.socket)
+	if e.p.o.joinFile != "" {
+		os.Remove(e.p.o.joinFile)
+	}
+	if err != nil {
+		fmt.Fprintf(e.s.err, "muster: %v\n", err)
+	}
+	os.Exit(exitInterrupted)
+}
+
+// say prints a line for a person, above the progress bar.
+func (e *execution) say(format string, args ...any) {
+	e.bar.clear()
+	fmt.Fprintf(e.s.err, "muster: "+format+"\n", args...)
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package exec
+
+import "syscall"
+
+func rawRead(fd int, p []byte) (int, error) { return syscall.Read(fd, p) }
+
+func rawClose(fd int) { syscall.Close(fd) }
+
+func rawWait(pid int, status *syscall.WaitStatus) (int, error) {
+	return syscall.Wait4(pid, status, syscall.WNOHANG, nil)
+}
+
+func rawUnlink(path []byte) error { return syscall.Unlink(string(path[:len(path)-1])) }
+
+func rawOpenDir(path []byte) (int, error) {
+	return syscall.Open(string(path[:len(path)-1]), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+}
+
+func rawDirent(fd int, p []byte) int {
+	n, err := syscall.ReadDirent(fd, p)
+	if err != nil {
+		return -1
+	}
+	return n
+}
