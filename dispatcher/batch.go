@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -42,8 +43,8 @@ func (r *Done) Release() {
 // Batch is a set of tasks made from rows by one template, whose results are
 // read together.
 type Batch struct {
-	d      *Dispatcher
-	render func(row []string, index, slot int) task.Spec
+	d   *Dispatcher
+	opt BatchOptions
 
 	mu        sync.Mutex // guards all below; taken after Dispatcher.mu, never before
 	ready     []*Done
@@ -57,10 +58,19 @@ type Batch struct {
 	stopped   bool // written under Dispatcher.mu too, so that either is enough to read it
 }
 
-// NewBatch returns an empty batch. render makes the task of a row when a slot
-// is free for it; it must be fast, safe for concurrent use and not call back.
-func (d *Dispatcher) NewBatch(render func(row []string, index, slot int) task.Spec) *Batch {
-	return &Batch{d: d, render: render, notify: make(chan struct{}, 1)}
+// BatchOptions configures a Batch.
+type BatchOptions struct {
+	// Render makes the task of a row when a slot is free for it. It must be
+	// fast, safe for concurrent use and not call back.
+	Render func(row []string, index, slot int) task.Spec
+	// StopOnFailure starts nothing more after a task has failed, and cancels
+	// what runs then.
+	StopOnFailure bool
+}
+
+// NewBatch returns an empty batch.
+func (d *Dispatcher) NewBatch(opt BatchOptions) *Batch {
+	return &Batch{d: d, opt: opt, notify: make(chan struct{}, 1)}
 }
 
 // Submit queues tasks, one a row, numbered from 1 in the order of submission.
@@ -130,6 +140,11 @@ func (b *Batch) Take() (done []*Done, over bool) {
 func (b *Batch) Stop() {
 	b.d.mu.Lock()
 	defer b.d.mu.Unlock()
+	b.stop()
+}
+
+// stop is Stop under Dispatcher.mu.
+func (b *Batch) stop() {
 	b.mu.Lock()
 	b.stopped = true
 	b.mu.Unlock()
@@ -156,6 +171,10 @@ func (b *Batch) dropQueued() {
 func (b *Batch) Cancel(why *task.ErrorValue) {
 	b.d.mu.Lock()
 	defer b.d.mu.Unlock()
+	b.cancel(why)
+}
+
+func (b *Batch) cancel(why *task.ErrorValue) {
 	for _, s := range b.d.sessions {
 		for _, a := range s.attempts {
 			s.cancel(a, why)
@@ -180,6 +199,10 @@ func (b *Batch) resolve(a *attempt, s *session, r task.Result) {
 	r.Index, r.Name, r.Argv = a.job.index, a.spec.Name, a.spec.Argv
 	r.Worker, r.Slot = s.id, a.slot
 	b.deliver(&Done{Result: r, Row: a.job.row, Output: a.out, batch: b})
+	if b.opt.StopOnFailure && !b.stopped && r.Err != nil && r.Err.Kind != task.KindCancelled {
+		b.stop()
+		b.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", r.Index)))
+	}
 }
 
 func (b *Batch) deliver(r *Done) {

@@ -261,7 +261,7 @@ func (s *session) assign(q queue.Assignment[job]) {
 	j := q.Payload
 	a := &attempt{Ref: q.Ref, job: j, slot: q.Slot, ahead: q.Ahead,
 		window: wire.MinWindow, size: wire.MinWindow}
-	a.spec = j.batch.render(j.row, j.index, q.Slot)
+	a.spec = j.batch.opt.Render(j.row, j.index, q.Slot)
 	if n := a.spec.Size(); n > wire.MaxSpec {
 		// It would not fit into a frame; nor would the kernel take it (execve(2),
 		// "Limits on size of arguments and environment").
@@ -271,7 +271,8 @@ func (s *session) assign(q queue.Assignment[job]) {
 		return
 	}
 	s.attempts[q.Ref] = a
-	s.w.Send(&wire.Assign{Ref: wire.Ref(q.Ref), Slot: uint32(q.Slot), Window: wire.MinWindow, Spec: a.spec})
+	s.w.Send(&wire.Assign{Ref: wire.Ref(q.Ref), Slot: uint32(q.Slot), Window: wire.MinWindow, Spec: a.spec,
+		OnlyAfterSuccess: j.batch.opt.StopOnFailure})
 }
 
 func (s *session) recall(r queue.Ref) { s.w.Send(&wire.Recall{Ref: wire.Ref(r)}) }

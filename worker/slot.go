@@ -66,9 +66,8 @@ type slotProcess struct {
 	runner *exec.Runner
 	tasks  chan *wire.Assign
 
-	mu      sync.Mutex // guards all below
-	waiting []wire.Ref // assigned, not started
-	refused map[wire.Ref]*task.ErrorValue
+	mu      sync.Mutex     // guards all below
+	waiting []*wire.Assign // not started
 	running wire.Ref
 	stop    context.CancelCauseFunc // of what runs; nil if nothing does
 	windows map[wire.Ref]*window
@@ -81,7 +80,9 @@ func (s *slotProcess) run() error {
 	go func() {
 		defer close(done)
 		for m := range s.tasks {
-			s.runTask(m)
+			if !s.runTask(m) {
+				s.handBack()
+			}
 			if len(s.tasks) == 0 {
 				s.out.Flush()
 			}
@@ -113,7 +114,7 @@ func (s *slotProcess) read() {
 		s.mu.Lock()
 		switch m := m.(type) {
 		case *wire.Assign:
-			s.waiting = append(s.waiting, m.Ref)
+			s.waiting = append(s.waiting, m)
 			s.windows[m.Ref] = newWindow(int(m.Window))
 			s.mu.Unlock()
 			s.tasks <- m
@@ -147,7 +148,7 @@ func (s *slotProcess) cancel(m *wire.Cancel) {
 }
 
 func (s *slotProcess) unqueue(r wire.Ref) bool {
-	i := slices.Index(s.waiting, r)
+	i := slices.IndexFunc(s.waiting, func(m *wire.Assign) bool { return m.Ref == r })
 	if i < 0 {
 		return false
 	}
@@ -168,10 +169,25 @@ func (s *slotProcess) begin(m *wire.Assign) (context.Context, *window) {
 	return ctx, s.windows[m.Ref]
 }
 
-func (s *slotProcess) runTask(m *wire.Assign) {
+// handBack returns what was to run only after a success.
+func (s *slotProcess) handBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(m *wire.Assign) bool {
+		if m.OnlyAfterSuccess {
+			delete(s.windows, m.Ref)
+			s.out.Queue(&wire.Returned{Ref: m.Ref})
+		}
+		return m.OnlyAfterSuccess
+	})
+}
+
+// runTask runs a task, unless it was taken back, and reports whether the next
+// one may run.
+func (s *slotProcess) runTask(m *wire.Assign) bool {
 	ctx, win := s.begin(m)
 	if ctx == nil {
-		return
+		return true
 	}
 	rep := s.runner.Run(ctx, m.Task, m.Spec, func(stream int, p []byte) error {
 		if err := win.take(len(p)); err != nil {
@@ -187,6 +203,7 @@ func (s *slotProcess) runTask(m *wire.Assign) {
 	// It goes with the next task's Started, if there is a next one.
 	s.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
 		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr})
+	return rep.Err == nil
 }
 
 // window is how much output a task may still send.

@@ -142,10 +142,11 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan
 	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
 		return nil, err
 	}
-	sources := words.sources
+	var sources []input.Source
 	for _, f := range c.StringSlice("arg-file") {
 		sources = append(sources, input.Source{File: f})
 	}
+	sources = append(sources, words.sources...)
 	if len(sources) == 0 {
 		if terminal(s.in) {
 			return nil, hinted{errors.New("no inputs"), "give them after :::, in a file with -a, or on standard input"}

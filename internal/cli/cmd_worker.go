@@ -95,7 +95,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	err = worker.Run(ctx, worker.Options{Join: join, Element: o.element, Restart: uint32(o.restart), Slots: o.slots,
 		Scratch: scratch, Log: log, Build: Version, Drain: drain, SlotCommand: []string{exe, "slot"}})
 	switch {
-	case errors.Is(err, errTether):
+	case errors.Is(err, errTether), errors.Is(context.Cause(ctx), errTether):
 		return nil
 	case errors.Is(err, errSignalled):
 		return exitError(exitInterrupted)

@@ -111,7 +111,7 @@ func (e *execution) open() (cleanup func(), err error) {
 		defer cancel()
 		e.d.Close(ctx)
 	})
-	e.b = e.d.NewBatch(e.p.render)
+	e.b = e.d.NewBatch(dispatcher.BatchOptions{Render: e.p.render, StopOnFailure: e.p.o.stop})
 	addr, closeListener, err := e.listenLocal()
 	if err != nil {
 		return cleanup, err
@@ -215,7 +215,7 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 	case e.room <- struct{}{}:
 	default:
 	}
-	first := e.tally.add(r)
+	e.tally.add(r)
 	e.bar.clear()
 	err := e.out.Write(report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
 		Host: ":", Command: e.p.commandLine(r.Argv)})
@@ -223,9 +223,6 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 		e.say("task %s: %s", label(r), describe(r.Err))
 	}
 	e.bar.add()
-	if first && e.p.o.stop {
-		e.stopAll("another task had failed")
-	}
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"muster/dispatcher"
 	"muster/task"
@@ -12,21 +11,16 @@ import (
 
 // tally counts results.
 type tally struct {
-	start     time.Time
 	ok        int
 	failed    int
 	cancelled int
 	sample    []string // the first few that failed
 }
 
-// add counts r and reports whether it is the first that failed.
-func (t *tally) add(r *dispatcher.Done) bool {
-	if t.start.IsZero() {
-		t.start = time.Now()
-	}
+func (t *tally) add(r *dispatcher.Done) {
 	if r.Err == nil {
 		t.ok++
-		return false
+		return
 	}
 	t.failed++
 	if r.Err.Kind == task.KindCancelled {
@@ -34,7 +28,6 @@ func (t *tally) add(r *dispatcher.Done) bool {
 	} else if len(t.sample) < 5 {
 		t.sample = append(t.sample, fmt.Sprintf("%s: %s", label(r), r.Err.Message))
 	}
-	return t.failed-t.cancelled == 1 && r.Err.Kind != task.KindCancelled
 }
 
 func tasks(n int) string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,8 +23,11 @@ type commandLine struct {
 // value, starts CMD. The first ::: before that starts inputs, verbatim up to
 // the --. A ::: inside CMD starts inputs if none were given before.
 func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
-	at := firstWord(app.Flags, args, 1)
-	if at == len(args) || args[at] != "run" {
+	if len(args) == 0 {
+		return args, nil
+	}
+	global, rest := splitOptions(app.Flags, args[1:])
+	if len(rest) == 0 || rest[0] != "run" {
 		return args, nil
 	}
 	var flags []cli.Flag
@@ -32,9 +36,8 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 			flags = c.Flags
 		}
 	}
-	end := firstWord(flags, args, at+1)
-	options := expandAttached(flags, args[:end], at+1)
-	rest := args[end:]
+	own, rest := splitOptions(flags, rest[1:])
+	options := slices.Concat(args[:1], global, []string{"run"}, own)
 	if len(rest) > 0 && isSource(rest[0]) {
 		stop := len(rest)
 		for i, w := range rest {
@@ -53,7 +56,7 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		rest = rest[1:]
 	}
 	l.argv = rest
-	if len(l.sources) == 0 && !hasInputFile(options[at+1:]) {
+	if len(l.sources) == 0 && !hasInputFile(own) {
 		for i, w := range rest {
 			if w == ":::" {
 				l.argv, l.sources = rest[:i], sources(rest[i:])
@@ -89,38 +92,48 @@ func hasInputFile(options []string) bool {
 	return false
 }
 
-// firstWord returns where the options that start at i end.
-func firstWord(flags []cli.Flag, args []string, i int) int {
-	for i < len(args) {
-		w := args[i]
+// splitOptions takes the options off the front of args, each in the form that
+// the flag package knows: -kn4 becomes -k -n 4, as getopt(3) has it.
+func splitOptions(flags []cli.Flag, args []string) (options, rest []string) {
+	for len(args) > 0 {
+		w := args[0]
 		if w == "--" || len(w) < 2 || w[0] != '-' {
-			return i
+			break
 		}
-		i++
-		name, _, attached := strings.Cut(strings.TrimLeft(w, "-"), "=")
-		if f := findFlag(flags, name); f != nil && takesValue(f) && !attached && i < len(args) {
-			i++
+		args = args[1:]
+		words := cluster(flags, w)
+		options = append(options, words...)
+		last := words[len(words)-1]
+		name, _, attached := strings.Cut(strings.TrimLeft(last, "-"), "=")
+		f := findFlag(flags, name)
+		if f != nil && strings.HasPrefix(last, "-") && takesValue(f) && !attached && len(args) > 0 {
+			options = append(options, args[0])
+			args = args[1:]
 		}
 	}
-	return i
+	return options, args
 }
 
-// expandAttached turns -n4 into -n 4, as getopt would.
-func expandAttached(flags []cli.Flag, args []string, from int) []string {
-	out := append([]string(nil), args[:from]...)
-	value := false
-	for _, w := range args[from:] {
-		if !value && len(w) > 2 && w[0] == '-' && w[1] != '-' && w[2] != '=' && findFlag(flags, w[1:]) == nil {
-			if f := findFlag(flags, w[1:2]); f != nil && takesValue(f) {
-				out = append(out, w[:2], w[2:])
-				continue
-			}
-		}
-		f := findFlag(flags, strings.TrimLeft(w, "-"))
-		value = !value && strings.HasPrefix(w, "-") && f != nil && takesValue(f)
-		out = append(out, w)
+// cluster takes apart a word of several one-letter options, of which the last
+// may have its value attached. Any other word is returned as it is.
+func cluster(flags []cli.Flag, w string) []string {
+	if w[1] == '-' || len(w) == 2 || w[2] == '=' || findFlag(flags, strings.TrimLeft(strings.SplitN(w, "=", 2)[0], "-")) != nil {
+		return []string{w}
 	}
-	return out
+	var words []string
+	for i := 1; i < len(w); i++ {
+		f := findFlag(flags, w[i:i+1])
+		if f == nil {
+			return []string{w}
+		}
+		words = append(words, "-"+w[i:i+1])
+		if takesValue(f) && i+1 < len(w) {
+			value := "-" + w[i:i+1] + "=" + w[i+1:]
+			words[len(words)-1] = value
+			return words
+		}
+	}
+	return words
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {

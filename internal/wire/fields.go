@@ -18,6 +18,13 @@ func putUint(b []byte, num protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
 }
 
+func putBool(b []byte, num protowire.Number, v bool) []byte {
+	if !v {
+		return b
+	}
+	return putUint(b, num, 1)
+}
+
 func putBytes(b []byte, num protowire.Number, v []byte) []byte {
 	if len(v) == 0 {
 		return b

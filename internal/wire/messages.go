@@ -46,6 +46,8 @@ type Assign struct {
 	Slot   uint32 // from 1
 	Window uint32 // bytes of output that may be sent before the first Credit
 	Spec   task.Spec
+	// OnlyAfterSuccess hands the task back if the one before it in the slot failed.
+	OnlyAfterSuccess bool
 }
 
 // Started says that the task's process runs.
@@ -225,7 +227,7 @@ func (m *Assign) append(b []byte) []byte {
 	for _, s := range m.Spec.Argv {
 		b = putElement(b, 11, s)
 	}
-	return b
+	return putBool(b, 12, m.OnlyAfterSuccess)
 }
 
 func (m *Assign) parse(b []byte) error {
@@ -249,6 +251,8 @@ func (m *Assign) parse(b []byte) error {
 			m.Spec.Env = append(m.Spec.Env, string(s))
 		case 11:
 			m.Spec.Argv = append(m.Spec.Argv, string(s))
+		case 12:
+			m.OnlyAfterSuccess = v != 0
 		}
 	})
 	if err == nil && len(m.Spec.Argv) == 0 {

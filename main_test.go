@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"muster/internal/cli"
+)
+
+// TestMain makes the test binary muster itself when a script runs muster, and
+// when that starts its worker and slots.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"muster": func() { os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScript is the contract of the command line: testdata/script/*.txtar.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                scriptCommands,
+		Condition:           scriptCondition,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("LC_ALL", "C.UTF-8")
+			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
+		},
+	})
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// scriptCommands are what scripts need beside testscript's own commands.
+var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"code":    cmdCode,
+	"signal":  cmdSignal,
+	"waitfor": cmdWaitFor,
+	"gone":    cmdGone,
+}
+
+// cmdCode runs a command and checks its exit status: code 3 muster run ...
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code STATUS COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s exited with %d, want %d", args[1], got, want)
+	}
+}
+
+// cmdSignal sends a signal to the process whose number a file holds.
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal INT|TERM|KILL PIDFILE")
+	}
+	sig := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]]
+	ts.Check(syscall.Kill(pids(ts, args[1])[0], sig))
+}
+
+func pids(ts *testscript.TestScript, file string) []int {
+	var list []int
+	for _, f := range strings.Fields(ts.ReadFile(file)) {
+		n, err := strconv.Atoi(f)
+		ts.Check(err)
+		list = append(list, n)
+	}
+	if len(list) == 0 {
+		ts.Fatalf("%s holds no process numbers", file)
+	}
+	return list
+}
+
+const patience = 60 * time.Second
+
+// until polls a condition for which the system has no event to wait on.
+func until(ok func() bool) bool {
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}
+
+// cmdWaitFor waits until a file matches a pattern.
+func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE REGEXP")
+	}
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	if !until(func() bool { b, _ := os.ReadFile(path); return re.Match(b) }) {
+		b, _ := os.ReadFile(path)
+		ts.Fatalf("%s did not come to match %s; it holds:\n%s", args[0], args[1], b)
+	}
+}
+
+// cmdGone waits until the processes whose numbers a file holds have ended.
+func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] gone PIDFILE")
+	}
+	for _, pid := range pids(ts, args[0]) {
+		if neg {
+			if ended(pid) {
+				ts.Fatalf("process %d has ended", pid)
+			}
+			continue
+		}
+		if !until(func() bool { return ended(pid) }) {
+			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			ts.Fatalf("process %d is still there: %q", pid, b)
+		}
+	}
+}
+
+// ended reports whether a process is gone, or a zombie that nobody reaped.
+func ended(pid int) bool {
+	if syscall.Kill(pid, 0) == syscall.ESRCH {
+		return true
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, ok := strings.Cut(string(b), ") ")
+	return err == nil && ok && strings.HasPrefix(after, "Z")
+}
+
+// scriptCondition knows [linux-tree], where the promises about process trees
+// hold, and [have:PROGRAM], which on CI has to be true.
+func scriptCondition(cond string) (bool, error) {
+	if name, ok := strings.CutPrefix(cond, "have:"); ok {
+		_, err := exec.LookPath(name)
+		if err != nil && os.Getenv("CI") != "" {
+			return false, fmt.Errorf("%s is missing: the test command installs it", name)
+		}
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
