@@ -31,6 +31,10 @@ func TestScript(t *testing.T) {
 			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("LC_ALL", "C.UTF-8")
+			// Some scripts become another user, who has to get here.
+			if err := os.Chmod(filepath.Dir(env.WorkDir), 0o711); err != nil {
+				return err
+			}
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
 		},
 	})

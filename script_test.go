@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -121,9 +122,14 @@ func ended(pid int) bool {
 	return err == nil && ok && strings.HasPrefix(after, "Z")
 }
 
-// scriptCondition knows [linux-tree], where the promises about process trees
-// hold, and [have:PROGRAM], which on CI has to be true.
+// scriptCondition knows [root] and [have:PROGRAM], which on CI have to be true.
 func scriptCondition(cond string) (bool, error) {
+	if cond == "root" {
+		if os.Getuid() != 0 && os.Getenv("CI") != "" {
+			return false, errors.New("CI has to run the tests as root")
+		}
+		return os.Getuid() == 0, nil
+	}
 	if name, ok := strings.CutPrefix(cond, "have:"); ok {
 		_, err := exec.LookPath(name)
 		if err != nil && os.Getenv("CI") != "" {

@@ -60,6 +60,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer conn.Close()
+	o.Log.Info("joined", "worker", welcome.WorkerID, "slots", o.Slots)
 	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID,
 		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat,
 		owner: map[wire.Ref]*slot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
