@@ -20,6 +20,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"signal":  cmdSignal,
 	"waitfor": cmdWaitFor,
 	"gone":    cmdGone,
+	"peak":    cmdPeak,
 }
 
 // cmdCode runs a command and checks its exit status: code 3 muster run ...
@@ -109,6 +110,28 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			ts.Fatalf("process %d is still there: %q", pid, b)
 		}
+	}
+}
+
+// cmdPeak checks that the process whose number a file holds has never had more
+// than so many megabytes of memory of its own (VmHWM of proc(5)).
+func cmdPeak(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: peak PIDFILE MEGABYTES")
+	}
+	most, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pids(ts, args[0])[0]))
+	ts.Check(err)
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		ts.Fatalf("no VmHWM in %s", status)
+	}
+	kb, err := strconv.Atoi(string(m[1]))
+	ts.Check(err)
+	ts.Logf("peak: %d kB", kb)
+	if kb*1024 > most*1_000_000 {
+		ts.Fatalf("%d kB of memory were used; %d MB are allowed", kb, most)
 	}
 }
 

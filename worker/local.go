@@ -16,13 +16,15 @@ import (
 type Local struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
+	keep  func(pid int) bool
 	done  chan struct{}
 }
 
 // StartLocal starts argv, which must be a worker that reads its join string
 // from standard input and ends when that closes, in a session of its own: the
-// terminal's Ctrl-C is for muster, not for its workers.
-func StartLocal(argv []string, join mtls.Join, stderr io.Writer) (*Local, error) {
+// terminal's Ctrl-C is for muster, not for its workers. keep is true for the
+// children of this process that are not muster's to end.
+func StartLocal(argv []string, join mtls.Join, stderr io.Writer, keep func(pid int) bool) (*Local, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -33,7 +35,7 @@ func StartLocal(argv []string, join mtls.Join, stderr io.Writer) (*Local, error)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a local worker: %w", err)
 	}
-	l := &Local{cmd: cmd, stdin: stdin, done: make(chan struct{})}
+	l := &Local{cmd: cmd, stdin: stdin, keep: keep, done: make(chan struct{})}
 	go func() {
 		cmd.Wait()
 		close(l.done)
@@ -66,5 +68,5 @@ func (l *Local) End(patience time.Duration) error {
 
 // Clear ends what a worker that is gone has left below this process.
 func (l *Local) Clear() error {
-	return proctree.Clear(time.Second, func(int) bool { return false })
+	return proctree.Clear(time.Second, l.keep)
 }

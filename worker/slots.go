@@ -145,7 +145,7 @@ func (s *session) clear() {
 			keep[sl.cmd.Process.Pid] = true
 		}
 	}
-	if err := proctree.Clear(0, func(pid int) bool { return keep[pid] }); err != nil {
+	if err := proctree.Clear(0, func(pid int) bool { return keep[pid] || s.o.Keep(pid) }); err != nil {
 		s.log.Error("processes may be left", "error", err)
 	}
 }

@@ -41,6 +41,9 @@ type Options struct {
 	// Drain is closed or sent to when the worker is to take nothing more and
 	// leave when what runs has ended; the text is the reason.
 	Drain <-chan string
+	// Keep is true for the children of this process that are not the worker's
+	// to end.
+	Keep func(pid int) bool
 	// SlotCommand starts one slot: argv, to which nothing is added.
 	SlotCommand []string
 }

@@ -71,7 +71,11 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if o.element == "" {
 		o.element = fmt.Sprintf("hand-%d", os.Getpid())
 	}
-	if err := proctree.Subreaper(); err != nil {
+	keep, err := proctree.Inherited()
+	if err == nil {
+		err = proctree.Subreaper()
+	}
+	if err != nil {
 		return err
 	}
 	scratch, err := os.MkdirTemp("", "muster-worker-")
@@ -93,7 +97,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 		}()
 	}
 	err = worker.Run(ctx, worker.Options{Join: join, Element: o.element, Restart: uint32(o.restart), Slots: o.slots,
-		Scratch: scratch, Log: log, Build: Version, Drain: drain, SlotCommand: []string{exe, "slot"}})
+		Scratch: scratch, Log: log, Build: Version, Drain: drain, Keep: keep, SlotCommand: []string{exe, "slot"}})
 	switch {
 	case errors.Is(err, errTether), errors.Is(context.Cause(ctx), errTether):
 		return nil

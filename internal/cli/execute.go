@@ -42,7 +42,8 @@ type execution struct {
 	bar   *progress
 	local *localWorker
 
-	socket string // where local workers dial
+	socket string             // where local workers dial
+	keep   func(pid int) bool // children of this process that the run did not start
 
 	fed     chan error // what ended the reading of inputs
 	room    chan struct{}
@@ -63,7 +64,10 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := proctree.Subreaper(); err != nil {
+	if e.keep, err = proctree.Inherited(); err == nil {
+		err = proctree.Subreaper()
+	}
+	if err != nil {
 		return err
 	}
 	cleanup, err := e.open()
@@ -178,6 +182,7 @@ func (e *execution) loop() error {
 	}
 	fed := func(err error) {
 		e.bar.total(e.b)
+		e.log.Info("inputs read", "tasks", e.b.Submitted())
 		if err != nil && failure == nil {
 			failure = usageError{err}
 			e.b.Stop()

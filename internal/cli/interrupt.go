@@ -82,7 +82,7 @@ func (e *execution) stopAll(why string) {
 // leave ends everything below this process and the process itself, without
 // waiting for anything that could hang.
 func (e *execution) leave() {
-	err := proctree.Clear(0, func(int) bool { return false })
+	err := proctree.Clear(0, e.keep)
 	os.RemoveAll(e.run.Dir)
 	os.Remove(e.socket)
 	if e.p.o.joinFile != "" {

@@ -42,7 +42,7 @@ func (e *execution) startLocal(id *mtls.Identity, addr string) (*localWorker, er
 }
 
 func (w *localWorker) start(restart int) (*worker.Local, error) {
-	return worker.StartLocal(append(w.argv, "--restart", strconv.Itoa(restart)), w.join, w.e.s.err)
+	return worker.StartLocal(append(w.argv, "--restart", strconv.Itoa(restart)), w.join, w.e.s.err, w.e.keep)
 }
 
 // watch starts the worker again when it dies, unless it does so again and again.

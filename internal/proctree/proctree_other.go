@@ -10,5 +10,10 @@ func Subreaper() error { return nil }
 // Descendants returns nothing here.
 func Descendants(pid int) ([]int, error) { return nil, nil }
 
+// Inherited returns a function that is always false.
+func Inherited() (keep func(pid int) bool, err error) {
+	return func(int) bool { return false }, nil
+}
+
 // Clear does nothing here; see KillGroup.
 func Clear(grace time.Duration, keep func(pid int) bool) error { return nil }

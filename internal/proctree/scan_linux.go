@@ -128,6 +128,23 @@ func (t table) below(root int, keep func(pid int) bool) []proc {
 	return found
 }
 
+// Inherited returns a keep function for Clear that is true for the children
+// that this process has now: a shell that started some in the background and
+// then became this process left them to it, and they are not its to end.
+func Inherited() (keep func(pid int) bool, err error) {
+	t, err := scan()
+	if err != nil {
+		return nil, err
+	}
+	theirs := map[int]bool{}
+	for _, p := range t {
+		if p.ppid == os.Getpid() {
+			theirs[p.pid] = true // not reaped by us, so the number stays theirs
+		}
+	}
+	return func(pid int) bool { return theirs[pid] }, nil
+}
+
 // Descendants returns the living descendants of pid, parents before their
 // children. Zombies do not live.
 func Descendants(pid int) ([]int, error) {
