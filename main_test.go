@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,8 +22,14 @@ func TestMain(m *testing.M) {
 
 // TestScript is the contract of the command line: testdata/script/*.txtar.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	p := scriptParams()
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+// scriptParams give each script a home and a state of its own.
+func scriptParams() testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                scriptCommands,
@@ -31,11 +39,25 @@ func TestScript(t *testing.T) {
 			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("LC_ALL", "C.UTF-8")
+			examples, err := filepath.Abs("examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
+			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPROXY", "GOTOOLCHAIN"} {
+				env.Setenv(name, goEnv(name))
+			}
 			// Some scripts become another user, who has to get here.
 			if err := os.Chmod(filepath.Dir(env.WorkDir), 0o711); err != nil {
 				return err
 			}
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
 		},
-	})
+	}
+}
+
+// goEnv is what the go command uses, whatever HOME scripts have.
+func goEnv(name string) string {
+	out, _ := exec.Command("go", "env", name).Output()
+	return strings.TrimSpace(string(out))
 }

@@ -70,13 +70,17 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	// Signals are caught until the last has been cleaned up.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	cleanup, err := e.open()
 	defer cleanup()
 	if err != nil {
 		return err
 	}
 	e.bar = newProgress(p.o.progress, s, p.in)
-	defer e.watchSignals()()
+	go e.watchSignals(signals)
 	go e.feed()
 	err = e.loop()
 	e.bar.clear()

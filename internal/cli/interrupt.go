@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,31 +19,19 @@ const forceAfter = 20 * time.Second
 // interrupts counts the signals that a run has had.
 type interrupts struct{ hits atomic.Int32 }
 
-// watchSignals answers signals until the function it returns is called. It has
-// a goroutine of its own, since the one that prints results may wait for a
-// slow reader.
-func (e *execution) watchSignals() (end func()) {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		var force <-chan time.Time
-		for {
-			select {
-			case <-done:
-				return
-			case <-force:
-				e.leave()
-			case sig := <-signals:
-				if e.interrupt(sig) == 2 {
-					force = time.After(forceAfter)
-				}
+// watchSignals answers signals as long as the process lives. It has a goroutine
+// of its own, since the one that prints results may wait for a slow reader.
+func (e *execution) watchSignals(signals <-chan os.Signal) {
+	var force <-chan time.Time
+	for {
+		select {
+		case <-force:
+			e.leave()
+		case sig := <-signals:
+			if e.interrupt(sig) == 2 {
+				force = time.After(forceAfter)
 			}
 		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
 	}
 }
 

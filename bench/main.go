@@ -1,0 +1,229 @@
+// Command bench measures muster next to xargs and GNU parallel, side by side in
+// one run, and prints ratios: numbers of one machine mean nothing on another.
+// bench/README.md says what they mean.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	tasks := flag.Int("tasks", 3000, "run `N` tasks that do nothing")
+	slots := flag.Int("slots", 2, "run `N` of them at once")
+	rounds := flag.Int("rounds", 5, "measure `N` times and take the medians")
+	flag.Parse()
+	if err := run(*tasks, *slots, *rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(tasks, slots, rounds int) error {
+	dir, err := os.MkdirTemp("", "muster-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, muster: filepath.Join(dir, "muster")}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.muster, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build muster (run this in its source tree): %w", err)
+	}
+	if err := b.throughput(tasks, slots, rounds); err != nil {
+		return err
+	}
+	if err := b.first(rounds); err != nil {
+		return err
+	}
+	return b.size(rounds)
+}
+
+// bench is where the measured programs run.
+type bench struct{ dir, muster string }
+
+// command is a program with muster's state out of the user's way.
+func (b *bench) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "MUSTER_STATE="+filepath.Join(b.dir, "state"), "PARALLEL_HOME="+b.dir)
+	return cmd
+}
+
+// throughput compares tasks a second on a command that does nothing.
+func (b *bench) throughput(tasks, slots, rounds int) error {
+	inputs := filepath.Join(b.dir, "inputs")
+	if err := os.WriteFile(inputs, lines(tasks), 0o600); err != nil {
+		return err
+	}
+	n := strconv.Itoa(slots)
+	runs := [][]string{
+		{"xargs", "-P" + n, "-n1", "true"},
+		{b.muster, "run", "-n" + n, "--", "true"},
+		{"parallel", "-j" + n, "true"},
+	}
+	took := map[string][]time.Duration{}
+	for range rounds {
+		for _, argv := range runs {
+			d, err := b.timed(inputs, argv)
+			if errors.Is(err, exec.ErrNotFound) {
+				fmt.Fprintf(os.Stderr, "bench: %s is not installed; it is left out\n", argv[0])
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			took[argv[0]] = append(took[argv[0]], d)
+		}
+	}
+	ours := median(took[b.muster])
+	fmt.Printf("%d × true, %d at once, median of %d rounds\n", tasks, slots, rounds)
+	for _, argv := range runs {
+		if list := took[argv[0]]; len(list) > 0 {
+			d := median(list)
+			fmt.Printf("  %-9s %7.0f tasks/s   muster is %.2f of it\n", filepath.Base(argv[0]), float64(tasks)/d.Seconds(), d.Seconds()/ours.Seconds())
+		}
+	}
+	return nil
+}
+
+func (b *bench) timed(inputs string, argv []string) (time.Duration, error) {
+	in, err := os.Open(inputs)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	cmd := b.command(argv[0], argv[1:]...)
+	cmd.Stdin = in
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return time.Since(start), nil
+}
+
+// first measures the time from the start of a command to its first result, for
+// one input and for a million, and the memory that a million takes.
+func (b *bench) first(rounds int) error {
+	for _, n := range []int{1, 1_000_000} {
+		inputs := filepath.Join(b.dir, "inputs")
+		if err := os.WriteFile(inputs, lines(n), 0o600); err != nil {
+			return err
+		}
+		var took []time.Duration
+		var peak int
+		for range rounds {
+			d, kb, err := b.untilFirst(inputs)
+			if err != nil {
+				return err
+			}
+			took, peak = append(took, d), max(peak, kb)
+		}
+		fmt.Printf("first result of %d: %v", n, median(took).Round(time.Millisecond))
+		if peak > 0 {
+			fmt.Printf(", at most %d MB of memory with all inputs read", peak/1000)
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// untilFirst returns the time to the first result and, if the run then still
+// goes on, its peak memory in kB once the log says that all inputs are read.
+func (b *bench) untilFirst(inputs string) (time.Duration, int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := b.command(b.muster, "run", "--log-level", "info", "-a", inputs, "--", "echo")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	defer stop()
+	r := bufio.NewReader(out)
+	if _, err := r.ReadString('\n'); err != nil {
+		return 0, 0, fmt.Errorf("no first result: %w", err)
+	}
+	took := time.Since(start)
+	drained := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, r)
+		close(drained)
+	}()
+	kb := 0
+	for s := bufio.NewScanner(log); s.Scan(); {
+		if strings.Contains(s.Text(), "inputs read") {
+			kb = peakMemory(cmd.Process.Pid)
+			cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	<-drained
+	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != 130 {
+		return 0, 0, err
+	}
+	return took, kb, nil
+}
+
+// peakMemory is VmHWM of proc(5), 0 where there is none.
+func peakMemory(pid int) int {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		return 0
+	}
+	kb, _ := strconv.Atoi(string(m[1]))
+	return kb
+}
+
+// size measures the binary and how long --help takes.
+func (b *bench) size(rounds int) error {
+	st, err := os.Stat(b.muster)
+	if err != nil {
+		return err
+	}
+	var took []time.Duration
+	for range rounds {
+		start := time.Now()
+		if err := b.command(b.muster, "--help").Run(); err != nil {
+			return err
+		}
+		took = append(took, time.Since(start))
+	}
+	fmt.Printf("binary %.1f MiB, --help in %v\n", float64(st.Size())/(1<<20), median(took).Round(time.Millisecond))
+	return nil
+}
+
+func lines(n int) []byte {
+	var b []byte
+	for i := 1; i <= n; i++ {
+		b = append(strconv.AppendInt(b, int64(i), 10), '\n')
+	}
+	return b
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}

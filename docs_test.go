@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// fence is a fenced block, and the block of output that may follow it.
+var fence = regexp.MustCompile("(?s)```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?")
+
+// TestDocs runs every shell block of the documentation as its reader would,
+// those of a page in one folder one after another, and compares what it prints
+// with the block of text that follows it.
+func TestDocs(t *testing.T) {
+	root, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages = append(pages, "README.md")
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.NewReplacer("/", "-", ".md", "").Replace(page)
+		if script := docScript(page, string(text), root); script != "" {
+			if err := os.WriteFile(filepath.Join(dir, name+".txtar"), []byte(script), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := scriptParams()
+	p.Dir = dir
+	testscript.Run(t, p)
+}
+
+// docScript makes a script of a page. The page on workers needs a task; the
+// README's blocks run in the source tree, except the one that runs the tests.
+func docScript(page, text, root string) string {
+	var steps, files strings.Builder
+	for i, m := range fence.FindAllStringSubmatch(text, -1) {
+		if strings.TrimSpace(m[1]) == "./test.sh" {
+			continue
+		}
+		fmt.Fprintf(&files, "-- block%d.sh --\n%s-- want%d --\n%s", i, m[1], i, m[2])
+		if page == "README.md" {
+			fmt.Fprintf(&steps, "cd %s\nexec sh -eu $WORK/block%d.sh\nstdout '^[0-9a-f]+  /'\n", root, i)
+			continue
+		}
+		fmt.Fprintf(&steps, "exec sh -eu block%d.sh\ncmp stdout want%d\n", i, i)
+	}
+	if page == "docs/workers.md" {
+		files.WriteString("-- task --\n#!/bin/sh\nif test $1 = a; then while ! test -e b; do :; done; else touch b; fi\necho $1 was here\n")
+		return "exec chmod +x task\n" + steps.String() + files.String()
+	}
+	if steps.Len() == 0 {
+		return ""
+	}
+	return steps.String() + files.String()
+}
+
+// TestLinks checks that what a page refers to in the source tree is there.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	pages, _ := filepath.Glob("*/*.md")
+	more, _ := filepath.Glob("*/*/*.md")
+	for _, page := range append(append(pages, more...), "README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}

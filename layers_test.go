@@ -1,0 +1,97 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// layers says which of muster's packages each of them may import. What is not
+// here may not exist: a new package finds its place first.
+var layers = map[string][]string{
+	"muster":                           {"muster/internal/cli"},
+	"muster/task":                      {}, // the vocabulary imports nothing of ours
+	"muster/tls":                       {}, // doors know nothing of each other, nor of tasks
+	"muster/internal/quiet":            {},
+	"muster/internal/shell":            {},
+	"muster/internal/state":            {},
+	"muster/internal/input":            {},
+	"muster/internal/proctree":         {},
+	"muster/internal/expand":           {"muster/internal/shell"},
+	"muster/internal/spool":            {},
+	"muster/internal/wire":             {"muster/task"},
+	"muster/internal/report":           {"muster/internal/spool", "muster/task"},
+	"muster/dispatcher/internal/queue": {"muster/task"}, // pure: no clock, no goroutine, no wire
+	"muster/dispatcher":                {"muster/dispatcher/internal/queue", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
+	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/bench":                     {},
+	// Only the command line wires things together.
+	"muster/internal/cli": {"muster/dispatcher", "muster/internal/expand", "muster/internal/input", "muster/internal/proctree",
+		"muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+}
+
+// impure are what pure packages may not import, whatever layers allow.
+var impure = map[string][]string{
+	"muster/dispatcher/internal/queue": {"os", "net", "sync", "context", "io"},
+	"muster/internal/expand":           {"os", "net", "time", "io"},
+	"muster/internal/shell":            {"os", "net", "time", "io"},
+	"muster/task":                      {"os", "net", "io"},
+}
+
+func TestLayers(t *testing.T) {
+	found := map[string]map[string]string{} // package → import → file
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		pkg := strings.TrimSuffix("muster/"+filepath.ToSlash(filepath.Dir(path)), "/.")
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		if found[pkg] == nil {
+			found[pkg] = map[string]string{}
+		}
+		for _, i := range f.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[pkg][name] = path
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg, imports := range found {
+		allowed, known := layers[pkg]
+		if !known {
+			t.Errorf("package %s has no place in the table of layers", pkg)
+		}
+		for name, file := range imports {
+			if ours := strings.HasPrefix(name, "muster/"); ours && !slices.Contains(allowed, name) {
+				t.Errorf("%s: %s may not import %s", file, pkg, name)
+			}
+			if slices.Contains(impure[pkg], name) {
+				t.Errorf("%s: %s is pure and may not import %s", file, pkg, name)
+			}
+		}
+	}
+	for pkg, allowed := range layers {
+		if found[pkg] == nil {
+			t.Errorf("the table of layers has a place for %s, which does not exist", pkg)
+		}
+		for _, name := range allowed {
+			if found[pkg] != nil && found[pkg][name] == "" {
+				t.Errorf("the table of layers lets %s import %s, which it does not", pkg, name)
+			}
+		}
+	}
+}

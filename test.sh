@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs what the tests need, checks the source, builds for every platform
+# and runs all tests, last, so that the test runner has the last word.
+set -eu
+cd "$(dirname "$0")"
+
+# What scripts start beside muster. As root on Debian it is installed.
+packages=
+for p in parallel:parallel zsh:zsh fish:fish setpriv:util-linux gcc:gcc awk:gawk find:findutils; do
+	command -v "${p%%:*}" >/dev/null || packages="$packages ${p##*:}"
+done
+command -v go >/dev/null || packages="$packages golang-go"
+if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q
+	# shellcheck disable=SC2086 # a list of words
+	apt-get install -q -y --no-install-recommends $packages libc6-dev ca-certificates
+elif [ -n "$packages" ]; then
+	echo "test.sh: not installed:$packages; tests that need them are skipped" >&2
+fi
+
+unformatted=$(gofmt -l .)
+if [ -n "$unformatted" ]; then
+	echo "test.sh: gofmt would change: $unformatted" >&2
+	exit 1
+fi
+go mod tidy -diff
+for platform in linux/amd64 linux/arm64 darwin/arm64; do
+	echo "building for $platform"
+	CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go build -trimpath -ldflags '-s -w' -o /dev/null .
+	CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./...
+done
+go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+go test -race -timeout 10m ./...
