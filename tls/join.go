@@ -47,7 +47,7 @@ func ParseJoin(s string) (Join, error) {
 	var j Join
 	text, ok := strings.CutPrefix(s, joinPrefix)
 	if !ok || len(s) > maxJoin {
-		return j, errors.New("this is no join string: it would start with " + joinPrefix)
+		return j, errors.New("this is no join string, which starts with " + joinPrefix + " and is one line")
 	}
 	b, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {

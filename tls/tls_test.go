@@ -125,19 +125,19 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 
 func TestOldOrForeignPeersAreRefused(t *testing.T) {
 	id := identity(t)
-	a, b := pair(t)
+	old, b := pair(t)
 	go func() {
-		c := tls.Client(a, &tls.Config{MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true})
+		c := tls.Client(old, &tls.Config{MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true})
 		c.Handshake()
-		a.Close()
+		old.Close()
 	}()
 	if _, err := Server(context.Background(), b, id); err == nil {
 		t.Error("a TLS 1.2 client was let in")
 	}
-	a, b = pair(t)
+	browser, b := pair(t)
 	go func() {
-		io.WriteString(a, "GET / HTTP/1.0\r\n\r\n")
-		io.Copy(io.Discard, a)
+		io.WriteString(browser, "GET / HTTP/1.0\r\n\r\n")
+		io.Copy(io.Discard, browser)
 	}()
 	if _, err := Server(context.Background(), b, id); err == nil {
 		t.Error("a web browser was let in")

@@ -102,13 +102,12 @@ func runFlags(o *runOptions) []cli.Flag {
 
 // plan is a run that has been checked and not started.
 type plan struct {
-	o     runOptions
-	in    *input.Reader
-	cmd   *expand.Template
-	name  *expand.Template // nil without --name
-	dir   string
-	env   []string
-	width int
+	o    runOptions
+	in   *input.Reader
+	cmd  *expand.Template
+	name *expand.Template // nil without --name
+	dir  string
+	env  []string
 }
 
 func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {

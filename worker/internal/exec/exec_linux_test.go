@@ -1,0 +1,331 @@
+package exec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/internal/proctree"
+	"muster/task"
+)
+
+func newRunner(t testing.TB) *Runner {
+	return New(Options{ScratchDir: t.TempDir(), Env: append(os.Environ(), "BASE=b"), WorkerID: "w", Slot: 3, Grace: 200 * time.Millisecond})
+}
+
+// noOutput fails the test if a short task calls out.
+func noOutput(t testing.TB) func(int, []byte) error {
+	return func(n int, p []byte) error {
+		t.Errorf("%d bytes of stream %d were sent", len(p), n)
+		return nil
+	}
+}
+
+func sh(text string) task.Spec { return task.Spec{Argv: []string{"sh", "-c", text}, Dir: "/"} }
+
+func run(t testing.TB, r *Runner, s task.Spec) Report {
+	t.Helper()
+	rep := r.Run(context.Background(), 42, s, noOutput(t))
+	if left, err := proctree.Descendants(os.Getpid()); err != nil || len(left) > 0 {
+		t.Errorf("%q left processes %v, %v", s.Argv, left, err)
+	}
+	return rep
+}
+
+func TestOutcomes(t *testing.T) {
+	r := newRunner(t)
+	for _, c := range []struct {
+		name string
+		s    task.Spec
+		kind task.Kind // 0 for none
+		code int
+		want string // in the message or the evidence
+	}{
+		{"success", sh("exit 0"), 0, 0, ""},
+		{"status", sh("exit 9"), task.KindExit, 9, "exit status 9"},
+		{"SIGSEGV", sh("kill -SEGV $$"), task.KindSignal, 139, "SIGSEGV"},
+		{"SIGKILL", sh("kill -KILL $$"), task.KindSignal, 137, "SIGKILL"},
+		{"SIGTERM", sh("kill -TERM $$"), task.KindSignal, 143, "SIGTERM"},
+		{"SIGINT", sh("kill -INT $$"), task.KindInterrupt, 130, "SIGINT"},
+		{"its own error", sh(`printf %s '{"message":"own\nwords","x":1}' >$MUSTER_ERROR_FILE; exit 4`), task.KindError, 4, "own"},
+		{"an error without a message", sh(`echo '{}' >$MUSTER_ERROR_FILE; exit 4`), task.KindError, 4, "exit status 4"},
+		{"an error that is no JSON", sh(`echo oops >$MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "is no JSON object"},
+		{"an error too long", sh(`head -c 70000 /dev/zero >$MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "70000 bytes"},
+		{"a folder for an error", sh(`mkdir $MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "no regular file"},
+		{"a link for an error", sh(`ln -s /etc/passwd $MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "no regular file"},
+		{"recovered", sh(`echo '{"message":"m"}' >$MUSTER_ERROR_FILE`), 0, 0, ""},
+		{"not found", task.Spec{Argv: []string{"nosuchprogram"}, Dir: "/"}, task.KindSpawn, 127, "PATH="},
+		{"not found by path", task.Spec{Argv: []string{"./nosuch"}, Dir: "/etc"}, task.KindSpawn, 127, "/etc/nosuch"},
+		{"not executable", task.Spec{Argv: []string{"/etc/passwd"}, Dir: "/"}, task.KindSpawn, 126, "permission denied"},
+		{"a directory", task.Spec{Argv: []string{"/etc"}, Dir: "/"}, task.KindSpawn, 126, "permission denied"},
+		{"no such directory", task.Spec{Argv: []string{"true"}, Dir: "/nowhere"}, task.KindSpawn, 126, "/nowhere"},
+		{"no directory", task.Spec{Argv: []string{"true"}, Dir: "/etc/passwd"}, task.KindSpawn, 126, "/etc/passwd"},
+		{"no name", task.Spec{Argv: []string{""}, Dir: "/"}, task.KindSpawn, 127, "empty"},
+		{"too long", task.Spec{Argv: []string{"true", strings.Repeat("x", 1<<18)}, Dir: "/"}, task.KindSpawn, 126, "too long"},
+	} {
+		rep := run(t, r, c.s)
+		switch {
+		case c.kind == 0 && rep.Err != nil:
+			t.Errorf("%s: %+v", c.name, rep.Err)
+		case c.kind != 0 && (rep.Err == nil || rep.Err.Kind != c.kind || rep.Err.Code != c.code ||
+			!strings.Contains(rep.Err.Message+rep.Err.Evidence, c.want)):
+			t.Errorf("%s: %+v, want kind %v, code %d, %q", c.name, rep.Err, c.kind, c.code, c.want)
+		}
+	}
+}
+
+func TestProgramsAreFoundAsAShellFindsThem(t *testing.T) {
+	r, dir := newRunner(t), t.TempDir()
+	script := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.Mkdir(filepath.Join(dir, "bin"), 0o700)
+	script("bin/tool", "#!/bin/sh\necho tool $1\n")
+	script("plain", "echo plain $1\n")
+	script("orphan", "#!/no/such/interpreter\n")
+	for _, c := range []struct {
+		argv, env []string
+		want      string
+	}{
+		{[]string{"bin/tool", "a"}, nil, "tool a\n"},
+		{[]string{"tool", "b"}, []string{"PATH=bin:/usr/bin:/bin"}, "tool b\n"},
+		{[]string{"tool", "c"}, []string{"PATH=" + dir + "/bin:/bin"}, "tool c\n"},
+		{[]string{"./plain", "d"}, nil, "plain d\n"}, // no #! line: /bin/sh runs it
+	} {
+		rep := run(t, r, task.Spec{Argv: c.argv, Env: c.env, Dir: dir})
+		if string(rep.Stdout) != c.want || rep.Err != nil {
+			t.Errorf("%q with %q: %q, %+v", c.argv, c.env, rep.Stdout, rep.Err)
+		}
+	}
+	if rep := run(t, r, task.Spec{Argv: []string{"./orphan"}, Dir: dir}); rep.Err == nil || !strings.Contains(rep.Err.Message, "interpreter is missing") {
+		t.Errorf("a missing interpreter: %+v", rep.Err)
+	}
+	// What was found once is looked for again when it has moved.
+	path := []string{"PATH=" + dir + "/bin:" + dir + "/lib:/bin"}
+	os.Mkdir(filepath.Join(dir, "lib"), 0o700)
+	os.Rename(filepath.Join(dir, "bin/tool"), filepath.Join(dir, "lib/tool"))
+	run(t, r, task.Spec{Argv: []string{"tool"}, Env: path, Dir: dir})
+	os.Rename(filepath.Join(dir, "lib/tool"), filepath.Join(dir, "bin/tool"))
+	if rep := run(t, r, task.Spec{Argv: []string{"tool", "e"}, Env: path, Dir: dir}); string(rep.Stdout) != "tool e\n" {
+		t.Errorf("after it moved: %q, %+v", rep.Stdout, rep.Err)
+	}
+}
+
+func TestWhatATaskSees(t *testing.T) {
+	r := newRunner(t)
+	s := sh(`echo $MUSTER_TASK_ID $MUSTER_INDEX $MUSTER_NAME $MUSTER_WORKER_ID $MUSTER_SLOT $BASE $MORE; pwd; cat; test $(ps -o pgid= -p $$) = $$ || echo group`)
+	s.Index, s.Name, s.Dir, s.Env = 7, "n", os.TempDir(), []string{"BASE=over", "MORE=m", "MORE=more"}
+	if rep := run(t, r, s); string(rep.Stdout) != "42 7 n w 3 over more\n"+os.TempDir()+"\n" {
+		t.Errorf("%q, %+v", rep.Stdout, rep.Err)
+	}
+}
+
+func TestScratchIsEmptyWhateverTheLastTaskDid(t *testing.T) {
+	r := newRunner(t)
+	for _, mess := range []string{
+		`touch $MUSTER_TASK_DIR/f`,
+		`mkdir -p $MUSTER_TASK_DIR/d/e; chmod 0 $MUSTER_TASK_DIR/d`,
+		`rmdir $MUSTER_TASK_DIR`,
+		`rmdir $MUSTER_TASK_DIR; ln -s /etc $MUSTER_TASK_DIR`,
+		`chmod 0 $MUSTER_TASK_DIR`,
+		`echo '{"message":"old"}' >$MUSTER_ERROR_FILE`,
+		`mkdir $MUSTER_ERROR_FILE`,
+	} {
+		run(t, r, sh(mess))
+		rep := run(t, r, sh(`ls -A $MUSTER_TASK_DIR; stat -c %a $MUSTER_TASK_DIR; touch $MUSTER_TASK_DIR/mine; ls $MUSTER_ERROR_FILE 2>/dev/null; exit 5`))
+		if string(rep.Stdout) != "700\n" || rep.Err == nil || rep.Err.Kind != task.KindExit {
+			t.Errorf("after %s: %q, %+v", mess, rep.Stdout, rep.Err)
+		}
+	}
+	if _, err := os.Stat("/etc/passwd"); err != nil {
+		t.Fatal("a link was followed and what it led to removed")
+	}
+}
+
+// collector takes what a task sends.
+type collector struct {
+	streams [3]bytes.Buffer
+	largest int
+}
+
+func (c *collector) out(n int, p []byte) error {
+	c.streams[n].Write(p)
+	c.largest = max(c.largest, len(p))
+	return nil
+}
+
+func TestLargeOutputArrivesWholeAndInOrder(t *testing.T) {
+	r := newRunner(t)
+	var c collector
+	rep := r.Run(context.Background(), 1, sh("seq 200000; seq 200000 300000 >&2"), c.out)
+	if rep.Err != nil {
+		t.Fatal(rep.Err)
+	}
+	c.streams[1].Write(rep.Stdout)
+	c.streams[2].Write(rep.Stderr)
+	for n, first := range []int{1: 1, 2: 200000} {
+		if n == 0 {
+			continue
+		}
+		last := n*100000 + 100000
+		var want bytes.Buffer
+		for i := first; i <= last; i++ {
+			fmt.Fprintln(&want, i)
+		}
+		if !bytes.Equal(c.streams[n].Bytes(), want.Bytes()) {
+			t.Errorf("stream %d: %d bytes, want %d", n, c.streams[n].Len(), want.Len())
+		}
+	}
+	if c.largest > chunk || len(rep.Stdout) > tail || len(rep.Stderr) > tail {
+		t.Errorf("pieces of %d, tails of %d and %d", c.largest, len(rep.Stdout), len(rep.Stderr))
+	}
+}
+
+func TestASlowReaderHoldsTheCommandUp(t *testing.T) {
+	r, dir := newRunner(t), t.TempDir()
+	gate := make(chan struct{})
+	total := 0
+	done := make(chan Report)
+	go func() {
+		done <- r.Run(context.Background(), 1, sh("head -c 10000000 /dev/zero; touch "+dir+"/wrote"), func(_ int, p []byte) error {
+			<-gate
+			total += len(p)
+			return nil
+		})
+	}()
+	gate <- struct{}{} // the first piece; the command cannot be through
+	if _, err := os.Stat(dir + "/wrote"); err == nil {
+		t.Error("10 MB were written although nobody reads")
+	}
+	close(gate)
+	if rep := <-done; rep.Err != nil || total+len(rep.Stdout) != 10000000 {
+		t.Errorf("%d bytes arrived, %+v", total+len(rep.Stdout), rep.Err)
+	}
+}
+
+func TestOutputThatNobodyTakesIsAnError(t *testing.T) {
+	r := newRunner(t)
+	rep := r.Run(context.Background(), 1, sh("head -c 1000000 /dev/zero"), func(int, []byte) error { return errors.New("no room") })
+	if rep.Err == nil || !strings.Contains(rep.Err.Evidence, "no room") {
+		t.Errorf("%+v", rep.Err)
+	}
+}
+
+// stubborn is a tree of which every part ignores SIGTERM, one of them in a
+// session of its own and with an empty environment.
+const stubborn = `trap "" TERM; setsid env -i sh -c 'trap "" TERM; echo up; while :; do sleep 1000; done' & while :; do sleep 1000; done`
+
+func TestTimeLimitEndsTheWholeTree(t *testing.T) {
+	r := newRunner(t)
+	s := sh(stubborn)
+	s.Timeout = 300 * time.Millisecond
+	var c collector
+	rep := r.Run(context.Background(), 1, s, c.out)
+	if rep.Err == nil || rep.Err.Kind != task.KindTimeout || rep.Err.Code != task.CodeTimeout || c.streams[1].String()+string(rep.Stdout) != "up\n" {
+		t.Errorf("%+v, %q", rep.Err, rep.Stdout)
+	}
+	if left, _ := proctree.Descendants(os.Getpid()); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
+	if rep.Elapsed < s.Timeout {
+		t.Errorf("it ran for %v", rep.Elapsed)
+	}
+}
+
+func TestCancelEndsTheWholeTree(t *testing.T) {
+	r := newRunner(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := task.Cancelled("because")
+	rep := r.Run(ctx, 1, sh(stubborn+"; "), func(int, []byte) error {
+		cancel(why) // once all are up
+		return nil
+	})
+	if rep.Err != why {
+		t.Errorf("%+v", rep.Err)
+	}
+	if left, _ := proctree.Descendants(os.Getpid()); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
+	if rep := r.Run(ctx, 1, sh("exit 0"), noOutput(t)); rep.Err != why {
+		t.Errorf("cancelled before it started: %+v", rep.Err)
+	}
+}
+
+func TestManyProcessesAreCleared(t *testing.T) {
+	r := newRunner(t)
+	s := sh(`i=0; while test $i -lt 200; do (setsid sleep 1000 &) ; i=$((i+1)); done; echo all`)
+	if rep := r.Run(context.Background(), 1, s, func(int, []byte) error { return nil }); rep.Err != nil {
+		t.Errorf("%+v", rep.Err)
+	}
+	if left, _ := proctree.Descendants(os.Getpid()); len(left) > 0 {
+		t.Errorf("%d processes are left", len(left))
+	}
+}
+
+func TestWhatIsLeftBehindGoes(t *testing.T) {
+	r := newRunner(t)
+	silent := run(t, r, sh(`sleep 1000 >/dev/null 2>&1 & exit 0`))
+	if silent.Err != nil {
+		t.Errorf("%+v", silent.Err)
+	}
+	// What still writes is given a moment, and what it wrote is kept.
+	start := time.Now()
+	rep := r.Run(context.Background(), 1, sh(`(echo early; exec sleep 1000) & exit 0`), noFail)
+	if took := time.Since(start); rep.Err != nil || took > 20*time.Second {
+		t.Errorf("%+v after %v", rep.Err, took)
+	}
+	if left, _ := proctree.Descendants(os.Getpid()); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
+}
+
+func noFail(int, []byte) error { return nil }
+
+func TestManyRunsLeaveNothingOpen(t *testing.T) {
+	r := newRunner(t)
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	run(t, r, sh("exit 0"))
+	before := open()
+	for i := range 300 {
+		if rep := r.Run(context.Background(), task.ID(i), task.Spec{Argv: []string{"true"}, Dir: "/"}, noOutput(t)); rep.Err != nil {
+			t.Fatalf("run %d: %+v", i, rep.Err)
+		}
+		r.Run(context.Background(), task.ID(i), task.Spec{Argv: []string{"nosuchprogram"}, Dir: "/"}, noOutput(t))
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors are open, %d before", after, before)
+	}
+}
+
+func BenchmarkTrue(b *testing.B) {
+	r := newRunner(b)
+	for b.Loop() {
+		if rep := r.Run(context.Background(), 1, task.Spec{Argv: []string{"true"}, Dir: "/"}, noFail); rep.Err != nil {
+			b.Fatal(rep.Err)
+		}
+	}
+}
+
+func BenchmarkOutput(b *testing.B) {
+	r := newRunner(b)
+	b.SetBytes(64 << 20)
+	for b.Loop() {
+		if rep := r.Run(context.Background(), 1, sh("head -c 67108864 /dev/zero"), noFail); rep.Err != nil {
+			b.Fatal(rep.Err)
+		}
+	}
+}
