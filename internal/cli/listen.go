@@ -17,6 +17,7 @@ func (e *execution) listenLocal() (addr string, closeListener func(), err error)
 	if err != nil {
 		return "", nil, err
 	}
+	state.PruneSockets(dir, time.Now())
 	path := filepath.Join(dir, e.run.ID+".sock")
 	e.socket = path
 	l, err := net.Listen("unix", path)

@@ -1,0 +1,264 @@
+package state_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/internal/state"
+)
+
+// TestMain makes the test binary serve as a process that owns a run.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("STATE_TEST_OWN"); dir != "" {
+		r, err := state.NewRun(dir, time.Now())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(r.Dir)
+		os.Stdin.Read(make([]byte, 1)) // until it is killed
+	}
+	os.Exit(m.Run())
+}
+
+func env(vars ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(vars); i += 2 {
+			if vars[i] == name {
+				return vars[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestDirIsFoundInTheEnvironment(t *testing.T) {
+	tmp := t.TempDir()
+	for _, c := range []struct {
+		env  []string
+		want string
+	}{
+		{[]string{"MUSTER_STATE", tmp + "/a", "XDG_STATE_HOME", tmp + "/b", "HOME", tmp}, tmp + "/a"},
+		{[]string{"XDG_STATE_HOME", tmp + "/b", "HOME", tmp}, tmp + "/b/muster"},
+		{[]string{"HOME", tmp}, tmp + "/.local/state/muster"},
+	} {
+		got, err := state.Dir(env(c.env...))
+		if err != nil || got != c.want {
+			t.Errorf("%v: %q, %v; want %q", c.env, got, err, c.want)
+		}
+		if st, err := os.Stat(c.want); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v %v, want mode 0700", c.want, st, err)
+		}
+	}
+	if _, err := state.Dir(env()); err == nil || !strings.Contains(err.Error(), "HOME") {
+		t.Errorf("with nothing set: %v", err)
+	}
+}
+
+func TestUnsafeDirectoriesAreRefused(t *testing.T) {
+	tmp := t.TempDir()
+	os.Mkdir(tmp+"/open", 0o700)
+	os.Chmod(tmp+"/open", 0o777)
+	os.Symlink(tmp, tmp+"/link")
+	os.WriteFile(tmp+"/file", nil, 0o600)
+	for dir, want := range map[string]string{
+		"open": "chmod 700", "link": "not a directory", "file": "not a directory",
+	} {
+		if _, err := state.Dir(env("MUSTER_STATE", filepath.Join(tmp, dir))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", dir, err, want)
+		}
+	}
+	// A neighbour may read a state directory, never reach a socket.
+	for _, dir := range []string{"state", "run/muster"} {
+		os.MkdirAll(filepath.Join(tmp, dir), 0o755)
+		os.Chmod(filepath.Join(tmp, dir), 0o755)
+	}
+	if _, err := state.Dir(env("MUSTER_STATE", tmp+"/state")); err != nil {
+		t.Error(err)
+	}
+	if _, err := state.SocketDir(env("XDG_RUNTIME_DIR", tmp+"/run")); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+		t.Errorf("sockets where others may enter: %v", err)
+	}
+	if os.Getuid() == 0 {
+		os.Mkdir(tmp+"/theirs", 0o700)
+		os.Chown(tmp+"/theirs", 12345, 12345)
+		if _, err := state.Dir(env("MUSTER_STATE", tmp+"/theirs")); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+			t.Errorf("another's directory: %v", err)
+		}
+	}
+}
+
+func TestSocketPathsStayShort(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 80))
+	os.Mkdir(long, 0o700)
+	dir, err := state.SocketDir(env("XDG_RUNTIME_DIR", long))
+	if want := fmt.Sprintf("/tmp/muster-%d", os.Getuid()); err != nil || dir != want {
+		t.Errorf("%q, %v; want %q", dir, err, want)
+	}
+}
+
+func TestRunLeavesOnlyWhatItKept(t *testing.T) {
+	dir := t.TempDir()
+	r, err := state.NewRun(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil || exists(r.Dir) {
+		t.Errorf("%s is still there (%v)", r.Dir, err)
+	}
+	r, err = state.NewRun(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	output := filepath.Join(r.Out(), "1.err")
+	os.WriteFile(output, []byte("why"), 0o600)
+	if err := r.Close(); err != nil || !exists(output) {
+		t.Errorf("%s is gone (%v)", output, err)
+	}
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+// owned makes a run whose folder is left as its owner was changed to be.
+func owned(t *testing.T, dir string, change func(o map[string]any), outputs int64, age time.Duration) string {
+	t.Helper()
+	r, err := state.NewRun(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.Dir, "owner")
+	b, _ := os.ReadFile(path)
+	var o map[string]any
+	if err := json.Unmarshal(b, &o); err != nil {
+		t.Fatal(err)
+	}
+	change(o)
+	b, _ = json.Marshal(o)
+	os.WriteFile(path, b, 0o600)
+	if outputs > 0 {
+		f, err := os.Create(filepath.Join(r.Out(), "1.out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Truncate(outputs) // sparse: it takes no room
+		f.Close()
+	}
+	then := time.Now().Add(-age)
+	os.Chtimes(r.Dir, then, then)
+	return r.Dir
+}
+
+func TestPrune(t *testing.T) {
+	const day = 24 * time.Hour
+	mine := func(map[string]any) {}
+	otherBoot := func(o map[string]any) { o["boot"] = "another" }
+	otherHost := func(o map[string]any) { o["host"] = "another" }
+	// The process that runs now under the owner's number is another one.
+	reused := func(o map[string]any) { o["start"] = "1" }
+	for _, c := range []struct {
+		name    string
+		change  func(map[string]any)
+		outputs int64
+		age     time.Duration
+		stays   bool
+	}{
+		{"it runs", mine, 0, 0, true},
+		{"it has run for long", mine, 1, 30 * day, true},
+		{"the machine was restarted", otherBoot, 0, 0, false},
+		{"its number was given to another", reused, 0, 0, false},
+		{"it was killed and had kept output", reused, 1, day, true},
+		{"what it kept is old", reused, 1, 15 * day, false},
+		{"it may run on another host", otherHost, 0, day, true},
+		{"another host has not renewed it", otherHost, 1, 15 * day, false},
+		{"the owner is no process", func(o map[string]any) { o["pid"] = -1 }, 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			run := owned(t, dir, c.change, c.outputs, c.age)
+			state.Prune(dir, time.Now())
+			if exists(run) != c.stays {
+				t.Errorf("it stayed: %v, want %v", !c.stays, c.stays)
+			}
+		})
+	}
+}
+
+func TestPruneKeepsTheYoungest(t *testing.T) {
+	dir := t.TempDir()
+	dead := func(o map[string]any) { o["boot"] = "another" }
+	var runs []string
+	for i := range 4 {
+		runs = append(runs, owned(t, dir, dead, 2<<30, time.Duration(i)*time.Hour))
+	}
+	state.Prune(dir, time.Now())
+	for i, want := range []bool{true, true, false, false} {
+		if exists(runs[i]) != want {
+			t.Errorf("run %d of 2 GiB, %d hours old, stayed: %v, want %v", i, i, !want, want)
+		}
+	}
+}
+
+func TestKilledOwnerIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "STATE_TEST_OWN="+dir)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var run string
+	if _, err := fmt.Fscanln(stdout, &run); err != nil {
+		t.Fatal(err)
+	}
+	state.Prune(dir, time.Now())
+	if !exists(run) {
+		t.Error("the folder of a process that runs was removed")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	state.Prune(dir, time.Now())
+	if exists(run) {
+		t.Error("the folder of a process that was killed is still there")
+	}
+}
+
+func TestDeadSocketsAreRemoved(t *testing.T) {
+	dir, err := os.MkdirTemp("", "s") // short: unix(7) allows 108 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	listen := func(name string) *net.UnixListener {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		return l
+	}
+	defer listen("live.sock").Close()
+	listen("dead.sock").Close()
+	state.PruneSockets(dir, time.Now())
+	if !exists(dir + "/dead.sock") {
+		t.Error("a socket that may be about to be listened on was removed")
+	}
+	state.PruneSockets(dir, time.Now().Add(time.Hour))
+	if exists(dir+"/dead.sock") || !exists(dir+"/live.sock") {
+		t.Error("want the dead one gone and the live one there")
+	}
+}
