@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -68,6 +69,22 @@ func docScript(page, text, root string) string {
 		return ""
 	}
 	return steps.String() + files.String()
+}
+
+// TestBench runs what bench/README.md names, on less.
+func TestBench(t *testing.T) {
+	if _, err := exec.LookPath("parallel"); err != nil && os.Getenv("CI") == "" {
+		t.Skip("GNU parallel is not installed: apt-get install parallel")
+	}
+	out, err := exec.Command("go", "run", "./bench", "-tasks", "50", "-rounds", "1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"xargs", "parallel", "MiB"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("it says nothing of %s:\n%s", want, out)
+		}
+	}
 }
 
 // TestLinks checks that what a page refers to in the source tree is there.

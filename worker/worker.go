@@ -81,8 +81,9 @@ func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
 		welcome *wire.Welcome
 		err     error
 	}
-	// One address at a time past the dial: a token admits one session, so two
-	// that both got through must not both say hello.
+	// One address at a time says hello: a token admits one session, so two that
+	// both reached the dispatcher must not both ask. Handshakes go side by side,
+	// so that an address where nobody answers holds nobody up.
 	var hello sync.Mutex
 	tries := make(chan try, len(o.Join.Addrs))
 	for _, addr := range o.Join.Addrs {
@@ -114,19 +115,21 @@ func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
 func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtls.Conn, *wire.Welcome, error) {
 	network, address, ok := strings.Cut(addr, ":")
 	if !ok || network != "tcp" && network != "unix" {
-		return nil, nil, fmt.Errorf("%q is neither tcp:HOST:PORT nor unix:PATH", addr)
+		return nil, nil, fmt.Errorf("an address is tcp:HOST:PORT or unix:PATH")
 	}
 	raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // the caller names the address
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	raw = quiet.Conn(raw)
-	one.Lock()
-	defer one.Unlock()
 	if deadline, ok := ctx.Deadline(); ok {
 		raw.SetDeadline(deadline)
 	}
-	conn, welcome, err := greet(ctx, raw, o)
+	conn, welcome, err := greet(ctx, raw, o, one)
 	if err != nil {
 		raw.Close()
 		return nil, nil, err
@@ -135,12 +138,14 @@ func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtl
 	return conn, welcome, nil
 }
 
-func greet(ctx context.Context, raw net.Conn, o Options) (*mtls.Conn, *wire.Welcome, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
+func greet(ctx context.Context, raw net.Conn, o Options, one *sync.Mutex) (*mtls.Conn, *wire.Welcome, error) {
 	conn, err := mtls.Client(ctx, raw, o.Join.Pin)
 	if err != nil {
+		return nil, nil, err
+	}
+	one.Lock()
+	defer one.Unlock()
+	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	host, _ := os.Hostname()

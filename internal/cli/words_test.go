@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTake asserts which words of a command line are options, inputs and CMD.
+func TestTake(t *testing.T) {
+	for line, want := range map[string]struct{ options, argv, sources string }{
+		"run echo {}":               {"run", "echo {}", ""},
+		"run -k echo -k":            {"run -k", "echo -k", ""},
+		"run -k -- -k":              {"run -k", "-k", ""},
+		"run -kn4 -- c":             {"run -k -n=4", "c", ""},
+		"run -kn 4 c":               {"run -k -n 4", "c", ""},
+		"run -n4 c":                 {"run -n=4", "c", ""},
+		"run -n=4 c":                {"run -n=4", "c", ""},
+		"run -j8 c":                 {"run -j=8", "c", ""},
+		"run -aFILE c":              {"run -a=FILE", "c", ""},
+		"run -a - c":                {"run -a -", "c", ""},
+		"run -kx c":                 {"run -kx", "c", ""}, // the flag package says that there is no -kx
+		"run --name n -- c":         {"run --name n", "c", ""},
+		"run --name=n c":            {"run --name=n", "c", ""},
+		"run --name -- -- c":        {"run --name --", "c", ""}, // a value, whatever it looks like
+		"run --timeout 5s c":        {"run --timeout 5s", "c", ""},
+		"run -I % c % ::: a":        {"run -I %", "c %", "a"},
+		"run c ::: a b":             {"run", "c", "a b"},
+		"run c ::: a ::: b":         {"run", "c", "a|b"},
+		"run c ::: a :::+ b":        {"run", "c", "a|+b"},
+		"run c :::":                 {"run", "c", ""},
+		"run c ::: -- a":            {"run", "c", "-- a"},
+		"run -- c ::: a":            {"run", "c", "a"},
+		"run ::: a b -- c":          {"run", "c", "a b"},
+		"run ::: -k -n -- c":        {"run", "c", "-k -n"},
+		"run -k ::: a -- c ::: b":   {"run -k", "c ::: b", "a"}, // inputs were given
+		"run ::: a :::+ b -- c":     {"run", "c", "a|+b"},
+		"run -a f -- c ::: b":       {"run -a f", "c ::: b", ""},
+		"run --arg-file=f c ::: b":  {"run --arg-file=f", "c ::: b", ""},
+		"run":                       {"run", "", ""},
+		"run --":                    {"run", "", ""},
+		"--log-level info run -k c": {"--log-level info run -k", "c", ""},
+		"worker -- ::: x":           {"worker -- ::: x", "", ""},
+		"":                          {"", "", ""},
+	} {
+		l := &commandLine{}
+		options, err := l.take(newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, l), append([]string{"muster"}, strings.Fields(line)...))
+		if err != nil {
+			t.Errorf("%q: %v", line, err)
+			continue
+		}
+		var list []string
+		for _, s := range l.sources {
+			text := strings.Join(s.Args, " ")
+			if s.Linked {
+				text = "+" + text
+			}
+			list = append(list, text)
+		}
+		got := struct{ options, argv, sources string }{strings.Join(options[1:], " "), strings.Join(l.argv, " "), strings.Join(list, "|")}
+		if got != want {
+			t.Errorf("%q is taken as %q, want %q", line, got, want)
+		}
+	}
+	l := &commandLine{}
+	if _, err := l.take(newApp(streams{}, l), strings.Fields("muster run ::: a b")); err == nil {
+		t.Error("inputs without a command are taken")
+	}
+}
+
+// FuzzTake: no word is lost or moved, and what follows CMD's first word is CMD's.
+func FuzzTake(f *testing.F) {
+	f.Add("run -kn4 ::: a b -- c -k ::: d")
+	f.Add("run -I {} -a x y --name z")
+	f.Fuzz(func(t *testing.T, line string) {
+		words := strings.Fields(line)
+		l := &commandLine{}
+		app := newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, l)
+		options, err := l.take(app, append([]string{"muster"}, words...))
+		if err != nil {
+			return
+		}
+		if len(options) == 0 || options[0] != "muster" {
+			t.Fatalf("%q: options %q", line, options)
+		}
+		if len(l.argv) > 0 && len(l.sources) == 0 && !slices.Equal(words[len(words)-len(l.argv):], l.argv) {
+			t.Errorf("%q: CMD is %q, not the last words", line, l.argv)
+		}
+		kept := strings.Join(options, "") + strings.Join(l.argv, "")
+		for _, s := range l.sources {
+			kept += strings.Join(s.Args, "")
+		}
+		// Clusters are written out and ::: and -- go: letters and digits stay.
+		if letters(kept) != letters("muster"+strings.Join(words, "")) && !reordered(l) {
+			t.Errorf("%q became options %q, CMD %q, sources %v", line, options, l.argv, l.sources)
+		}
+		again := &commandLine{}
+		round := append(slices.Clone(options), append([]string{"--"}, l.argv...)...)
+		if len(l.sources) == 0 && len(l.argv) > 0 && slices.Contains(options, "run") && !slices.Contains(l.argv, ":::") {
+			if o, err := again.take(app, round); err != nil || !slices.Equal(o, options) || !reflect.DeepEqual(nonNil(again.argv), nonNil(l.argv)) {
+				t.Errorf("%q: taken again, options %q and CMD %q became %q and %q", line, options, l.argv, o, again.argv)
+			}
+		}
+	})
+}
+
+func nonNil(s []string) []string { return append([]string{}, s...) }
+
+// reordered is true where inputs stood before CMD.
+func reordered(l *commandLine) bool { return len(l.sources) > 0 }
+
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("-=:+", r) {
+			return -1
+		}
+		return r
+	}, s)
+}
