@@ -1,0 +1,282 @@
+package hpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Output is what a command printed, and its exit status.
+type Output struct {
+	Stdout, Stderr []byte
+	Code           int
+	argv           []string
+}
+
+// failed makes an error of a command's failure.
+func (o Output) failed() error {
+	said := strings.Join(strings.Fields(string(o.Stderr)+" "+string(o.Stdout)), " ")
+	if len(said) > 500 {
+		said = said[:500] + "..."
+	}
+	if said == "" {
+		said = "it said nothing"
+	}
+	name := "the command"
+	if len(o.argv) > 0 {
+		name = o.argv[0]
+	}
+	return fmt.Errorf("%s: exit status %d: %s", name, o.Code, said)
+}
+
+// Runner runs a scheduler's command, here or elsewhere. Its error means that
+// it is unknown what the command did, if it ran at all.
+type Runner func(ctx context.Context, argv []string, stdin string) (Output, error)
+
+// maxAnswer bounds what is kept of a command's output, in bytes: a line of
+// squeue for each of a million elements.
+const maxAnswer = 256 << 20
+
+// Here runs commands on this machine with the environment env, in a process
+// group of their own, which is ended with the context.
+func Here(env []string) Runner {
+	return func(ctx context.Context, argv []string, stdin string) (Output, error) {
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Env = env
+		cmd.Stdin = strings.NewReader(stdin)
+		var out, errs capped
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = time.Second
+		err := cmd.Run()
+		o := Output{Stdout: out.b.Bytes(), Stderr: errs.b.Bytes(), argv: argv}
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			return o, fmt.Errorf("%s did not answer in time", argv[0])
+		case errors.As(err, &exit) && exit.Exited():
+			o.Code = exit.ExitCode()
+			return o, nil
+		case err != nil:
+			return o, fmt.Errorf("run %s: %w", argv[0], err)
+		case out.full || errs.full:
+			return o, fmt.Errorf("%s printed more than %d bytes", argv[0], maxAnswer)
+		}
+		return o, nil
+	}
+}
+
+// capped keeps the first maxAnswer bytes.
+type capped struct {
+	b    bytes.Buffer
+	full bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	room := maxAnswer - c.b.Len()
+	if len(p) > room {
+		c.full = true
+		c.b.Write(p[:room])
+		return len(p), nil
+	}
+	return c.b.Write(p)
+}
+
+// State is where an element of a job array stands.
+type State uint8
+
+// The states of an element.
+const (
+	Unknown State = iota // the scheduler's word for it is not known here
+	Pending
+	Running
+	Ended
+)
+
+func (s State) String() string { return [...]string{"unknown", "pending", "running", "ended"}[s] }
+
+// Element is one element of a job array, or a plain job, as a scheduler lists it.
+type Element struct {
+	Job    string // the id that submission printed
+	Index  int    // 0 for a plain job too
+	Name   string
+	State  State
+	Raw    string // the scheduler's own word
+	Reason string // why it waits, where the scheduler says so
+	Node   string
+}
+
+// Client gives orders to one scheduler.
+type Client struct {
+	Dialect *Dialect
+	Run     Runner
+	User    string
+	// Command submits; empty is the dialect's own.
+	Command []string
+}
+
+// Times a scheduler's commands may take. Slurm's own commands try for up to
+// 40 s to reach a controller that is down.
+const (
+	submitTime = 90 * time.Second
+	askTime    = 60 * time.Second
+)
+
+// SubmitCommand returns the command line that submits.
+func (c *Client) SubmitCommand() []string {
+	argv := slices.Clone(c.Command)
+	if len(argv) == 0 {
+		argv = []string{c.Dialect.Submit}
+	}
+	for _, o := range c.Dialect.terse {
+		if !slices.Contains(argv, o) {
+			argv = append(argv, o)
+		}
+	}
+	return argv
+}
+
+// ErrRefused marks a submission that the scheduler has certainly not taken.
+var ErrRefused = errors.New("the scheduler refused the job")
+
+// Submit hands in a script and returns the job's id. Unless the error is
+// ErrRefused the job may have been accepted all the same.
+func (c *Client) Submit(ctx context.Context, script string) (id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, submitTime)
+	defer cancel()
+	argv := c.SubmitCommand()
+	o, err := c.Run(ctx, argv, script)
+	var missing *exec.Error
+	switch {
+	case errors.As(err, &missing):
+		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	case err != nil:
+		return "", err
+	case o.Code != 0:
+		return "", fmt.Errorf("%w: %w%s", ErrRefused, o.failed(), c.Dialect.advice(string(o.Stderr)+string(o.Stdout)))
+	}
+	if id = c.Dialect.parseID(string(o.Stdout)); id == "" {
+		return "", fmt.Errorf("%s printed no job id: %q", argv[0], strings.TrimSpace(string(o.Stdout)))
+	}
+	return id, nil
+}
+
+// advice explains a refusal.
+func (d *Dialect) advice(said string) string {
+	switch {
+	case (d == pbsPro || d == torque) && strings.Contains(strings.ToLower(said), "usage: qsub"):
+		return "; PBS Pro and Torque are two dialects: `qsub --version` says pbs_version for the one (scheduler = \"pbs\") and Version for the other (\"torque\")"
+	case strings.Contains(said, "Invalid job array specification"), strings.Contains(said, "exceeds server or queue size limit"),
+		strings.Contains(said, "Job array index too large"):
+		return "; the array is larger than this scheduler allows: `muster config check` asks it for the limit"
+	}
+	return ""
+}
+
+// List asks after the jobs ids, in one query, and returns all of this user's
+// that the scheduler speaks of, others too. A job that is in a good answer
+// neither as waiting nor as running has ended.
+func (c *Client) List(ctx context.Context, ids []string) ([]Element, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	o, err := c.Run(ctx, c.Dialect.list(c.User, ids), "")
+	if err != nil {
+		return nil, err
+	}
+	return c.Dialect.parseList(o)
+}
+
+// Find returns the ids of this user's jobs with a name.
+func (c *Client) Find(ctx context.Context, name string) ([]string, error) {
+	if c.Dialect == pbsPro || c.Dialect == torque {
+		// Without ids qstat lists everybody's jobs.
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		o, err := c.Run(ctx, []string{"qselect", "-u", c.User, "-N", name}, "")
+		if err != nil {
+			return nil, err
+		}
+		if o.Code != 0 {
+			return nil, o.failed()
+		}
+		return strings.Fields(string(o.Stdout)), nil
+	}
+	list, err := c.List(ctx, nil)
+	var ids []string
+	for _, e := range list {
+		if e.Name == name && !slices.Contains(ids, e.Job) {
+			ids = append(ids, e.Job)
+		}
+	}
+	return ids, err
+}
+
+// Cancel asks the scheduler to end a job. That it is gone only List tells.
+func (c *Client) Cancel(ctx context.Context, id string) error {
+	if strings.Trim(id, "0123456789[].") == id || id == "" {
+		return fmt.Errorf("cancel job %q: that is no job id", id) // an empty one, or 0 for LSF, would mean all
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	o, err := c.Run(ctx, c.Dialect.cancel(id), "")
+	if err != nil {
+		return err
+	}
+	if o.Code != 0 && !gone(string(o.Stderr)+string(o.Stdout)) {
+		return o.failed()
+	}
+	return nil
+}
+
+// gone reports whether a refusal to cancel says that there is nothing to cancel.
+func gone(said string) bool {
+	for _, s := range []string{"Invalid job id", "already completing or completed", "Unknown Job Id", "has finished",
+		"does not exist", "No matching job found", "already finished", "already in deletion"} {
+		if strings.Contains(said, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// Limit asks for the largest array index, 0 if the scheduler does not say.
+func (c *Client) Limit(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	o, err := c.Run(ctx, c.Dialect.limits, "")
+	if err != nil || o.Code != 0 {
+		return 0
+	}
+	return max(c.Dialect.limit(string(o.Stdout)), 0)
+}
+
+// never explains the reasons for which a job waits for ever.
+var never = map[string]string{
+	"PartitionConfig":             "it asks for more than any node of its queue has, and will never start",
+	"PartitionNodeLimit":          "it asks for more nodes than its queue has",
+	"PartitionTimeLimit":          "its walltime is longer than its queue allows",
+	"AssocMaxJobsLimit":           "your account runs as many jobs as it may",
+	"QOSMaxJobsPerUserLimit":      "you run as many jobs as you may",
+	"InvalidAccount":              "its account is not known",
+	"InvalidQOS":                  "its quality of service is not known",
+	"JobHeldUser":                 "it is held: scontrol release lets it go",
+	"JobHeldAdmin":                "an administrator holds it",
+	"ReqNodeNotAvail":             "the nodes it asks for are down or reserved",
+	"launch failed requeued held": "it could not be started on its node; it is held",
+	"Eqw":                         "it is in an error state and will not start: qstat -explain E -j ID says why",
+}
+
+// Explain returns the scheduler's reason, with what it means where that helps.
+func Explain(reason string) string {
+	if text := never[reason]; text != "" {
+		return reason + ": " + text
+	}
+	return reason
+}

@@ -1,0 +1,134 @@
+package hpc
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lsf is IBM Spectrum LSF and what is compatible with it: bsub(1), bjobs(1).
+// Only options that OpenLava knows as well are used unless asked for.
+var lsf = &Dialect{
+	Name: "lsf", Submit: "bsub", directive: "#BSUB",
+	lists: true, ofOne: true, indexVar: "LSB_JOBINDEX",
+	nameRule: func(n string) string {
+		if strings.ContainsAny(n, `[]"`) {
+			return "an LSF job's name has no brackets and no quotes: they make an array"
+		}
+		return ""
+	},
+	directives: lsfDirectives,
+	arrayKey:   "-J",
+	option:     lsfKeys,
+	parseID: func(out string) string {
+		if m := regexp.MustCompile(`Job <([0-9]+)> is submitted`).FindStringSubmatch(out); m != nil {
+			return m[1]
+		}
+		return ""
+	},
+	list:      func(user string, _ []string) []string { return []string{"bjobs", "-a", "-w", "-u", user} },
+	parseList: parseBjobs,
+	cancel:    func(id string) []string { return []string{"bkill", id} },
+	limits:    []string{"bparams", "-a"},
+	limit:     func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
+}
+
+func lsfDirectives(j *Job) []directive {
+	var d list
+	name := j.Name
+	if j.Array != nil {
+		if name == "" {
+			name = "muster"
+		}
+		d.add(true, "array", `-J "%s[%s]%s"`, name, j.Array.spans(), j.Array.throttle())
+	} else {
+		d.add(name != "", "name", `-J "%s"`, name)
+	}
+	minutes := int((j.Walltime + time.Minute - 1) / time.Minute)
+	d.add(j.Walltime > 0, "walltime", "-W %d:%02d", minutes/60, minutes%60)
+	d.add(j.CPUs > 0, "cpus", `-n %d`, j.CPUs)
+	d.add(j.CPUs > 1, "cpus", `-R "span[hosts=1]"`)
+	d.add(j.Memory > 0, "memory", "-M %d", (j.Memory+1023)>>10) // KB, by LSF's default
+	d.add(j.Memory > 0, "memory", `-R "rusage[mem=%d]"`, mebi(j.Memory))
+	d.add(j.GPUs > 0, "gpus", `-gpu "num=%d"`, j.GPUs)
+	d.add(j.Queue != "", "queue", "-q %s", j.Queue)
+	d.add(j.Account != "", "account", "-P %s", j.Account)
+	d.add(j.Output != "", "output", "-o %s", j.Output)
+	return d.prefixed("#BSUB ")
+}
+
+// lsfKeys names the options of a bsub line; the sections of -R are one each.
+func lsfKeys(words []string) []string {
+	var keys []string
+	for i, w := range words {
+		switch {
+		case len(w) < 2 || w[0] != '-':
+		case w == "-R":
+			for _, section := range words[i+1:] {
+				name, _, ok := strings.Cut(section, "[")
+				if !ok {
+					break
+				}
+				keys = append(keys, "-R "+name)
+			}
+		default:
+			keys = append(keys, w)
+		}
+	}
+	return keys
+}
+
+// bjobsLine matches JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME
+// SUBMIT_TIME; the name may have blanks, the time is the last three words.
+var bjobsLine = regexp.MustCompile(`^([0-9]+)\s+(\S+)\s+([A-Z]+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(.*?)\s+\S+\s+\S+\s+\S+$`)
+
+// parseBjobs reads bjobs -a -w.
+func parseBjobs(o Output) ([]Element, error) {
+	if text := string(o.Stderr) + string(o.Stdout); strings.Contains(text, "No job found") ||
+		strings.Contains(text, "No unfinished job found") || strings.Contains(text, "No matching job found") {
+		return nil, nil
+	}
+	if o.Code != 0 {
+		return nil, o.failed()
+	}
+	var list []Element
+	for i, line := range strings.Split(strings.TrimSpace(string(o.Stdout)), "\n") {
+		if i == 0 {
+			if !strings.HasPrefix(line, "JOBID") {
+				return nil, fmt.Errorf("bjobs printed %q", line)
+			}
+			continue
+		}
+		m := bjobsLine.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			return nil, fmt.Errorf("bjobs printed %q", line)
+		}
+		e := Element{Job: m[1], State: lsfState(m[3]), Raw: m[3], Node: m[6], Name: m[7]}
+		if e.Node == "-" {
+			e.Node = ""
+		}
+		if name, index, ok := strings.Cut(m[7], "["); ok {
+			n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+			if err != nil {
+				return nil, fmt.Errorf("bjobs printed the job name %q", m[7])
+			}
+			e.Name, e.Index = name, n
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+func lsfState(s string) State {
+	switch s {
+	case "PEND", "PSUSP", "WAIT":
+		return Pending
+	case "RUN", "USUSP", "SSUSP", "PROV":
+		return Running
+	case "DONE", "EXIT":
+		return Ended
+	}
+	return Unknown // UNKWN and ZOMBI: its host does not answer
+}

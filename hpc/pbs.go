@@ -1,0 +1,264 @@
+package hpc
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// pbsPro is PBS Professional and OpenPBS: qsub(1B), qstat(1B) of 23.06.
+var pbsPro = &Dialect{
+	Name: "pbs", Submit: "qsub", directive: "#PBS",
+	indexVar: "PBS_ARRAY_INDEX", firstZero: true,
+	nameRule: func(n string) string {
+		switch {
+		case len(n) > 230:
+			return "a PBS job's name has at most 230 characters"
+		case strings.ContainsAny(n, " \t"):
+			return "a PBS job's name has no blanks"
+		}
+		return ""
+	},
+	directives: pbsDirectives,
+	arrayKey:   "-J",
+	option:     pbsKeys,
+	parseID:    pbsID,
+	list: func(_ string, ids []string) []string {
+		return append([]string{"qstat", "-t", "-f", "-F", "json"}, ids...)
+	},
+	parseList: parseQstatJSON,
+	cancel:    func(id string) []string { return []string{"qdel", id} },
+	limits:    []string{"qstat", "-B", "-f"},
+	limit:     func(out string) int { return lineValue(out, "max_array_size") },
+}
+
+// torque is Adaptive Computing's: qsub.1 of 6.1.
+var torque = &Dialect{
+	Name: "torque", Submit: "qsub", directive: "#PBS",
+	lists: true, ofOne: true, firstZero: true, indexVar: "PBS_ARRAYID",
+	nameRule: func(n string) string {
+		switch {
+		case len(n) > 15:
+			return "a Torque job's name has at most 15 characters"
+		case !regexp.MustCompile(`^[A-Za-z]\S*$`).MatchString(n):
+			return "a Torque job's name begins with a letter and has no blanks"
+		}
+		return ""
+	},
+	directives: torqueDirectives,
+	arrayKey:   "-t",
+	option:     pbsKeys,
+	parseID:    pbsID,
+	list:       func(_ string, ids []string) []string { return append([]string{"qstat", "-t", "-x"}, ids...) },
+	parseList:  parseQstatXML,
+	cancel:     func(id string) []string { return []string{"qdel", id} },
+	limits:     []string{"qmgr", "-c", "print server"},
+	limit:      func(out string) int { return lineValue(out, "set server max_job_array_size") },
+}
+
+func pbsDirectives(j *Job) []directive {
+	var d list
+	d.add(j.Name != "", "name", "-N %s", j.Name)
+	if j.Array != nil {
+		d.add(true, "array", "-J %s", j.Array)
+	}
+	d.add(j.Walltime > 0, "walltime", "-l walltime=%s", hms(j.Walltime))
+	sel := "select=1"
+	if j.CPUs > 0 {
+		sel += ":ncpus=" + strconv.Itoa(j.CPUs)
+	}
+	if j.GPUs > 0 {
+		sel += ":ngpus=" + strconv.Itoa(j.GPUs)
+	}
+	if j.Memory > 0 {
+		sel += fmt.Sprintf(":mem=%dmb", mebi(j.Memory))
+	}
+	d.add(sel != "select=1", "cpus, gpus or memory", "-l %s", sel)
+	// select and the older forms exclude each other.
+	d.also("-l nodes", "-l ncpus", "-l mem", "-l ngpus")
+	d.add(j.Queue != "", "queue", "-q %s", j.Queue)
+	d.add(j.Account != "", "account", "-A %s", j.Account)
+	d.add(j.Output != "", "output", "-j oe")
+	d.add(j.Output != "", "output", "-o %s", j.Output)
+	return d.prefixed("#PBS ")
+}
+
+func torqueDirectives(j *Job) []directive {
+	var d list
+	d.add(j.Name != "", "name", "-N %s", j.Name)
+	if j.Array != nil {
+		d.add(true, "array", "-t %s", j.Array)
+	}
+	d.add(j.Walltime > 0, "walltime", "-l walltime=%s", hms(j.Walltime))
+	nodes := "nodes=1"
+	if j.CPUs > 0 {
+		nodes += ":ppn=" + strconv.Itoa(j.CPUs)
+	}
+	if j.GPUs > 0 {
+		nodes += ":gpus=" + strconv.Itoa(j.GPUs)
+	}
+	d.add(nodes != "nodes=1", "cpus or gpus", "-l %s", nodes)
+	d.also("-l procs", "-l ncpus")
+	d.add(j.Memory > 0, "memory", "-l mem=%dmb", mebi(j.Memory))
+	d.add(j.Queue != "", "queue", "-q %s", j.Queue)
+	d.add(j.Account != "", "account", "-A %s", j.Account)
+	d.add(j.Output != "", "output", "-j oe")
+	d.add(j.Output != "", "output", "-o %s", j.Output)
+	return d.prefixed("#PBS ")
+}
+
+// pbsKeys names the options of a qsub line; each resource of -l is one.
+func pbsKeys(words []string) []string {
+	var keys []string
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		if len(w) < 2 || w[0] != '-' {
+			continue
+		}
+		key, value := w[:2], w[2:]
+		if value == "" && i+1 < len(words) {
+			i++
+			value = words[i]
+		}
+		if key != "-l" {
+			keys = append(keys, key)
+			continue
+		}
+		for _, r := range strings.Split(value, ",") {
+			name, _, _ := strings.Cut(r, "=")
+			keys = append(keys, "-l "+name)
+		}
+	}
+	return keys
+}
+
+// jobID matches 123.server and 123[].server. The first job of PBS Pro is 0.
+var pbsJobID = regexp.MustCompile(`^[0-9]+(\[[0-9]*\])?(\.\S+)?$`)
+
+func pbsID(out string) string {
+	if id := strings.TrimSpace(out); pbsJobID.MatchString(id) {
+		return id
+	}
+	return ""
+}
+
+// pbsElement takes 123[4].server apart into the id that the array was
+// submitted with and the index.
+func pbsElement(id string) (job string, index int, element bool) {
+	open, shut := strings.IndexByte(id, '['), strings.IndexByte(id, ']')
+	if open < 0 || shut < open {
+		return id, 0, false
+	}
+	n, err := strconv.Atoi(id[open+1 : shut])
+	return id[:open+1] + id[shut:], n, err == nil
+}
+
+// parseQstatJSON reads qstat -t -f -F json. An ended job makes it fail with 35
+// and an unknown one with 153, and what it printed of the others stands.
+func parseQstatJSON(o Output) ([]Element, error) {
+	if o.Code != 0 && o.Code != 35 && o.Code != 153 {
+		return nil, o.failed()
+	}
+	var answer struct {
+		Jobs map[string]struct {
+			Name    string `json:"Job_Name"`
+			State   string `json:"job_state"`
+			Comment string `json:"comment"`
+			Host    string `json:"exec_host"`
+			Exit    *int   `json:"Exit_status"`
+		}
+	}
+	if len(o.Stdout) == 0 {
+		if o.Code == 0 {
+			return nil, errors.New("qstat printed nothing")
+		}
+		return nil, onlyGone(o)
+	}
+	if err := json.Unmarshal(o.Stdout, &answer); err != nil {
+		return nil, fmt.Errorf("qstat printed what is no JSON: %w", err)
+	}
+	var list []Element
+	for id, j := range answer.Jobs {
+		job, index, element := pbsElement(id)
+		if strings.Contains(job, "[]") && !element {
+			continue // the array itself: its elements follow
+		}
+		list = append(list, Element{Job: job, Index: index, Name: j.Name, State: pbsState(j.State),
+			Raw: j.State + exitStatus(j.Exit), Reason: j.Comment, Node: pbsHost(j.Host)})
+	}
+	return list, nil
+}
+
+// onlyGone accepts an empty answer if every complaint is of a job that ended.
+func onlyGone(o Output) error {
+	for line := range strings.Lines(string(o.Stderr)) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.Contains(line, "Unknown Job Id") && !strings.Contains(line, "has finished") {
+			return o.failed()
+		}
+	}
+	return nil
+}
+
+func exitStatus(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (Exit_status %d)", *n)
+}
+
+func pbsHost(s string) string {
+	host, _, _ := strings.Cut(s, "/")
+	return host
+}
+
+func pbsState(s string) State {
+	switch s {
+	case "Q", "H", "W", "T", "M":
+		return Pending
+	case "R", "E", "S", "U", "B":
+		return Running
+	case "F", "X", "C":
+		return Ended
+	}
+	return Unknown
+}
+
+// parseQstatXML reads Torque's qstat -t -x.
+func parseQstatXML(o Output) ([]Element, error) {
+	if o.Code != 0 && o.Code != 153 {
+		return nil, o.failed()
+	}
+	if len(o.Stdout) == 0 {
+		if o.Code == 0 {
+			return nil, nil // no jobs at all
+		}
+		return nil, onlyGone(o)
+	}
+	var answer struct {
+		Jobs []struct {
+			ID    string `xml:"Job_Id"`
+			Name  string `xml:"Job_Name"`
+			State string `xml:"job_state"`
+			Host  string `xml:"exec_host"`
+			Exit  *int   `xml:"exit_status"`
+		} `xml:"Job"`
+	}
+	if err := xml.Unmarshal(o.Stdout, &answer); err != nil {
+		return nil, fmt.Errorf("qstat printed what is no XML: %w", err)
+	}
+	var list []Element
+	for _, j := range answer.Jobs {
+		job, index, element := pbsElement(j.ID)
+		if strings.Contains(job, "[]") && !element {
+			continue // the array itself: its elements follow
+		}
+		list = append(list, Element{Job: job, Index: index, Name: j.Name, State: pbsState(j.State),
+			Raw: j.State + exitStatus(j.Exit), Node: pbsHost(j.Host)})
+	}
+	return list, nil
+}

@@ -1,0 +1,191 @@
+package hpc_test
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/hpc"
+	"muster/internal/testbed"
+)
+
+// client gives orders to a scheduler that was booted, with the environment of
+// a user who has it set up.
+func client(t *testing.T, d string, c *testbed.Cluster) *hpc.Client {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range c.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		t.Setenv(name, value)
+	}
+	return &hpc.Client{Dialect: hpc.Dialects[d], Run: hpc.Here(os.Environ()), User: me.Username}
+}
+
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if missing := testbed.Missing(programs...); missing != "" {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("needs %s", missing)
+		}
+		t.Skipf("needs %s", missing)
+	}
+}
+
+// open makes a directory that other users may enter.
+func open(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// until asks the scheduler until ok says yes.
+func until(t *testing.T, c *hpc.Client, id string, ok func([]hpc.Element) bool) []hpc.Element {
+	t.Helper()
+	var list []hpc.Element
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		all, err := c.List(context.Background(), []string{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = slices.DeleteFunc(all, func(e hpc.Element) bool { return e.Job != id })
+		if ok(list) {
+			return list
+		}
+	}
+	t.Fatalf("the jobs stand at %+v", list)
+	return nil
+}
+
+func count(s hpc.State, n int) func([]hpc.Element) bool {
+	return func(list []hpc.Element) bool {
+		for _, e := range list {
+			if e.State == s {
+				n--
+			}
+		}
+		return n <= 0
+	}
+}
+
+// living counts what has not ended.
+func living(list []hpc.Element) int {
+	n := 0
+	for _, e := range list {
+		if e.State != hpc.Ended {
+			n++
+		}
+	}
+	return n
+}
+
+// lifeOfAnArray submits, watches, and cancels an array whose elements wait for
+// a file, and checks what they saw of themselves.
+func lifeOfAnArray(t *testing.T, c *hpc.Client, dir string) {
+	release := filepath.Join(dir, "release")
+	script, err := c.Dialect.Script(hpc.Job{Name: "array", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 5, Step: 1}}, Throttle: 2},
+		Walltime: 10 * time.Minute, CPUs: 1, Output: filepath.Join(dir, "out.$$"), Workdir: dir,
+		Body: `echo "` + "$" + map[string]string{"slurm": "SLURM_ARRAY_TASK_ID", "sge": "SGE_TASK_ID"}[c.Dialect.Name] + `" >started.$$
+env >env.$$
+while ! test -e ` + release + `; do sleep 0.05; done`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := c.Submit(context.Background(), script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := until(t, c, id, count(hpc.Running, 2))
+	if n := living(list); n != 5 {
+		t.Errorf("%d elements: %+v", n, list)
+	}
+	found, err := c.Find(context.Background(), "array")
+	if err != nil || !slices.Equal(found, []string{id}) {
+		t.Errorf("found %v by its name, %v; want %s", found, err, id)
+	}
+	var started []string
+	for len(started) < 2 {
+		started, _ = filepath.Glob(filepath.Join(dir, "env.*"))
+	}
+	b, err := os.ReadFile(started[0])
+	for err == nil && !strings.Contains(string(b), "PATH=") {
+		b, err = os.ReadFile(started[0])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Split(string(b), "\n")
+	getenv := func(name string) string {
+		for _, kv := range env {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	who, ok := hpc.Inside(getenv)
+	if !ok || who.Job != id || who.Index < 1 || who.Index > 5 || who.Element != c.Dialect.Element(id, who.Index, true) {
+		t.Errorf("an element of %s takes itself for %+v", id, who)
+	}
+	for _, kv := range hpc.Scrub(env) {
+		if name, _, _ := strings.Cut(kv, "="); strings.Contains(name, "JOB_ID") || strings.Contains(name, "TASK_ID") {
+			t.Errorf("a submission from inside would carry %s", kv)
+		}
+	}
+	if err := c.Cancel(context.Background(), id); err != nil {
+		t.Error(err)
+	}
+	until(t, c, id, func(list []hpc.Element) bool { return living(list) == 0 })
+	if err := c.Cancel(context.Background(), id); err != nil {
+		t.Errorf("cancelled again: %v", err)
+	}
+}
+
+func TestSlurm(t *testing.T) {
+	need(t, "munged", "slurmctld", "slurmd", "sbatch")
+	s, err := testbed.StartSlurm(open(t), 3, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	c := client(t, "slurm", &s.Cluster)
+	lifeOfAnArray(t, c, t.TempDir())
+	if n := c.Limit(context.Background()); n != 1000 {
+		t.Errorf("the largest index is %d", n)
+	}
+	for name, script := range map[string]string{
+		"Invalid job array":         "#!/bin/sh\n#SBATCH --array=1-5000\ntrue\n",
+		"invalid partition":         "#!/bin/sh\n#SBATCH -p nowhere\ntrue\n",
+		"This does not look like a": "true\n",
+	} {
+		if id, err := c.Submit(context.Background(), script); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%q was answered with %q, %v", script, id, err)
+		}
+	}
+}
+
+func TestGridEngine(t *testing.T) {
+	need(t, "sge_qmaster", "sge_execd", "qsub")
+	s, err := testbed.StartGridEngine(open(t), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	c := client(t, "sge", s)
+	lifeOfAnArray(t, c, t.TempDir())
+	if n := c.Limit(context.Background()); n != 75000 {
+		t.Errorf("the largest index is %d", n)
+	}
+}
