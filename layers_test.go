@@ -31,11 +31,13 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                     {},
+	"muster/internal/config":           {},
+	"muster/internal/launch":           {"muster/hpc", "muster/internal/config", "muster/internal/shell"},
 	"muster/templates":                 {},
 	"muster/hpc":                       {"muster/internal/shell", "muster/templates"},
 	"muster/internal/testbed":          {}, // for tests only
 	// Only the command line wires things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/internal/expand", "muster/internal/input", "muster/internal/proctree",
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/config", "muster/internal/launch", "muster/internal/expand", "muster/internal/input", "muster/internal/proctree",
 		"muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 }
 

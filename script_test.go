@@ -12,12 +12,16 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"muster/internal/testbed"
 )
 
 // scriptCommands are what scripts need beside testscript's own commands.
 var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"code":    cmdCode,
 	"signal":  cmdSignal,
+	"slurm":   cmdSlurm,
+	"sge":     cmdGridEngine,
 	"waitfor": cmdWaitFor,
 	"gone":    cmdGone,
 	"peak":    cmdPeak,
@@ -160,5 +164,50 @@ func scriptCondition(cond string) (bool, error) {
 		}
 		return err == nil, nil
 	}
+	if name, ok := strings.CutPrefix(cond, "boots:"); ok {
+		missing := testbed.Missing(map[string][]string{
+			"slurm": {"munged", "slurmctld", "slurmd", "sbatch"},
+			"sge":   {"sge_qmaster", "sge_execd", "qsub"},
+		}[name]...)
+		if missing != "" && os.Getenv("CI") != "" {
+			return false, fmt.Errorf("%s cannot be booted: it needs %s", name, missing)
+		}
+		return missing == "", nil
+	}
 	return false, fmt.Errorf("unknown condition %q", cond)
+}
+
+// cmdSlurm boots a Slurm for the rest of the script: slurm NODES CPUS.
+func cmdSlurm(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: slurm NODES CPUS")
+	}
+	nodes, _ := strconv.Atoi(args[0])
+	cpus, _ := strconv.Atoi(args[1])
+	s, err := testbed.StartSlurm(ts.MkAbs("slurm"), nodes, cpus)
+	ts.Check(err)
+	booted(ts, &s.Cluster)
+}
+
+// cmdGridEngine boots a Grid Engine for the rest of the script: sge SLOTS.
+func cmdGridEngine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sge SLOTS")
+	}
+	slots, _ := strconv.Atoi(args[0])
+	c, err := testbed.StartGridEngine(ts.MkAbs("sge"), slots)
+	ts.Check(err)
+	booted(ts, c)
+}
+
+func booted(ts *testscript.TestScript, c *testbed.Cluster) {
+	ts.Defer(c.Stop)
+	for _, kv := range c.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if name == "PATH" {
+			dir, _, _ := strings.Cut(value, ":")
+			value = dir + ":" + ts.Getenv("PATH")
+		}
+		ts.Setenv(name, value)
+	}
 }

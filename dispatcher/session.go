@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
@@ -42,7 +45,11 @@ func (d *Dispatcher) serveConn(raw net.Conn) {
 	conn, hello, release, err := d.join(ctx, raw)
 	<-d.pending
 	if err != nil {
-		d.log.Warn("a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
+		level := hclog.Warn
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			level = hclog.Debug // a worker that came in by another address
+		}
+		d.log.Log(level, "a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
 		return
 	}
 	defer release()
@@ -70,6 +77,7 @@ func (d *Dispatcher) join(ctx context.Context, raw net.Conn) (conn *mtls.Conn, h
 	welcome := &wire.Welcome{Version: wire.Version, Heartbeat: d.opt.Heartbeat, WorkerID: workerID(&hello)}
 	if err != nil {
 		welcome.Refused = err.Error()
+		welcome.Later = errors.Is(err, mtls.ErrLive) // that one may be dead and not known to be
 	}
 	if werr := wire.WriteHello(conn, welcome); err == nil && werr != nil {
 		release()
@@ -147,9 +155,9 @@ func (d *Dispatcher) leave(s *session, reason error) {
 		s.dispose(lost[id])
 	}
 	for _, id := range givenUp {
-		s.giveUp(lost[id], why)
+		s.giveUp(lost[id], why, errors.Is(reason, errWalltime))
 	}
-	if len(requeued)+len(givenUp) > 0 || !errors.Is(reason, errGoodbye) {
+	if orderly := d.closed || errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime); len(requeued)+len(givenUp) > 0 || !orderly {
 		d.log.Warn("worker gone", "worker", s.id, "reason", reason, "retried", len(requeued), "lost", len(givenUp))
 	} else {
 		d.log.Info("worker left", "worker", s.id)
@@ -159,10 +167,13 @@ func (d *Dispatcher) leave(s *session, reason error) {
 }
 
 // giveUp resolves a task that was lost for good, or while it was cancelled.
-func (s *session) giveUp(a *attempt, reason string) {
+func (s *session) giveUp(a *attempt, reason string, walltime bool) {
 	r := task.Result{Err: a.cancel}
 	if r.Err == nil {
 		r.Err = task.Reset(reason)
+		if walltime {
+			r.Err.Kind, r.Err.Message = task.KindWalltime, task.TextWalltime
+		}
 		if n := int(a.Attempt); n > 1 {
 			r.Err.Evidence += fmt.Sprintf(" (attempt %d)", n)
 		}
@@ -191,9 +202,10 @@ func (s *session) dispose(a *attempt) {
 }
 
 var (
-	errGoodbye = errors.New("it said goodbye")
-	errSilent  = errors.New("it fell silent")
-	errWindow  = errors.New("it sent more output than its window allows")
+	errGoodbye  = errors.New("it said goodbye")
+	errWalltime = errors.New("its job's walltime was over")
+	errSilent   = errors.New("it fell silent")
+	errWindow   = errors.New("it sent more output than its window allows")
 )
 
 // read handles the worker's frames until the connection ends, and says why it did.
@@ -221,6 +233,9 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Output:
 		return s.output(m)
 	case *wire.Goodbye:
+		if m.Code == wire.LeftWalltime {
+			return errWalltime
+		}
 		return errGoodbye
 	case *wire.Ping:
 		s.w.Send(&wire.Pong{Seq: m.Seq})
@@ -433,7 +448,7 @@ func (s *session) lost(ref queue.Ref, reason string, now time.Time) {
 		s.dispose(a)
 		return
 	}
-	s.giveUp(a, reason)
+	s.giveUp(a, reason, false)
 }
 
 // drain assigns nothing more to a worker that is about to leave; tasks that
@@ -453,7 +468,7 @@ func (s *session) drain(reason string, now time.Time) {
 		for _, id := range givenUp {
 			if a.Task == id {
 				delete(s.attempts, a.Ref)
-				s.giveUp(a, "the worker was told to end: "+reason)
+				s.giveUp(a, "the worker was told to end: "+reason, false)
 			}
 		}
 	}

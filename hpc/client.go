@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -235,6 +236,44 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	return nil
 }
 
+// CancelElements asks the scheduler to end some elements of an array.
+func (c *Client) CancelElements(ctx context.Context, id string, indices []int) error {
+	const most = 500 // in one command
+	for len(indices) > 0 {
+		n := min(len(indices), most)
+		for _, argv := range c.Dialect.cancelSome(id, spans(indices[:n])) {
+			ctx, cancel := context.WithTimeout(ctx, askTime)
+			o, err := c.Run(ctx, argv, "")
+			cancel()
+			if err != nil {
+				return err
+			}
+			if o.Code != 0 && !gone(string(o.Stderr)+string(o.Stdout)) {
+				return o.failed()
+			}
+		}
+		indices = indices[n:]
+	}
+	return nil
+}
+
+// CancelCommand is what a person would type to cancel a job.
+func (c *Client) CancelCommand(id string) []string { return c.Dialect.cancel(id) }
+
+// spans gathers indices that follow each other.
+func spans(indices []int) []Span {
+	indices = slices.Sorted(slices.Values(indices))
+	var list []Span
+	for _, i := range indices {
+		if n := len(list); n > 0 && list[n-1].Last == i-1 {
+			list[n-1].Last = i
+			continue
+		}
+		list = append(list, Span{i, i, 1})
+	}
+	return list
+}
+
 // gone reports whether a refusal to cancel says that there is nothing to cancel.
 func gone(said string) bool {
 	for _, s := range []string{"Invalid job id", "already completing or completed", "Unknown Job Id", "has finished",
@@ -255,6 +294,26 @@ func (c *Client) Limit(ctx context.Context) int {
 		return 0
 	}
 	return max(c.Dialect.limit(string(o.Stdout)), 0)
+}
+
+// MostCPUs asks how many CPUs the largest node has, 0 if the scheduler does not
+// say.
+func (c *Client) MostCPUs(ctx context.Context) int {
+	if c.Dialect != slurm {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	o, err := c.Run(ctx, []string{"sinfo", "-h", "-N", "-o", "%c"}, "")
+	if err != nil || o.Code != 0 {
+		return 0
+	}
+	most := 0
+	for _, word := range strings.Fields(string(o.Stdout)) {
+		n, _ := strconv.Atoi(word)
+		most = max(most, n)
+	}
+	return most
 }
 
 // never explains the reasons for which a job waits for ever.

@@ -9,6 +9,7 @@ package hpc
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,6 +176,8 @@ type Dialect struct {
 	list       func(user string, ids []string) []string
 	parseList  func(o Output) ([]Element, error)
 	cancel     func(id string) []string
+	cancelSome func(id string, spans []Span) [][]string
+	outputs    string // a file name for each element, in the pattern of output
 	limits     []string
 	limit      func(out string) int
 	indexVar   string
@@ -196,6 +199,54 @@ var Dialects = map[string]*Dialect{
 
 // Names lists the dialects.
 func Names() []string { return []string{"slurm", "pbs", "torque", "sge", "lsf"} }
+
+// Outputs returns the pattern of a file in dir for each element's output.
+func (d *Dialect) Outputs(dir string, array bool) string {
+	if !array {
+		return filepath.Join(dir, "out")
+	}
+	return filepath.Join(dir, d.outputs)
+}
+
+// NameMax is how long a job's name may be here.
+func (d *Dialect) NameMax() int {
+	if d == torque {
+		return 15
+	}
+	return 64
+}
+
+// Expand lists the indices of a, in order.
+func (a *Array) Expand() []int {
+	var list []int
+	for _, s := range a.Spans {
+		for i := s.First; i <= s.Last; i += s.Step {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// Split cuts a into arrays whose largest index is at most limit.
+func (a *Array) Split(limit int) []*Array {
+	if limit <= 0 || a.Last() <= limit {
+		return []*Array{a}
+	}
+	var parts []*Array
+	for left := a.Count(); left > 0; {
+		// Indices begin anew in each part: a limit is one on the index.
+		part := a.Sized(1)
+		s := &part.Spans[0]
+		n := min(left, (limit-s.First)/s.Step+1)
+		if n < 1 {
+			return []*Array{a}
+		}
+		s.Last = s.First + (n-1)*s.Step
+		parts = append(parts, part)
+		left -= n
+	}
+	return parts
+}
 
 // hms writes a duration as H:MM:SS, rounded up to whole seconds.
 func hms(d time.Duration) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,22 @@ func TestParseArray(t *testing.T) {
 		if a, err := ParseArray(text); err == nil {
 			t.Errorf("%q is taken as %+v", text, a)
 		}
+	}
+	for _, c := range []struct{ array, limit, want string }{
+		{"1-10", "0", "1-10"}, {"1-10", "10", "1-10"}, {"1-10", "4", "1-4 1-4 1-2"}, {"2-10:2%3", "5", "2-4:2%3 2-4:2%3 2%3"},
+	} {
+		a, _ := ParseArray(c.array)
+		limit, _ := strconv.Atoi(c.limit)
+		var parts []string
+		for _, p := range a.Split(limit) {
+			parts = append(parts, p.String())
+		}
+		if got := strings.Join(parts, " "); got != c.want {
+			t.Errorf("%s at most %s is split into %s, want %s", c.array, c.limit, got, c.want)
+		}
+	}
+	if got := spans([]int{5, 1, 2, 3, 9}); !slices.Equal(got, []Span{{1, 3, 1}, {5, 5, 1}, {9, 9, 1}}) {
+		t.Errorf("spans %v", got)
 	}
 	a, _ := ParseArray("3-9:3%2")
 	if got := a.Sized(5).String(); got != "3-15:3%2" {
@@ -295,9 +312,9 @@ func FuzzAnswers(f *testing.F) {
 
 func TestIDs(t *testing.T) {
 	for _, c := range []struct{ dialect, printed, want string }{
-		{"slurm", "12\n", "12"}, {"slurm", "12;alpha\n", "12"}, {"slurm", "Submitted batch job 12", ""}, {"slurm", "", ""},
+		{"slurm", "12\n", "12"}, {"slurm", "12;alpha\n", "12"}, {"slurm", "Submitted batch job 12\n", "12"}, {"slurm", "sbatch: 12", ""}, {"slurm", "", ""},
 		{"pbs", "0[].server\n", "0[].server"}, {"pbs", "12.server.example.org", "12.server.example.org"}, {"pbs", "qsub: no", ""},
-		{"sge", "12.1-4:1\n", "12"}, {"sge", "12\n", "12"}, {"sge", `Your job 12 ("a") has been submitted`, ""},
+		{"sge", "12.1-4:1\n", "12"}, {"sge", "12\n", "12"}, {"sge", `Your job 12 ("a") has been submitted`, "12"}, {"sge", `Your job-array 12.1-4:1 ("a") has been submitted`, "12"}, {"sge", "12 no", ""},
 		{"lsf", "Job <101> is submitted to default queue <normal>.", "101"}, {"lsf", "Job not submitted.", ""},
 	} {
 		if got := Dialects[c.dialect].parseID(c.printed); got != c.want {

@@ -31,8 +31,15 @@ var lsf = &Dialect{
 	list:      func(user string, _ []string) []string { return []string{"bjobs", "-a", "-w", "-u", user} },
 	parseList: parseBjobs,
 	cancel:    func(id string) []string { return []string{"bkill", id} },
-	limits:    []string{"bparams", "-a"},
-	limit:     func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
+	cancelSome: func(id string, spans []Span) (list [][]string) {
+		for _, s := range spans {
+			list = append(list, []string{"bkill", fmt.Sprintf("%s[%d-%d]", id, s.First, s.Last)})
+		}
+		return list
+	},
+	outputs: "%I.out",
+	limits:  []string{"bparams", "-a"},
+	limit:   func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
 }
 
 func lsfDirectives(j *Job) []directive {

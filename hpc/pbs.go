@@ -30,10 +30,12 @@ var pbsPro = &Dialect{
 	list: func(_ string, ids []string) []string {
 		return append([]string{"qstat", "-t", "-f", "-F", "json"}, ids...)
 	},
-	parseList: parseQstatJSON,
-	cancel:    func(id string) []string { return []string{"qdel", id} },
-	limits:    []string{"qstat", "-B", "-f"},
-	limit:     func(out string) int { return lineValue(out, "max_array_size") },
+	parseList:  parseQstatJSON,
+	cancel:     func(id string) []string { return []string{"qdel", id} },
+	cancelSome: pbsCancelSome,
+	outputs:    "^array_index^.out",
+	limits:     []string{"qstat", "-B", "-f"},
+	limit:      func(out string) int { return lineValue(out, "max_array_size") },
 }
 
 // torque is Adaptive Computing's: qsub.1 of 6.1.
@@ -56,8 +58,20 @@ var torque = &Dialect{
 	list:       func(_ string, ids []string) []string { return append([]string{"qstat", "-t", "-x"}, ids...) },
 	parseList:  parseQstatXML,
 	cancel:     func(id string) []string { return []string{"qdel", id} },
+	cancelSome: pbsCancelSome,
+	outputs:    "out",
 	limits:     []string{"qmgr", "-c", "print server"},
 	limit:      func(out string) int { return lineValue(out, "set server max_job_array_size") },
+}
+
+func pbsCancelSome(id string, spans []Span) [][]string {
+	argv := []string{"qdel"}
+	for _, s := range spans {
+		for i := s.First; i <= s.Last; i++ {
+			argv = append(argv, strings.Replace(id, "[]", "["+strconv.Itoa(i)+"]", 1))
+		}
+	}
+	return [][]string{argv}
 }
 
 func pbsDirectives(j *Job) []directive {

@@ -223,10 +223,16 @@ func (d *Dialect) takeArray(j *Job, line string) (string, error) {
 	return line, nil
 }
 
-// Elements returns how many jobs j is, after its raw options have been read.
-func (d *Dialect) Elements(j Job) (*Array, error) {
-	_, err := d.options(&j)
-	return j.Array, err
+// Normal moves an array out of j's raw options into j.Array. Its error is a
+// *FieldError.
+func (d *Dialect) Normal(j Job) (Job, error) {
+	options, err := d.options(&j)
+	var lines []string
+	for _, o := range options {
+		lines = append(lines, o.text)
+	}
+	j.Options = strings.Join(lines, "\n")
+	return j, err
 }
 
 // check finds what the scheduler would refuse, or take and do wrong.

@@ -22,14 +22,24 @@ var gridEngine = &Dialect{
 	arrayKey:   "-t",
 	option:     sgeKeys,
 	parseID: func(out string) string {
+		if m := regexp.MustCompile(`^Your job(?:-array)? ([0-9]+)`).FindStringSubmatch(out); m != nil {
+			return m[1]
+		}
 		id, _, _ := strings.Cut(strings.TrimSpace(out), ".") // 123 or 123.1-4:1
 		return digits(id)
 	},
 	list:      func(user string, _ []string) []string { return []string{"qstat", "-xml", "-u", user} },
 	parseList: parseSGE,
 	cancel:    func(id string) []string { return []string{"qdel", id} },
-	limits:    []string{"qconf", "-sconf"},
-	limit:     func(out string) int { return lineValue(out, "max_aj_tasks") },
+	cancelSome: func(id string, spans []Span) (list [][]string) {
+		for _, s := range spans {
+			list = append(list, []string{"qdel", id, "-t", fmt.Sprintf("%d-%d", s.First, s.Last)})
+		}
+		return list
+	},
+	outputs: "$TASK_ID.out",
+	limits:  []string{"qconf", "-sconf"},
+	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
 }
 
 func sgeDirectives(j *Job) []directive {

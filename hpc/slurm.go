@@ -17,14 +17,24 @@ var slurm = &Dialect{
 	option:     func(words []string) []string { return getoptKeys(words, slurmShort) },
 	parseID: func(out string) string {
 		id, _, _ := strings.Cut(strings.TrimSpace(out), ";") // ID or ID;CLUSTER
-		return digits(id)
+		return digits(strings.TrimPrefix(id, "Submitted batch job "))
 	},
 	list: func(user string, _ []string) []string {
 		return []string{"squeue", "-h", "-r", "-t", "all", "-u", user, "-o", "%i|%T|%r|%N|%j"}
 	},
 	parseList: parseSqueue,
 	cancel:    func(id string) []string { return []string{"scancel", id} },
-	limits:    []string{"scontrol", "show", "config"},
+	cancelSome: func(id string, spans []Span) [][]string {
+		argv := []string{"scancel"}
+		for _, s := range spans {
+			for i := s.First; i <= s.Last; i++ {
+				argv = append(argv, id+"_"+strconv.Itoa(i))
+			}
+		}
+		return [][]string{argv}
+	},
+	outputs: "%a.out",
+	limits:  []string{"scontrol", "show", "config"},
 	limit: func(out string) int {
 		// MaxArraySize is one more than the largest index.
 		return lineValue(out, "MaxArraySize") - 1

@@ -41,6 +41,9 @@ const (
 	TextTimeout   = "Timed out"
 	TextReset     = "Connection reset"
 	TextCancelled = "Operation canceled"
+
+	// TextWalltime goes with CodeReset: the worker's job was at its end.
+	TextWalltime = "Walltime reached"
 )
 
 // Class sorts error values as mirai does: an error of the evaluation, an

@@ -138,6 +138,13 @@ func (l *Launch) Release(name string, restart uint32) {
 	}
 }
 
+// Seen reports whether an identity has ever been admitted.
+func (l *Launch) Seen(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.elements[name] != nil
+}
+
 // Revoke ends the launch: nobody is admitted any more.
 func (l *Launch) Revoke() {
 	l.mu.Lock()

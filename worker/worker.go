@@ -38,6 +38,14 @@ type Options struct {
 	Scratch string // directory for the slots' scratch folders; must exist
 	Log     hclog.Logger
 	Build   string // muster's version
+	// Patience is how long to go on dialling when nobody answers.
+	Patience time.Duration
+	// Walltime is how long the worker's job lasts from now, 0 if there is no
+	// limit: shortly before it, what runs is handed back.
+	Walltime time.Duration
+	// Estimate is how long a task takes, about: none is begun that could not
+	// end within the walltime.
+	Estimate time.Duration
 	// Drain is closed or sent to when the worker is to take nothing more and
 	// leave when what runs has ended; the text is the reason.
 	Drain <-chan string
@@ -54,11 +62,14 @@ const dialTimeout = 20 * time.Second
 // ErrRefused marks a dispatcher's refusal to admit the worker.
 var ErrRefused = errors.New("the dispatcher refused this worker")
 
+var errLater = errors.New("this may pass")
+
 // Run dials, serves until the dispatcher says goodbye, the worker has drained
 // or the connection breaks, and returns with no process left. The error is nil
 // after a goodbye and after draining, and ctx's when ctx ended it.
 func Run(ctx context.Context, o Options) error {
-	conn, welcome, err := join(ctx, o)
+	began := time.Now()
+	conn, welcome, err := persist(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -67,7 +78,46 @@ func Run(ctx context.Context, o Options) error {
 	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID,
 		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat,
 		owner: map[wire.Ref]*slot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+	w.drainAt, w.leaveAt = limits(began, o)
 	return w.run(ctx)
+}
+
+// limits returns when a worker of limited time takes its last task and when it
+// hands back what still runs; nil channels if it has all the time.
+func limits(began time.Time, o Options) (drain, leave <-chan time.Time) {
+	if o.Walltime == 0 {
+		return nil, nil
+	}
+	// A tenth of a short walltime, else what a scheduler may need between its
+	// own clock and ours, and what tasks get to end by themselves.
+	end := began.Add(o.Walltime - min(10*time.Second, o.Walltime/10))
+	last := o.Estimate
+	if last == 0 {
+		last = min(time.Minute, o.Walltime/10)
+	}
+	return time.After(time.Until(end.Add(-last))), time.After(time.Until(end))
+}
+
+// persist joins, again and again as long as Patience lasts: a job may start
+// while the network or its dispatcher is not there, or while the session of
+// its predecessor has not been given up.
+func persist(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
+	deadline := time.Now().Add(o.Patience)
+	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+		conn, welcome, err := join(ctx, o)
+		final := err == nil || errors.Is(err, ErrRefused) && !errors.Is(err, errLater)
+		if final || time.Now().Add(wait).After(deadline) {
+			return conn, welcome, err
+		}
+		o.Log.Warn("cannot join yet; trying again", "in", wait, "error", err)
+		select {
+		case <-time.After(wait):
+		case why := <-o.Drain:
+			return nil, nil, fmt.Errorf("told to end (%s) before it could join: %w", why, err)
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
 }
 
 // join tries every address of the join string side by side and takes the
@@ -162,6 +212,9 @@ func greet(ctx context.Context, raw net.Conn, o Options, one *sync.Mutex) (*mtls
 	if err := wire.ReadHello(conn, welcome); err != nil {
 		return nil, nil, err
 	}
+	if welcome.Refused != "" && welcome.Later {
+		return nil, nil, fmt.Errorf("%w: %s (%w)", ErrRefused, welcome.Refused, errLater)
+	}
 	if welcome.Refused != "" {
 		return nil, nil, fmt.Errorf("%w: %s", ErrRefused, welcome.Refused)
 	}
@@ -180,6 +233,8 @@ type session struct {
 	died      chan *slot    // slots that have gone, while the session runs
 	idle      chan struct{} // a draining worker's last task has ended
 	readers   sync.WaitGroup
+	drainAt   <-chan time.Time
+	leaveAt   <-chan time.Time
 
 	mu       sync.Mutex // guards all below
 	owner    map[wire.Ref]*slot
@@ -221,6 +276,14 @@ func (s *session) run(ctx context.Context) error {
 			if s.silent() {
 				return errors.New("the dispatcher fell silent")
 			}
+		case <-s.drainAt:
+			if s.drain("walltime") {
+				return s.leave()
+			}
+		case <-s.leaveAt:
+			s.log.Warn("the walltime is over; handing back what runs")
+			s.out.Send(&wire.Goodbye{Code: wire.LeftWalltime, Text: "walltime"})
+			return s.out.Close()
 		case <-s.idle:
 			return s.leave()
 		}

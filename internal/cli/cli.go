@@ -133,7 +133,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 			cli.ShowAppHelp(c)
 			return exitError(exitUsage)
 		},
-		Commands: []*cli.Command{newRun(s, words), newWorker(s), newSlot(), newCompletion(s)},
+		Commands: []*cli.Command{newRun(s, words), newLaunch(s), newDown(s), newConfig(s), newWorker(s), newSlot(), newCompletion(s)},
 	}
 	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
 	for _, cmd := range app.Commands {

@@ -16,6 +16,7 @@ import (
 
 	"muster/internal/expand"
 	"muster/internal/input"
+	"muster/internal/launch"
 	"muster/internal/shell"
 	"muster/task"
 )
@@ -36,6 +37,7 @@ type runOptions struct {
 	progress               string
 	listen, joinFile       string
 	joinUses               int
+	estimate               time.Duration
 }
 
 func newRun(s streams, words *commandLine) *cli.Command {
@@ -71,8 +73,8 @@ whose worker dies is tried again (--retries).`,
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append([]cli.Flag{
-		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},
+	return append(append(poolFlags(),
+		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
 		&cli.StringSliceFlag{Name: "arg-file", Aliases: []string{"a"}, Usage: "read inputs from `FILE`, one a line; - is stdin; repeat for several sources"},
 		&cli.BoolFlag{Name: "csv", Destination: &o.csv, Usage: "inputs are CSV; the first row names the columns"},
 		&cli.BoolFlag{Name: "tsv", Destination: &o.tsv, Usage: "inputs are tab-separated; the first row names the columns"},
@@ -97,7 +99,8 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
 		&cli.StringFlag{Name: "join-file", Destination: &o.joinFile, Usage: "write a join string to `FILE`, for workers started by hand with muster worker"},
 		&cli.IntFlag{Name: "join-uses", Destination: &o.joinUses, Value: 1, Usage: "let `N` workers join with it"},
-	}, logFlags("", "")...)
+		&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "a task takes about `DURATION`: begin none on a worker whose walltime is over before"},
+	), logFlags("", "")...)
 }
 
 // plan is a run that has been checked and not started.
@@ -108,6 +111,7 @@ type plan struct {
 	name *expand.Template // nil without --name
 	dir  string
 	env  []string
+	pool *pool // nil is this machine
 }
 
 func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
@@ -139,6 +143,9 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan
 		return nil, err
 	}
 	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
+		return nil, err
+	}
+	if err := p.findPool(c); err != nil {
 		return nil, err
 	}
 	var sources []input.Source
@@ -178,6 +185,8 @@ func (o *runOptions) check() error {
 		return fmt.Errorf("-n %d: at least one task runs at once", o.slots)
 	case o.retries < 0 || o.retries > 100:
 		return fmt.Errorf("--retries %d: 0 to 100", o.retries)
+	case o.estimate < 0:
+		return fmt.Errorf("--estimate %s: it cannot be negative", o.estimate)
 	case o.timeout < 0:
 		return fmt.Errorf("--timeout %s: it cannot be negative", o.timeout)
 	case o.joinUses < 1:
@@ -189,8 +198,34 @@ func (o *runOptions) check() error {
 	case o.listen != "" && o.joinFile == "":
 		return errors.New("--listen is for workers started by hand: give --join-file too")
 	}
-	if o.slots == 0 {
-		o.slots = runtime.NumCPU()
+	return nil
+}
+
+// findPool plans the workers that the run will have.
+func (p *plan) findPool(c *cli.Context) error {
+	f, profile, err := findPool(c)
+	if err != nil {
+		return err
+	}
+	if profile != nil {
+		w := launch.Wish{Dir: p.dir, Estimate: p.o.estimate}
+		if len(profile.Launchers) > 0 {
+			w.Workers, p.o.slots = p.o.slots, 0
+		}
+		if p.pool, err = newPool(f, profile, scope(false), w); err != nil {
+			return err
+		}
+		for _, plan := range p.pool.plans {
+			if plan.Foreign {
+				return hinted{fmt.Errorf("launcher %s starts other people's workers, which run none of muster's tasks", plan.Launcher), "`muster launch` starts them"}
+			}
+		}
+		if p.o.slots == 0 {
+			p.o.slots = p.pool.set.Slots
+		}
+	}
+	if p.o.slots == 0 {
+		p.o.slots = runtime.NumCPU()
 	}
 	return nil
 }

@@ -11,9 +11,11 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"muster/hpc"
 	"muster/internal/proctree"
 	mtls "muster/tls"
 	"muster/worker"
@@ -26,6 +28,9 @@ type workerOptions struct {
 	element  string
 	restart  uint
 	tether   bool
+	patience time.Duration
+	walltime time.Duration
+	estimate time.Duration
 }
 
 func newWorker(s streams) *cli.Command {
@@ -39,8 +44,11 @@ func newWorker(s streams) *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "join-file", EnvVars: []string{"MUSTER_JOIN_FILE"}, Destination: &o.joinFile, Usage: "read the join string from `FILE`, or from standard input if it is -"},
 			&cli.IntFlag{Name: "slots", Aliases: []string{"n"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},
-			&cli.StringFlag{Name: "element", Destination: &o.element, Usage: "join as this `ELEMENT` of the launch", DefaultText: "host and process id"},
+			&cli.StringFlag{Name: "element", Destination: &o.element, Usage: "join as this `ELEMENT` of the launch", DefaultText: "the scheduler's job and index, or the process id"},
 			&cli.UintFlag{Name: "restart", Destination: &o.restart, Usage: "how often this element has been started before: `N`"},
+			&cli.DurationFlag{Name: "patience", Destination: &o.patience, Usage: "go on dialling for `DURATION` when nobody answers", DefaultText: "1m in a scheduler's job, else one try"},
+			&cli.DurationFlag{Name: "walltime", Destination: &o.walltime, Usage: "the worker's job lasts `DURATION`: hand back what runs before it is over"},
+			&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "begin no task that could not end within the walltime if it takes `DURATION`"},
 			&cli.BoolFlag{Name: "tether", Destination: &o.tether, Usage: "end when standard input closes"},
 		}, logFlags("", "")...),
 		Action: func(c *cli.Context) error {
@@ -68,9 +76,10 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if o.slots < 0 {
 		return usagef("-n %d: a worker has at least one slot", o.slots)
 	}
-	if o.element == "" {
-		o.element = fmt.Sprintf("hand-%d", os.Getpid())
+	if o.patience < 0 || o.walltime < 0 || o.estimate < 0 {
+		return usagef("--patience, --walltime and --estimate cannot be negative")
 	}
+	o.identify(c)
 	keep, err := proctree.Inherited()
 	if err == nil {
 		err = proctree.Subreaper()
@@ -97,7 +106,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 		}()
 	}
 	err = worker.Run(ctx, worker.Options{Join: join, Element: o.element, Restart: uint32(o.restart), Slots: o.slots,
-		Scratch: scratch, Log: log, Build: Version, Drain: drain, Keep: keep, SlotCommand: []string{exe, "slot"}})
+		Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, Scratch: scratch, Log: log, Build: Version, Drain: drain, Keep: keep, SlotCommand: []string{exe, "slot"}})
 	switch {
 	case errors.Is(err, errTether), errors.Is(context.Cause(ctx), errTether):
 		return nil
@@ -105,6 +114,25 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 		return exitError(exitInterrupted)
 	}
 	return err
+}
+
+// identify names the worker after the scheduler's job that it runs in, the same
+// after a requeue, which it says.
+func (o *workerOptions) identify(c *cli.Context) {
+	job, inside := hpc.Inside(os.Getenv)
+	if inside && !c.IsSet("patience") {
+		o.patience = time.Minute
+	}
+	if o.element != "" {
+		return
+	}
+	o.element = fmt.Sprintf("hand-%d", os.Getpid())
+	if inside {
+		o.element = job.Element
+		if !c.IsSet("restart") {
+			o.restart = uint(job.Restart)
+		}
+	}
 }
 
 var (

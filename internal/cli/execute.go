@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher"
+	"muster/internal/launch"
 	"muster/internal/proctree"
 	"muster/internal/report"
 	"muster/internal/spool"
@@ -40,7 +41,9 @@ type execution struct {
 	b     *dispatcher.Batch
 	out   *report.Writer
 	bar   *progress
-	local *localWorker
+	local *localWorker  // nil if none works on this machine
+	fleet *launch.Fleet // nil without a scheduler
+	alone chan error    // nobody is left to do the work
 
 	socket string             // where local workers dial
 	keep   func(pid int) bool // children of this process that the run did not start
@@ -58,7 +61,8 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1)}
+	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 1)}
+	e.bar = newProgress(p.o.progress, s, p.in)
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err, Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
@@ -79,7 +83,6 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	e.bar = newProgress(p.o.progress, s, p.in)
 	go e.watchSignals(signals)
 	go e.feed()
 	err = e.loop()
@@ -112,6 +115,7 @@ func (e *execution) open() (cleanup func(), err error) {
 		return cleanup, err
 	}
 	undo = append(undo, func() { e.run.Close() })
+	undo = append(undo, e.recall) // after the dispatcher has said goodbye
 	e.d = dispatcher.New(dispatcher.Options{Identity: id, Spool: spool.Open(e.run.Out()),
 		Log: e.log, Retries: e.p.o.retries})
 	undo = append(undo, func() {
@@ -131,6 +135,18 @@ func (e *execution) open() (cleanup func(), err error) {
 			return cleanup, err
 		}
 		undo = append(undo, undoJoin)
+	}
+	if e.p.pool != nil && len(e.p.pool.plans) > 0 {
+		undoLaunch, err := e.launchAll(id, dir)
+		if undoLaunch != nil {
+			undo = append(undo, undoLaunch)
+		}
+		if err != nil {
+			return cleanup, err
+		}
+	}
+	if e.p.pool != nil && !e.p.pool.local {
+		return cleanup, nil
 	}
 	e.local, err = e.startLocal(id, addr)
 	if err != nil {
@@ -210,8 +226,17 @@ func (e *execution) loop() error {
 			return failure
 		case err := <-e.fed:
 			fed(err)
-		case err := <-e.local.failed:
+		case err := <-e.local.failure():
 			return err
+		case err := <-e.alone:
+			done, over := e.b.Take()
+			for _, r := range done {
+				fail(e.deliver(r))
+			}
+			if !over {
+				return err
+			}
+			return failure
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -45,6 +46,9 @@ func (e *execution) interrupt(sig os.Signal) int32 {
 	switch n {
 	case 1:
 		e.b.Stop()
+		if e.fleet != nil {
+			go e.fleet.CancelWaiting(context.Background())
+		}
 		if running := e.d.Running(); running > 0 {
 			e.say("interrupted: starting nothing more, waiting for %s to end; press Ctrl-C again to stop them", tasks(running))
 		} else {
@@ -70,7 +74,10 @@ func (e *execution) stopAll(why string) {
 // waiting for anything that could hang.
 func (e *execution) leave() {
 	err := proctree.Clear(0, e.keep)
-	os.RemoveAll(e.run.Dir)
+	e.lastWords()
+	if e.fleet == nil {
+		os.RemoveAll(e.run.Dir)
+	}
 	os.Remove(e.socket)
 	if e.p.o.joinFile != "" {
 		os.Remove(e.p.o.joinFile)

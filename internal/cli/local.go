@@ -78,8 +78,19 @@ func (w *localWorker) watch() {
 	}
 }
 
+// failure is sent why there can be no local worker any more.
+func (w *localWorker) failure() <-chan error {
+	if w == nil {
+		return nil
+	}
+	return w.failed
+}
+
 // alive says that a task has ended.
 func (w *localWorker) alive() {
+	if w == nil {
+		return
+	}
 	select {
 	case w.proof <- struct{}{}:
 	default:

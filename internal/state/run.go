@@ -65,8 +65,10 @@ func (r *Run) renew() {
 }
 
 func makeRun(made, dir string) error {
-	if err := os.MkdirAll(filepath.Join(made, "out"), 0o700); err != nil {
-		return err
+	for _, d := range []string{"out", launches} {
+		if err := os.MkdirAll(filepath.Join(made, d), 0o700); err != nil {
+			return err
+		}
 	}
 	b, err := json.Marshal(self())
 	if err != nil {
@@ -81,19 +83,54 @@ func makeRun(made, dir string) error {
 // Out is the folder of spooled output.
 func (r *Run) Out() string { return filepath.Join(r.Dir, "out") }
 
-// Close ends the run. Its folder is removed unless output was kept in it.
+// Launches is the folder of records of what was sent to schedulers.
+func (r *Run) Launches() string { return filepath.Join(r.Dir, launches) }
+
+const launches = "launches"
+
+// Close ends the run. Its folder is removed unless output was kept in it, or a
+// job is still with a scheduler.
 func (r *Run) Close() error {
 	close(r.over)
 	return removeEmpty(r.Dir)
 }
 
-// removeEmpty removes a run's folder if no output was kept in it.
+// removeEmpty removes a run's folder if no output was kept in it and no launch
+// is on record.
 func removeEmpty(dir string) error {
+	if launched(dir) {
+		return nil
+	}
 	if err := os.Remove(filepath.Join(dir, "out")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil // not empty
 	}
 	return os.RemoveAll(dir)
 }
+
+// launched reports whether a folder has launch records.
+func launched(dir string) bool {
+	records, _ := filepath.Glob(filepath.Join(dir, launches, "*.json"))
+	return len(records) > 0
+}
+
+// Ended returns the folders of launch records of runs whose process is certain
+// to be gone, by the runs' ids.
+func Ended(stateDir string) map[string]string {
+	list := map[string]string{}
+	paths, _ := filepath.Glob(filepath.Join(stateDir, "runs", "*"))
+	for _, dir := range paths {
+		if strings.HasPrefix(filepath.Base(dir), unfinished) || !launched(dir) {
+			continue
+		}
+		if _, over := fate(dir); over {
+			list[filepath.Base(dir)] = filepath.Join(dir, launches)
+		}
+	}
+	return list
+}
+
+// Forget removes what is left of a run that is over, if nothing was kept in it.
+func Forget(stateDir, id string) { removeEmpty(filepath.Join(stateDir, "runs", id)) }
 
 // What is kept of runs that are over.
 const (
@@ -103,7 +140,8 @@ const (
 
 // Prune removes the folders of runs that are over: at once what was killed
 // before it kept anything, then what is older than 14 days, then the oldest
-// beyond 5 GiB in all. It never touches a run whose process may still live.
+// beyond 5 GiB in all. It never touches a run whose process may still live or
+// that has jobs with a scheduler.
 func Prune(stateDir string, now time.Time) {
 	runs := filepath.Join(stateDir, "runs")
 	entries, _ := os.ReadDir(runs)
@@ -128,7 +166,7 @@ func Prune(stateDir string, now time.Time) {
 		}
 		here, over := fate(dir)
 		switch {
-		case !over && (here || !old):
+		case !over && (here || !old), launched(dir):
 		case old || removeEmpty(dir) != nil:
 			os.RemoveAll(dir)
 		default:

@@ -36,6 +36,7 @@ func (m *Hello) ProofContext() []byte {
 type Welcome struct {
 	Version   uint32
 	Refused   string        // empty if admitted
+	Later     bool          // the refusal may pass: try again
 	WorkerID  string        // what users see
 	Heartbeat time.Duration // how often to ping; a peer silent for four of these is gone
 }
@@ -195,7 +196,8 @@ func (m *Welcome) append(b []byte) []byte {
 	b = putUint(b, 1, uint64(m.Version))
 	b = putString(b, 2, m.Refused)
 	b = putString(b, 3, m.WorkerID)
-	return putUint(b, 4, uint64(m.Heartbeat))
+	b = putUint(b, 4, uint64(m.Heartbeat))
+	return putBool(b, 5, m.Later)
 }
 
 func (m *Welcome) parse(b []byte) error {
@@ -209,6 +211,8 @@ func (m *Welcome) parse(b []byte) error {
 			m.WorkerID = string(s)
 		case 4:
 			m.Heartbeat = time.Duration(min(v, uint64(time.Hour)))
+		case 5:
+			m.Later = v != 0
 		}
 	})
 }

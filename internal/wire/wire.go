@@ -79,6 +79,12 @@ const (
 	TypeGoodbye  Type = 13 // both this connection ends in order
 )
 
+// Why a worker leaves: Goodbye.Code.
+const (
+	LeftEnded    = 0
+	LeftWalltime = 2
+)
+
 // Ref names one attempt at one task by one worker session. A frame whose Ref
 // is no longer current is dropped.
 type Ref struct {

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/hpc"
+	"muster/internal/config"
+	"muster/internal/launch"
+)
+
+// poolFlags choose a config and a profile of it.
+func poolFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, EnvVars: []string{"MUSTER_CONFIG"}, Usage: "read `FILE`", DefaultText: "./muster.hcl, else ~/.config/muster/muster.hcl"},
+		&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, EnvVars: []string{"MUSTER_PROFILE"}, Usage: "use the workers of the profile `NAME`", DefaultText: "default, if the config has that"},
+	}
+}
+
+// pool is what workers a profile has.
+type pool struct {
+	file  *config.File
+	set   *config.Settings
+	plans []*launch.Plan
+	local bool // a worker on this machine too
+}
+
+// loadConfig reads the config that the options name or that is found, nil if
+// there is none.
+func loadConfig(c *cli.Context) (*config.File, error) {
+	path, err := config.Find(c.String("config"), os.Getenv)
+	if err != nil || path == "" {
+		return nil, err
+	}
+	return config.Load(path)
+}
+
+// scope is what the config's expressions see before there is a worker.
+func scope(redact bool) config.Scope {
+	return config.Scope{Getenv: os.LookupEnv, Exec: true, Redact: redact}
+}
+
+var errNoConfig = hinted{errors.New("there is no config"), "write ./muster.hcl or ~/.config/muster/muster.hcl, or name one with -c"}
+
+// findPool returns the profile that the options name, or nil for none: then
+// work is done on this machine.
+func findPool(c *cli.Context) (*config.File, *config.Profile, error) {
+	f, err := loadConfig(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := c.String("profile")
+	if f == nil {
+		if name != "" {
+			return nil, nil, hinted{fmt.Errorf("-p %s: %w", name, errNoConfig.error), errNoConfig.hint}
+		}
+		return nil, nil, nil
+	}
+	if name == "" {
+		for _, p := range f.Profiles {
+			if p.Name == "default" {
+				return f, p, nil
+			}
+		}
+		return f, nil, nil
+	}
+	p, err := f.Profile(name)
+	return f, p, err
+}
+
+// newPool plans the workers of a profile.
+func newPool(f *config.File, p *config.Profile, s config.Scope, w launch.Wish) (*pool, error) {
+	set, err := f.Settings(p, s)
+	if err != nil {
+		return nil, err
+	}
+	pl := &pool{file: f, set: set, local: len(p.Launchers) == 0}
+	times := set.Workers
+	switch {
+	case times < 0:
+		times = 1
+	case times == 0 && !pl.local:
+		return nil, f.At(p.Where("workers"), 0, "with no workers nothing would run", "")
+	}
+	if w.Workers > 0 && len(p.Launchers) > 1 {
+		return nil, fmt.Errorf("-n %d: profile %s has %d launchers, and -n is for one", w.Workers, p.Name, len(p.Launchers))
+	}
+	if w.Slots == 0 {
+		w.Slots = set.Slots
+	}
+	w.Walltime = set.Walltime
+	for _, l := range p.Launchers {
+		if l == nil {
+			pl.local = true
+			continue
+		}
+		plan, err := launch.Cluster(f, l, s, w, times)
+		if err != nil {
+			return nil, err
+		}
+		if w.Estimate > 0 && plan.Walltime() > 0 && w.Estimate >= plan.Walltime() {
+			return nil, fmt.Errorf("--estimate %s: workers of launcher %s live for %s only, so no task would ever start", w.Estimate, l.Name, plan.Walltime())
+		}
+		pl.plans = append(pl.plans, plan)
+	}
+	return pl, nil
+}
+
+// endpoint is where a profile's dispatcher listens, and how workers reach it.
+func (p *pool) endpoint() (listen string, hosts []string, err error) {
+	port := ""
+	loopback := len(p.set.URLs) > 0
+	for _, text := range p.set.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return "", nil, fmt.Errorf("url: %w", err)
+		}
+		switch u.Scheme {
+		case "unix":
+			continue
+		case "tcp", "tls+tcp":
+		default:
+			return "", nil, fmt.Errorf("url %q: it is written tls+tcp://HOST:PORT", text)
+		}
+		if n, err := strconv.Atoi(u.Port()); err != nil || n > 65535 {
+			return "", nil, fmt.Errorf("url %q has no port: write tls+tcp://HOST:PORT, port 0 takes a free one", text)
+		}
+		if port != "" && port != u.Port() {
+			return "", nil, fmt.Errorf("url: one dispatcher listens on one port, and there are %s and %s", port, u.Port())
+		}
+		port = u.Port()
+		hosts = append(hosts, u.Hostname())
+		ip := net.ParseIP(u.Hostname())
+		loopback = loopback && ip != nil && ip.IsLoopback()
+	}
+	if port == "" {
+		port = "0"
+	}
+	if loopback && len(hosts) > 0 {
+		return net.JoinHostPort(hosts[0], port), hosts, nil
+	}
+	return ":" + port, hosts, nil
+}
+
+// here runs schedulers' commands on this machine.
+func here() hpc.Runner { return hpc.Here(hpc.Scrub(os.Environ())) }
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
