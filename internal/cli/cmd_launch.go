@@ -253,7 +253,8 @@ func checkConfig(c *cli.Context, s streams, f *config.File) error {
 			bad = append(bad, err)
 			continue
 		}
-		fmt.Fprintf(s.out, "launcher %s.%s: ok: %d workers of %d slots in %s to %s\n", l.Kind, l.Name, p.Workers(), p.Slots, jobs(len(p.Arrays)), p.Dialect.Name)
+		fmt.Fprintf(s.out, "launcher %s.%s: ok: %s of %s in %s to %s\n", l.Kind, l.Name,
+			plural(p.Workers(), "worker"), plural(p.Slots, "slot"), plural(len(p.Arrays), "job"), p.Dialect.Name)
 	}
 	for _, p := range f.Profiles {
 		set, err := f.Settings(p, sc)

@@ -233,10 +233,11 @@ func (e *execution) loop() error {
 			for _, r := range done {
 				fail(e.deliver(r))
 			}
-			if !over {
-				return err
+			if over {
+				return failure
 			}
-			return failure
+			e.b.Stop()
+			return err
 		}
 	}
 }

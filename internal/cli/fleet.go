@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -79,7 +78,7 @@ func (e *execution) launchAll(id *mtls.Identity, stateDir string) (undo func(), 
 		workers += p.Workers()
 		arrays += len(p.Arrays)
 	}
-	e.say("%d workers asked for in %s: %s", workers, jobs(arrays), strings.Join(e.fleet.Jobs(), ", "))
+	e.say("%s asked for in %s: %s", plural(workers, "worker"), plural(arrays, "job"), strings.Join(e.fleet.Jobs(), ", "))
 	watching = make(chan struct{})
 	go func() {
 		defer close(watching)
@@ -88,11 +87,11 @@ func (e *execution) launchAll(id *mtls.Identity, stateDir string) (undo func(), 
 	return undo, nil
 }
 
-func jobs(n int) string {
+func plural(n int, what string) string {
 	if n == 1 {
-		return "1 job"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d jobs", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // checkLeft ends the run when there is nobody who could do the rest of it.
@@ -102,7 +101,8 @@ func (e *execution) checkLeft(left int) {
 		return
 	}
 	select {
-	case e.alone <- errors.New("all workers that were launched have ended and the run is not done"):
+	case e.alone <- hinted{fmt.Errorf("all workers that were launched have ended, with %s left to do", plural(e.b.Queued(), "task")),
+		"the jobs' output above, or `--log-level info`, says why; with more walltime they last longer"}:
 	default:
 	}
 }

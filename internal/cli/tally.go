@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"muster/dispatcher"
@@ -30,12 +29,7 @@ func (t *tally) add(r *dispatcher.Done) {
 	}
 }
 
-func tasks(n int) string {
-	if n == 1 {
-		return "1 task"
-	}
-	return strconv.Itoa(n) + " tasks"
-}
+func tasks(n int) string { return plural(n, "task") }
 
 func (t *tally) summary(dropped int, o runOptions) string {
 	var b strings.Builder

@@ -266,7 +266,7 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 			switch {
 			case ok:
 				if m.state == hpc.Running && e.State == hpc.Pending {
-					f.Log.Warn("a job was taken off its node and waits again", "job", g.element(index), "reason", e.Reason)
+					f.Say("job %s was taken off its node and waits again; its tasks are lost and will be tried again", g.element(index))
 				}
 				if e.State != hpc.Unknown {
 					m.state, m.raw = e.State, e.Raw
