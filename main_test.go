@@ -10,14 +10,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"muster/internal/cli"
+	"muster/internal/testbed"
 )
 
 // TestMain makes the test binary muster itself when a script runs muster, and
-// when that starts its worker and slots.
+// when that starts its worker and slots; and the commands of the schedulers
+// that cannot be had here.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	commands := map[string]func(){
 		"muster": func() { os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
-	})
+	}
+	for _, kind := range []string{"pbs", "torque", "lsf"} {
+		commands["double-"+kind] = func() { os.Exit(testbed.Double(kind, os.Args[1:])) }
+	}
+	testscript.Main(m, commands)
 }
 
 // TestScript is the contract of the command line: testdata/script/*.txtar.

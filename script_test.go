@@ -20,6 +20,7 @@ import (
 var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"code":    cmdCode,
 	"signal":  cmdSignal,
+	"double":  cmdDouble,
 	"slurm":   cmdSlurm,
 	"sge":     cmdGridEngine,
 	"waitfor": cmdWaitFor,
@@ -198,6 +199,23 @@ func cmdGridEngine(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := testbed.StartGridEngine(ts.MkAbs("sge"), slots)
 	ts.Check(err)
 	booted(ts, c)
+}
+
+// cmdDouble puts the commands of a double first in the script's PATH: double
+// pbs, torque or lsf.
+func cmdDouble(ts *testscript.TestScript, neg bool, args []string) {
+	commands := map[string][]string{"pbs": {"qsub", "qstat", "qdel", "qselect"}, "torque": {"qsub", "qstat", "qdel", "qselect"},
+		"lsf": {"bsub", "bjobs", "bkill", "bparams"}}
+	if neg || len(args) != 1 || commands[args[0]] == nil {
+		ts.Fatalf("usage: double pbs|torque|lsf")
+	}
+	dir := ts.MkAbs("double")
+	ts.Check(os.MkdirAll(dir+"/bin", 0o755))
+	for _, c := range commands[args[0]] {
+		ts.Check(os.WriteFile(dir+"/bin/"+c, []byte("#!/bin/sh\nexec double-"+args[0]+" "+c+` "$@"`+"\n"), 0o755))
+	}
+	ts.Setenv("DOUBLE_DIR", dir)
+	ts.Setenv("PATH", dir+"/bin:"+ts.Getenv("PATH"))
 }
 
 func booted(ts *testscript.TestScript, c *testbed.Cluster) {
