@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,14 +19,15 @@ import (
 
 // scriptCommands are what scripts need beside testscript's own commands.
 var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"code":    cmdCode,
-	"signal":  cmdSignal,
-	"double":  cmdDouble,
-	"slurm":   cmdSlurm,
-	"sge":     cmdGridEngine,
-	"waitfor": cmdWaitFor,
-	"gone":    cmdGone,
-	"peak":    cmdPeak,
+	"code":     cmdCode,
+	"signal":   cmdSignal,
+	"double":   cmdDouble,
+	"slurm":    cmdSlurm,
+	"failnode": cmdFailNode,
+	"sge":      cmdGridEngine,
+	"waitfor":  cmdWaitFor,
+	"gone":     cmdGone,
+	"peak":     cmdPeak,
 }
 
 // cmdCode runs a command and checks its exit status: code 3 muster run ...
@@ -187,7 +189,24 @@ func cmdSlurm(ts *testscript.TestScript, neg bool, args []string) {
 	cpus, _ := strconv.Atoi(args[1])
 	s, err := testbed.StartSlurm(ts.MkAbs("slurm"), nodes, cpus)
 	ts.Check(err)
+	slurms.Store(ts.MkAbs("slurm"), s)
 	booted(ts, &s.Cluster)
+}
+
+// slurms are those that scripts have booted, by their directories.
+var slurms sync.Map
+
+// cmdFailNode has a node of the script's Slurm die: failnode N.
+func cmdFailNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: failnode N")
+	}
+	n, _ := strconv.Atoi(args[0])
+	s, ok := slurms.Load(ts.MkAbs("slurm"))
+	if !ok {
+		ts.Fatalf("there is no Slurm")
+	}
+	ts.Check(s.(*testbed.Slurm).FailNode(n))
 }
 
 // cmdGridEngine boots a Grid Engine for the rest of the script: sge SLOTS.

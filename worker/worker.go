@@ -134,7 +134,7 @@ func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
 	// One address at a time says hello: a token admits one session, so two that
 	// both reached the dispatcher must not both ask. Handshakes go side by side,
 	// so that an address where nobody answers holds nobody up.
-	var hello sync.Mutex
+	var hello door
 	tries := make(chan try, len(o.Join.Addrs))
 	for _, addr := range o.Join.Addrs {
 		go func() {
@@ -162,7 +162,7 @@ func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
 	return nil, nil, fmt.Errorf("dial the dispatcher: %w", errors.Join(failed...))
 }
 
-func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtls.Conn, *wire.Welcome, error) {
+func joinOne(ctx context.Context, addr string, o Options, hello *door) (*mtls.Conn, *wire.Welcome, error) {
 	network, address, ok := strings.Cut(addr, ":")
 	if !ok || network != "tcp" && network != "unix" {
 		return nil, nil, fmt.Errorf("an address is tcp:HOST:PORT or unix:PATH")
@@ -179,7 +179,7 @@ func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtl
 	if deadline, ok := ctx.Deadline(); ok {
 		raw.SetDeadline(deadline)
 	}
-	conn, welcome, err := greet(ctx, raw, o, one)
+	conn, welcome, err := greet(ctx, raw, o, hello)
 	if err != nil {
 		raw.Close()
 		return nil, nil, err
@@ -188,15 +188,15 @@ func joinOne(ctx context.Context, addr string, o Options, one *sync.Mutex) (*mtl
 	return conn, welcome, nil
 }
 
-func greet(ctx context.Context, raw net.Conn, o Options, one *sync.Mutex) (*mtls.Conn, *wire.Welcome, error) {
+func greet(ctx context.Context, raw net.Conn, o Options, hello *door) (*mtls.Conn, *wire.Welcome, error) {
 	conn, err := mtls.Client(ctx, raw, o.Join.Pin)
 	if err != nil {
 		return nil, nil, err
 	}
-	one.Lock()
-	defer one.Unlock()
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+	hello.Lock()
+	defer hello.Unlock()
+	if err := ctx.Err(); err != nil || hello.passed {
+		return nil, nil, errors.Join(err, errPassed)
 	}
 	host, _ := os.Hostname()
 	h := &wire.Hello{Version: wire.Version, MinVersion: wire.MinVersion, Launch: o.Join.Launch,
@@ -218,8 +218,17 @@ func greet(ctx context.Context, raw net.Conn, o Options, one *sync.Mutex) (*mtls
 	if welcome.Refused != "" {
 		return nil, nil, fmt.Errorf("%w: %s", ErrRefused, welcome.Refused)
 	}
+	hello.passed = true
 	return conn, welcome, nil
 }
+
+// door lets one connection at a time say hello, until one was let in.
+type door struct {
+	sync.Mutex
+	passed bool
+}
+
+var errPassed = errors.New("another address was quicker")
 
 // session is a worker between its welcome and its end.
 type session struct {
