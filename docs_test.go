@@ -35,6 +35,17 @@ func TestDocs(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.NewReplacer("/", "-", ".md", "").Replace(page)
+		if page == "docs/clusters.md" {
+			// The same page on both schedulers that can be had here.
+			for scheduler, boot := range map[string]string{"slurm": "slurm 3 4", "sge": "sge 4"} {
+				script := strings.ReplaceAll(docScript(page, string(text), root), "slurm", scheduler)
+				script = "[!boots:" + scheduler + "] skip 'needs " + scheduler + ", see test.sh'\n" + boot + "\n" + script
+				if err := os.WriteFile(filepath.Join(dir, name+"-"+scheduler+".txtar"), []byte(script), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			continue
+		}
 		if script := docScript(page, string(text), root); script != "" {
 			if err := os.WriteFile(filepath.Join(dir, name+".txtar"), []byte(script), 0o600); err != nil {
 				t.Fatal(err)
