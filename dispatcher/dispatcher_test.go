@@ -313,6 +313,9 @@ func TestRefusals(t *testing.T) {
 				before := w.connected()
 				raw := w.l.dial()
 				_, welcome, err := w.greet(raw, h, c.token(w))
+				if err == nil && welcome.Later != (c.name == "twice the same") {
+					t.Errorf("to try again later is said: %v", welcome.Later)
+				}
 				if err != nil || !strings.Contains(welcome.Refused, c.want) {
 					t.Errorf("answer %+v, %v; want a refusal with %q", welcome, err, c.want)
 				}
@@ -489,6 +492,22 @@ func TestLostTaskIsTriedAgainAndGivenUp(t *testing.T) {
 		}
 		done[0].Output.Close()
 		done[0].Release()
+	})
+}
+
+// TestWalltime: a worker whose job is at its end hands back what runs.
+func TestWalltime(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.submit("a")
+		for range 3 {
+			p := w.worker(1)
+			p.start(p.assigned())
+			p.Send(&wire.Goodbye{Code: wire.LeftWalltime, Text: "walltime"})
+			if !p.left() {
+				t.Fatal("it was not hung up on")
+			}
+		}
+		w.expect("1:walltime.3")
 	})
 }
 

@@ -241,18 +241,17 @@ func TestMaybeSubmitted(t *testing.T) {
 	for _, found := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := &cluster{}
+			f := newFleet(t, c)
 			c.answer = func(argv []string) (hpc.Output, error) {
 				switch {
 				case argv[0] == "sbatch":
 					return hpc.Output{}, errors.New("sbatch did not answer in time")
 				case argv[0] == "squeue" && found:
-					records, _ := launch.Records(recordsDir(t))
+					records, _ := launch.Records(f.Dir)
 					return hpc.Output{Stdout: []byte("99|PENDING|None||" + records[0].Name + "\n")}, nil
 				}
 				return hpc.Output{}, nil
 			}
-			f := newFleet(t, c)
-			setRecordsDir(f.Dir)
 			err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster")
 			records, _ := launch.Records(f.Dir)
 			if len(records) != 1 {
@@ -269,23 +268,6 @@ func TestMaybeSubmitted(t *testing.T) {
 			}
 		})
 	}
-}
-
-var dir struct {
-	sync.Mutex
-	path string
-}
-
-func setRecordsDir(p string) {
-	dir.Lock()
-	defer dir.Unlock()
-	dir.path = p
-}
-
-func recordsDir(*testing.T) string {
-	dir.Lock()
-	defer dir.Unlock()
-	return dir.path
 }
 
 // TestRefusedLeavesNoRecord.

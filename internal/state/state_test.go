@@ -262,3 +262,70 @@ func TestDeadSocketsAreRemoved(t *testing.T) {
 		t.Error("want the dead one gone and the live one there")
 	}
 }
+
+// TestLaunchRecordsKeepAFolder: what a run has with schedulers outlives it.
+func TestLaunchRecordsKeepAFolder(t *testing.T) {
+	dir := t.TempDir()
+	run, err := state.NewRun(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := filepath.Join(run.Launches(), "job.json")
+	if err := os.WriteFile(record, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list := state.Ended(dir); len(list) != 0 {
+		t.Errorf("a run that lives is listed as ended: %v", list)
+	}
+	if err := run.Close(); err != nil || !exists(record) {
+		t.Fatalf("the record is gone: %v", err)
+	}
+	old := owned(t, dir, func(o map[string]any) { o["pid"] = 1 << 30 }, 0, 30*24*time.Hour)
+	if err := os.MkdirAll(filepath.Join(old, "launches"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(old, "launches", "job.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state.Prune(dir, time.Now())
+	list := state.Ended(dir)
+	if got := list[filepath.Base(old)]; len(list) != 1 || got != filepath.Join(old, "launches") {
+		t.Errorf("ended: %v, want %s", list, old)
+	}
+	state.Forget(dir, filepath.Base(old))
+	if !exists(old) {
+		t.Error("a folder with a record was forgotten")
+	}
+	os.Remove(filepath.Join(old, "launches", "job.json"))
+	state.Forget(dir, filepath.Base(old))
+	if exists(old) {
+		t.Error("the folder is still there")
+	}
+}
+
+func TestBinaryIsCopiedOnce(t *testing.T) {
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "program")
+	if err := os.WriteFile(exe, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path, err := state.Binary(dir, exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(path)
+	if err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", st, err)
+	}
+	again, err := state.Binary(dir, exe)
+	if st2, _ := os.Stat(again); err != nil || again != path || !st2.ModTime().Equal(st.ModTime()) {
+		t.Errorf("copied again to %s: %v", again, err)
+	}
+	os.WriteFile(exe, []byte("#!/bin/sh\ntrue\n"), 0o755)
+	if other, err := state.Binary(dir, exe); err != nil || other == path {
+		t.Errorf("another program lies in the same place: %s, %v", other, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "bin", "*", ".new-*")); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
