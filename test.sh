@@ -19,6 +19,17 @@ elif [ -n "$packages" ]; then
 	echo "test.sh: not installed:$packages; tests that need them are skipped" >&2
 fi
 
+# Slurm's own qsub, which reads #PBS lines, cannot be installed beside Grid
+# Engine's: its package is unpacked where only its test looks.
+wrapper=/usr/local/lib/slurm-wlm-torque
+if [ ! -x $wrapper/usr/bin/qsub ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	apt-get install -q -y --no-install-recommends libslurm-perl libslurmdb-perl
+	dir=$(mktemp -d)
+	(cd "$dir" && apt-get download -q slurm-wlm-torque && dpkg -x slurm-wlm-torque_*.deb $wrapper)
+	rm -rf "$dir"
+	for p in sbatch scancel squeue scontrol; do ln -sf "$(command -v $p)" $wrapper/usr/bin/; done
+fi
+
 unformatted=$(gofmt -l .)
 if [ -n "$unformatted" ]; then
 	echo "test.sh: gofmt would change: $unformatted" >&2

@@ -60,6 +60,8 @@ func Here(env []string) Runner {
 		o := Output{Stdout: out.b.Bytes(), Stderr: errs.b.Bytes(), argv: argv}
 		var exit *exec.ExitError
 		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return o, fmt.Errorf("%s was interrupted", argv[0])
 		case ctx.Err() != nil:
 			return o, fmt.Errorf("%s did not answer in time", argv[0])
 		case errors.As(err, &exit) && exit.Exited():

@@ -278,8 +278,10 @@ func TestAnswers(t *testing.T) {
 		{"down", "sge", out(1, "", "error: commlib error: got select error (Connection refused)"), nil},
 		{"cut short", "sge", out(0, "<?xml version='1.0'?><job_info><queue_info>", ""), nil},
 		{"bjobs", "lsf", out(0, "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n"+
-			"101     me      RUN   normal     login       n1          my job[2]  Nov 24 12:00\n101     me      PEND  normal     login       -           my job[3]  Nov 24 12:00\n", ""),
-			[]Element{{"101", 2, "my job", Running, "RUN", "", "n1"}, {"101", 3, "my job", Pending, "PEND", "", ""}}},
+			"101     me      RUN   normal     login       n1          my job[2]  Nov 24 12:00\n101     me      PEND  normal     login       -           my job[3]  Nov 24 12:00\n"+
+			"101     me      PEND  normal     login                   job[4]  Nov 24 12:00\n101     me      EXIT  normal     login                   job[5]  Nov 24 12:00\n", ""),
+			[]Element{{"101", 2, "my job", Running, "RUN", "", "n1"}, {"101", 3, "my job", Pending, "PEND", "", ""},
+				{"101", 4, "job", Pending, "PEND", "", ""}, {"101", 5, "job", Ended, "EXIT", "", ""}}},
 		{"none", "lsf", out(255, "", "No job found"), []Element{}},
 		{"down", "lsf", out(255, "", "LSF is down. Please wait ..."), nil},
 	} {

@@ -87,10 +87,6 @@ func lsfKeys(words []string) []string {
 	return keys
 }
 
-// bjobsLine matches JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME
-// SUBMIT_TIME; the name may have blanks, the time is the last three words.
-var bjobsLine = regexp.MustCompile(`^([0-9]+)\s+(\S+)\s+([A-Z]+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(.*?)\s+\S+\s+\S+\s+\S+$`)
-
 // parseBjobs reads bjobs -a -w.
 func parseBjobs(o Output) ([]Element, error) {
 	if text := string(o.Stderr) + string(o.Stdout); strings.Contains(text, "No job found") ||
@@ -108,24 +104,41 @@ func parseBjobs(o Output) ([]Element, error) {
 			}
 			continue
 		}
-		m := bjobsLine.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
+		e, ok := bjobsLine(line)
+		if !ok {
 			return nil, fmt.Errorf("bjobs printed %q", line)
-		}
-		e := Element{Job: m[1], State: lsfState(m[3]), Raw: m[3], Node: m[6], Name: m[7]}
-		if e.Node == "-" {
-			e.Node = ""
-		}
-		if name, index, ok := strings.Cut(m[7], "["); ok {
-			n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
-			if err != nil {
-				return nil, fmt.Errorf("bjobs printed the job name %q", m[7])
-			}
-			e.Name, e.Index = name, n
 		}
 		list = append(list, e)
 	}
 	return list, nil
+}
+
+// bjobsLine reads JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME
+// SUBMIT_TIME. The time is three words, the name may have blanks, and the host
+// of a job that never ran is a dash or nothing at all, by version.
+func bjobsLine(line string) (e Element, ok bool) {
+	f := strings.Fields(line)
+	if len(f) < 9 || digits(f[0]) == "" {
+		return e, false
+	}
+	e = Element{Job: f[0], State: lsfState(f[2]), Raw: f[2]}
+	name := f[5 : len(f)-3]
+	switch {
+	case len(name) == 1:
+	case name[0] == "-":
+		name = name[1:]
+	case e.State != Pending:
+		e.Node, name = name[0], name[1:]
+	}
+	e.Name = strings.Join(name, " ")
+	if text, index, array := strings.Cut(e.Name, "["); array {
+		n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+		if err != nil {
+			return e, false
+		}
+		e.Name, e.Index = text, n
+	}
+	return e, true
 }
 
 func lsfState(s string) State {

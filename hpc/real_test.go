@@ -176,6 +176,61 @@ func TestSlurm(t *testing.T) {
 	}
 }
 
+// TestPBSScriptsOnSlurm has Slurm's qsub read what is rendered for PBS.
+func TestPBSScriptsOnSlurm(t *testing.T) {
+	need(t, "munged", "slurmctld", "slurmd", "sbatch")
+	if _, err := os.Stat(testbed.Qsub); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("needs Slurm's qsub: ./test.sh as root unpacks it")
+	}
+	s, err := testbed.StartSlurm(open(t), 2, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	dir := t.TempDir()
+	watch := client(t, "slurm", &s.Cluster)
+	for name, variable := range map[string]string{"pbs": "PBS_ARRAY_INDEX", "torque": "SLURM_ARRAY_TASK_ID"} {
+		c := client(t, name, &s.Cluster)
+		// This qsub takes a file and nothing on its standard input.
+		c.Command = []string{"sh", "-c", `cat >"$0" && exec "$1" "$0"`, filepath.Join(dir, name+".sh"), testbed.Qsub}
+		script, err := c.Dialect.Script(hpc.Job{Name: name, Array: &hpc.Array{Spans: []hpc.Span{{First: 2, Last: 4, Step: 1}}},
+			Walltime: 10 * time.Minute, CPUs: 1, Queue: "main", Output: filepath.Join(dir, name+".out"), Workdir: dir,
+			Body: "echo $" + variable + " >" + name + ".$SLURM_ARRAY_TASK_ID; sleep 1000"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := c.Submit(t.Context(), script)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, script)
+		}
+		list := until(t, watch, id, count(hpc.Running, 3))
+		if list[0].Name != name {
+			t.Errorf("the job is called %q", list[0].Name)
+		}
+		for _, i := range []string{"2", "3", "4"} {
+			text := ""
+			for text == "" {
+				b, _ := os.ReadFile(filepath.Join(dir, name+"."+i))
+				text = strings.TrimSpace(string(b))
+			}
+			if text != i {
+				t.Errorf("%s: element %s has the index %q", name, i, text)
+			}
+		}
+		out, err := s.Output("scontrol", "show", "job", "-o", id)
+		if err != nil || !strings.Contains(out, "TimeLimit=00:10:00") || !strings.Contains(out, "Partition=main") {
+			t.Errorf("%v: %s", err, out)
+		}
+		if err := watch.Cancel(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+		until(t, watch, id, func(list []hpc.Element) bool { return living(list) == 0 })
+	}
+}
+
 func TestGridEngine(t *testing.T) {
 	need(t, "sge_qmaster", "sge_execd", "qsub")
 	s, err := testbed.StartGridEngine(open(t), 4)

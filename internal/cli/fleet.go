@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"muster/internal/launch"
@@ -67,16 +69,9 @@ func (e *execution) launchAll(id *mtls.Identity, stateDir string) (undo func(), 
 		<-watching
 		l.Close()
 	}
-	workers, arrays := 0, 0
-	for _, p := range e.p.pool.plans {
-		if p.Largest() > unasked {
-			p.Limit(p.Client(e.fleet.Run, e.fleet.User).Limit(ctx))
-		}
-		if err := e.fleet.Submit(ctx, p, program); err != nil {
-			return undo, err
-		}
-		workers += p.Workers()
-		arrays += len(p.Arrays)
+	workers, arrays, err := e.submitAll(program)
+	if err != nil {
+		return undo, err
 	}
 	e.say("%s asked for in %s: %s", plural(workers, "worker"), plural(arrays, "job"), strings.Join(e.fleet.Jobs(), ", "))
 	watching = make(chan struct{})
@@ -85,6 +80,44 @@ func (e *execution) launchAll(id *mtls.Identity, stateDir string) (undo func(), 
 		e.fleet.Watch(ctx, e.checkLeft)
 	}()
 	return undo, nil
+}
+
+// submitAll hands in every plan. A scheduler may take its time: Ctrl-C ends
+// that, and what was or may have been submitted is taken back.
+func (e *execution) submitAll(program string) (workers, arrays int, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	for _, p := range e.p.pool.plans {
+		if p.Largest() > unasked {
+			p.Limit(p.Client(e.fleet.Run, e.fleet.User).Limit(ctx))
+		}
+		err = e.fleet.Submit(ctx, p, program)
+		if ctx.Err() != nil {
+			return 0, 0, e.interruptedEarly(err)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		workers += p.Workers()
+		arrays += len(p.Arrays)
+	}
+	return workers, arrays, nil
+}
+
+// interruptedEarly answers a signal that came before there was anything to run.
+func (e *execution) interruptedEarly(err error) error {
+	e.signals.hits.Add(1)
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-again
+		e.leave()
+	}()
+	if err != nil {
+		e.say("%v", err)
+	}
+	e.say("interrupted: taking back what was submitted; press Ctrl-C again to leave at once")
+	return exitError(exitInterrupted)
 }
 
 func plural(n int, what string) string {

@@ -16,6 +16,9 @@ type Slurm struct {
 	nodes []*exec.Cmd
 }
 
+// Qsub is Slurm's own qsub, which reads #PBS lines, where test.sh puts it.
+const Qsub = "/usr/local/lib/slurm-wlm-torque/usr/bin/qsub"
+
 // StartSlurm boots Slurm below dir, which must be absolute and whose parents
 // others may traverse.
 func StartSlurm(dir string, nodes, cpus int) (s *Slurm, err error) {
@@ -37,6 +40,12 @@ func StartSlurm(dir string, nodes, cpus int) (s *Slurm, err error) {
 	}
 	if err := s.writeConf(nodes, cpus); err != nil {
 		return nil, err
+	}
+	// Jobs get PBS's variables too, as on sites that came from there.
+	if spank, _ := filepath.Glob("/usr/lib/*/slurm-wlm/spank_pbs.so"); len(spank) > 0 {
+		if err := os.WriteFile(filepath.Join(dir, "plugstack.conf"), []byte("required "+spank[0]+"\n"), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	munge := filepath.Join(dir, "munge")
 	if _, err := s.daemon("munged", "-F", "--force", "--socket="+munge+"/socket", "--key-file="+munge+"/key", "--pid-file="+munge+"/pid",
