@@ -108,6 +108,15 @@ while ! test -e ` + release + `; do sleep 0.05; done`})
 		t.Fatal(err)
 	}
 	list := until(t, c, id, count(hpc.Running, 2))
+	if running := slices.Collect(func(yield func(hpc.Element) bool) {
+		for _, e := range list {
+			if e.State == hpc.Running && !yield(e) {
+				return
+			}
+		}
+	}); len(running) != 2 {
+		t.Errorf("the throttle lets %d run: %+v", len(running), list)
+	}
 	if n := living(list); n != 5 {
 		t.Errorf("%d elements: %+v", n, list)
 	}

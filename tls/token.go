@@ -76,7 +76,7 @@ var (
 	ErrTokenExpired = errors.New("its join token has expired")
 	ErrTokenSpent   = errors.New("its join token has admitted as many workers as it may")
 	ErrRevoked      = errors.New("its launch has ended")
-	ErrLive         = errors.New("a worker of the same identity is connected")
+	ErrLive         = errors.New("a worker of the same identity is connected; --element gives it another")
 )
 
 // Launch is what a token lets in: at most so many distinct identities, one

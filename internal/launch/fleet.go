@@ -440,8 +440,9 @@ func (f *Fleet) cancel(ctx context.Context, g *group) error {
 	settled := !g.foreign
 	f.mu.Lock()
 	for index, m := range g.members {
-		// A worker that joined has been told to leave: its job ends by itself.
-		settled = settled && (m.state == hpc.Ended || g.joined(g.element(index)))
+		// A worker that joined has been told to leave and its job ends by itself,
+		// unless that waits to be started again.
+		settled = settled && (m.state == hpc.Ended || m.state != hpc.Pending && g.joined(g.element(index)))
 	}
 	f.mu.Unlock()
 	var err error

@@ -314,6 +314,37 @@ func TestCancelIsBelievedWhenTheListSaysSo(t *testing.T) {
 	})
 }
 
+// TestCancelTrustsWorkersThatJoined, which have been told to leave, but not a
+// job of one that waits to be started again.
+func TestCancelTrustsWorkersThatJoined(t *testing.T) {
+	for listed, queries := range map[string]int{"1|RUNNING|None|n1|x\n": 1, "1|PENDING|BeginTime||x\n": 2} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &cluster{listed: listed}
+			f := newFleet(t, c)
+			if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster"); err != nil {
+				t.Fatal(err)
+			}
+			f.join("1")
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				f.Watch(ctx, func(int) {})
+				close(done)
+			}()
+			time.Sleep(5 * time.Second)
+			cancel()
+			<-done
+			c.say("")
+			if err := f.Cancel(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n := c.count("squeue"); n != queries {
+				t.Errorf("%q: asked %d times, want %d", listed, n, queries)
+			}
+		})
+	}
+}
+
 // TestTakeBack: another process ends what a record names.
 func TestTakeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
