@@ -79,7 +79,7 @@ func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string) error
 		Workers: elements(p.Arrays[i]), dir: f.Dir}, client: p.Client(f.Run, f.User), array: p.Arrays[i], poll: p.Poll,
 		foreign: p.Foreign, members: map[int]*member{}, joined: func(string) bool { return true }}
 	if g.Name == "" {
-		g.Name = "job." + unique() // a foreign worker's job without a name
+		g.Name = "job-" + unique() // a foreign worker's job without a name
 	}
 	n := p.Placeholders(muster)
 	n.Job, n.JoinFile, n.Dir = g.Name, g.path(".join"), g.path(".out")
@@ -224,9 +224,9 @@ func (f *Fleet) ask(ctx context.Context) {
 		if !due {
 			continue
 		}
-		var ids []string
-		for _, g := range groups {
-			ids = append(ids, g.ID)
+		ids := f.alive(groups)
+		if len(ids) == 0 {
+			continue
 		}
 		list, err := groups[0].client.List(ctx, ids)
 		if ctx.Err() != nil {
@@ -246,6 +246,23 @@ func (f *Fleet) ask(ctx context.Context) {
 			f.learn(groups, list)
 		}
 	}
+}
+
+// alive lists the jobs of which some element has not ended: PBS complains of
+// others, and without any id lists everybody's.
+func (f *Fleet) alive(groups []*group) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ids []string
+	for _, g := range groups {
+		for _, m := range g.members {
+			if m.state != hpc.Ended {
+				ids = append(ids, g.ID)
+				break
+			}
+		}
+	}
+	return ids
 }
 
 // learn takes in a good answer.

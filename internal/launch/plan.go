@@ -206,7 +206,7 @@ func (p *Plan) Name(unique string) string {
 	if most := p.Dialect.NameMax() - len(unique) - 1; len(name) > most {
 		name = name[:most]
 	}
-	return name + "." + unique
+	return name + "-" + unique // a dot is no character of a name for every PBS
 }
 
 // Names are what a submission refers to.

@@ -108,6 +108,9 @@ func (d *double) qsub(args []string) int {
 		v := words[i+1]
 		switch opt {
 		case "-N":
+			if strings.Trim(strings.ToLower(v), "abcdefghijklmnopqrstuvwxyz0123456789-_+") != "" { // Libcmds/ck_job_name.c
+				return say(1, "qsub: illegal -N value")
+			}
 			if len(v) > map[string]int{"pbs": 230, "torque": 15}[d.kind] || d.kind == "torque" && !regexp.MustCompile("^[A-Za-z]").MatchString(v) {
 				return say(1, "qsub: illegal -N value")
 			}
