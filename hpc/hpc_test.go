@@ -265,6 +265,10 @@ func TestAnswers(t *testing.T) {
 		{"qstat -F json", "pbs", out(35, `{"Jobs":{"0[].s":{"Job_Name":"a","job_state":"B"},"0[1].s":{"Job_Name":"a","job_state":"R","exec_host":"n1/0*2"},
 			"0[2].s":{"Job_Name":"a","job_state":"X","Exit_status":271}}}`, "qstat: 9.s Job has finished, use -x"), []Element{
 			{"0[].s", 1, "a", Running, "R", "", "n1"}, {"0[].s", 2, "a", Ended, "X (Exit_status 271)", "", ""}}},
+		{"a name like a number", "pbs", out(0, `{"Jobs":{"3.s":{"Job_Name":12,"job_state":"Q","comment":7}}}`, ""), []Element{
+			{"3.s", 0, "12", Pending, "Q", "7", ""}}},
+		{"all unknown", "pbs", out(153, `{"timestamp":1,"pbs_server":"s"}`, "qstat: Unknown Job Id 12.s\n"), []Element{}},
+		{"an answer and a failure", "pbs", out(153, `{"Jobs":{"3.s":{"job_state":"R"}}}`, "qstat: Server disconnected\n"), nil},
 		{"ended", "pbs", out(153, "", "qstat: Unknown Job Id 12.s"), []Element{}},
 		{"down", "pbs", out(153, "", "Connection refused\nqstat: cannot connect to server s (errno=111)"), nil},
 		{"cut short", "pbs", out(0, `{"Jobs":{"0[1].s":{`, ""), nil},

@@ -179,18 +179,21 @@ func parseQstatJSON(o Output) ([]Element, error) {
 	}
 	var answer struct {
 		Jobs map[string]struct {
-			Name    string `json:"Job_Name"`
+			// What looks like a number is written as one, a job's name too.
+			Name    any    `json:"Job_Name"`
 			State   string `json:"job_state"`
-			Comment string `json:"comment"`
-			Host    string `json:"exec_host"`
-			Exit    *int   `json:"Exit_status"`
+			Comment any    `json:"comment"`
+			Host    any    `json:"exec_host"`
+			Exit    any    `json:"Exit_status"`
+		}
+	}
+	if o.Code != 0 {
+		if err := onlyGone(o); err != nil || len(o.Stdout) == 0 {
+			return nil, err
 		}
 	}
 	if len(o.Stdout) == 0 {
-		if o.Code == 0 {
-			return nil, errors.New("qstat printed nothing")
-		}
-		return nil, onlyGone(o)
+		return nil, errors.New("qstat printed nothing")
 	}
 	if err := json.Unmarshal(o.Stdout, &answer); err != nil {
 		return nil, fmt.Errorf("qstat printed what is no JSON: %w", err)
@@ -201,10 +204,21 @@ func parseQstatJSON(o Output) ([]Element, error) {
 		if strings.Contains(job, "[]") && !element {
 			continue // the array itself: its elements follow
 		}
-		list = append(list, Element{Job: job, Index: index, Name: j.Name, State: pbsState(j.State),
-			Raw: j.State + exitStatus(j.Exit), Reason: j.Comment, Node: pbsHost(j.Host)})
+		e := Element{Job: job, Index: index, Name: scalar(j.Name), State: pbsState(j.State), Raw: j.State,
+			Reason: scalar(j.Comment), Node: pbsHost(scalar(j.Host))}
+		if j.Exit != nil {
+			e.Raw += fmt.Sprintf(" (Exit_status %s)", scalar(j.Exit))
+		}
+		list = append(list, e)
 	}
 	return list, nil
+}
+
+func scalar(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
 }
 
 // onlyGone accepts an empty answer if every complaint is of a job that ended.
@@ -216,13 +230,6 @@ func onlyGone(o Output) error {
 		}
 	}
 	return nil
-}
-
-func exitStatus(n *int) string {
-	if n == nil {
-		return ""
-	}
-	return fmt.Sprintf(" (Exit_status %d)", *n)
 }
 
 func pbsHost(s string) string {
@@ -247,11 +254,13 @@ func parseQstatXML(o Output) ([]Element, error) {
 	if o.Code != 0 && o.Code != 153 {
 		return nil, o.failed()
 	}
-	if len(o.Stdout) == 0 {
-		if o.Code == 0 {
-			return nil, nil // no jobs at all
+	if o.Code != 0 {
+		if err := onlyGone(o); err != nil {
+			return nil, err
 		}
-		return nil, onlyGone(o)
+	}
+	if len(o.Stdout) == 0 {
+		return nil, nil // no jobs at all
 	}
 	var answer struct {
 		Jobs []struct {
@@ -259,7 +268,7 @@ func parseQstatXML(o Output) ([]Element, error) {
 			Name  string `xml:"Job_Name"`
 			State string `xml:"job_state"`
 			Host  string `xml:"exec_host"`
-			Exit  *int   `xml:"exit_status"`
+			Exit  string `xml:"exit_status"`
 		} `xml:"Job"`
 	}
 	if err := xml.Unmarshal(o.Stdout, &answer); err != nil {
@@ -271,8 +280,11 @@ func parseQstatXML(o Output) ([]Element, error) {
 		if strings.Contains(job, "[]") && !element {
 			continue // the array itself: its elements follow
 		}
-		list = append(list, Element{Job: job, Index: index, Name: j.Name, State: pbsState(j.State),
-			Raw: j.State + exitStatus(j.Exit), Node: pbsHost(j.Host)})
+		e := Element{Job: job, Index: index, Name: j.Name, State: pbsState(j.State), Raw: j.State, Node: pbsHost(j.Host)}
+		if j.Exit != "" {
+			e.Raw += " (Exit_status " + j.Exit + ")"
+		}
+		list = append(list, e)
 	}
 	return list, nil
 }

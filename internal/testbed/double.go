@@ -593,10 +593,12 @@ func (d *double) qstat(args []string) int {
 		fmt.Print("<Data>" + rows + "</Data>")
 		return code
 	}
-	b, _ := json.Marshal(map[string]any{"timestamp": 1, "pbs_version": "23.06.06", "Jobs": jobs})
+	answer := map[string]any{"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "server"}
 	if len(jobs) > 0 {
-		os.Stdout.Write(b)
+		answer["Jobs"] = jobs
 	}
+	b, _ := json.Marshal(answer)
+	os.Stdout.Write(b)
 	return code
 }
 
