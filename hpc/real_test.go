@@ -203,8 +203,8 @@ func TestPBSScriptsOnSlurm(t *testing.T) {
 	watch := client(t, "slurm", &s.Cluster)
 	for name, variable := range map[string]string{"pbs": "PBS_ARRAY_INDEX", "torque": "SLURM_ARRAY_TASK_ID"} {
 		c := client(t, name, &s.Cluster)
-		// This qsub takes a file and nothing on its standard input.
-		c.Command = []string{"sh", "-c", `cat >"$0" && exec "$1" "$0"`, filepath.Join(dir, name+".sh"), testbed.Qsub}
+		// This qsub takes a file, not its standard input, and leaves output beside it.
+		c.Command = []string{"sh", "-c", `cat >"$0" && cd "${0%/*}" && exec "$1" "$0"`, filepath.Join(dir, name+".sh"), testbed.Qsub}
 		script, err := c.Dialect.Script(hpc.Job{Name: name, Array: &hpc.Array{Spans: []hpc.Span{{First: 2, Last: 4, Step: 1}}},
 			Walltime: 10 * time.Minute, CPUs: 1, Queue: "main", Output: filepath.Join(dir, name+".out"), Workdir: dir,
 			Body: "echo $" + variable + " >" + name + ".$SLURM_ARRAY_TASK_ID; sleep 1000"})
