@@ -98,6 +98,23 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// TestCommandOfTheTests: CI runs the second block of the README, which is what
+// a reader is told to run.
+func TestCommandOfTheTests(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ci, err := os.ReadFile(".ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := fence.FindAllStringSubmatch(string(readme), -1)
+	if len(blocks) < 2 || !strings.HasSuffix(string(ci), "\nexec "+blocks[1][1]) {
+		t.Errorf("CI does not run the second block of the README:\n%s", ci)
+	}
+}
+
 // TestLinks checks that what a page refers to in the source tree is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
