@@ -29,16 +29,19 @@ var layers = map[string][]string{
 	"muster/dispatcher/internal/queue": {"muster/task"}, // pure: no clock, no goroutine, no wire
 	"muster/dispatcher":                {"muster/dispatcher/internal/queue", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
-	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                     {},
 	"muster/internal/config":           {},
 	"muster/internal/launch":           {"muster/hpc", "muster/internal/config", "muster/internal/shell"},
 	"muster/templates":                 {},
 	"muster/hpc":                       {"muster/internal/shell", "muster/templates"},
 	"muster/internal/testbed":          {}, // for tests only
-	// Only the command line wires things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/config", "muster/internal/launch", "muster/internal/expand", "muster/internal/input", "muster/internal/proctree",
-		"muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/launch", "muster/internal/proctree", "muster/internal/spool",
+		"muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/launch", "muster/internal/spool", "muster/task"},
+	// Only the command line and the Go API wire things together.
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
+		"muster/internal/launch", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

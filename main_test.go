@@ -42,6 +42,13 @@ func scriptParams() testscript.Params {
 		Condition:           scriptCondition,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			// Sockets have short paths, and are the script's own.
+			sockets, err := os.MkdirTemp("", "m")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { os.RemoveAll(sockets) })
+			env.Setenv("XDG_RUNTIME_DIR", sockets)
 			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("LC_ALL", "C.UTF-8")

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"muster/dispatcher/internal/queue"
 	"muster/internal/spool"
 	"muster/task"
 )
@@ -36,17 +35,17 @@ func (r *Done) Release() {
 	open := wasFull && !b.fullLocked()
 	b.mu.Unlock()
 	if open {
-		b.d.tick()
+		b.p.tick()
 	}
 }
 
 // Batch is a set of tasks made from rows by one template, whose results are
 // read together.
 type Batch struct {
-	d   *Dispatcher
+	p   *Pool
 	opt BatchOptions
 
-	mu        sync.Mutex // guards all below; taken after Dispatcher.mu, never before
+	mu        sync.Mutex // guards all below; taken after Pool.mu, never before
 	ready     []*Done
 	notify    chan struct{}
 	open      int // tasks pushed and not resolved
@@ -55,7 +54,7 @@ type Batch struct {
 	backBytes int64
 	backTasks int
 	dropped   int
-	stopped   bool // written under Dispatcher.mu too, so that either is enough to read it
+	halted    bool // written under Pool.mu too, so that either is enough to read it
 }
 
 // BatchOptions configures a Batch.
@@ -69,17 +68,17 @@ type BatchOptions struct {
 }
 
 // NewBatch returns an empty batch.
-func (d *Dispatcher) NewBatch(opt BatchOptions) *Batch {
-	return &Batch{d: d, opt: opt, notify: make(chan struct{}, 1)}
+func (p *Pool) NewBatch(opt BatchOptions) *Batch {
+	return &Batch{p: p, opt: opt, notify: make(chan struct{}, 1)}
 }
 
 // Submit queues tasks, one a row, numbered from 1 in the order of submission.
 func (b *Batch) Submit(rows [][]string) {
-	b.d.mu.Lock()
-	defer b.d.mu.Unlock()
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
 	b.mu.Lock()
 	first := b.pushed + 1
-	if b.stopped {
+	if b.halted {
 		b.dropped += len(rows)
 		b.mu.Unlock()
 		return
@@ -88,9 +87,9 @@ func (b *Batch) Submit(rows [][]string) {
 	b.open += len(rows)
 	b.mu.Unlock()
 	for i, row := range rows {
-		b.d.queue.Push(job{batch: b, row: row, index: first + i})
+		b.p.push(job{owner: b, row: row, index: first + i})
 	}
-	b.d.pump(time.Now())
+	b.p.pump(time.Now())
 }
 
 // Seal says that no more tasks will be submitted: Next ends after the last.
@@ -133,49 +132,62 @@ func (b *Batch) Take() (done []*Done, over bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	done, b.ready = b.ready, nil
-	return done, (b.sealed || b.stopped) && b.open == 0
+	return done, (b.sealed || b.halted) && b.open == 0
 }
 
 // Stop keeps every task that has not started from starting.
 func (b *Batch) Stop() {
-	b.d.mu.Lock()
-	defer b.d.mu.Unlock()
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
 	b.stop()
 }
 
-// stop is Stop under Dispatcher.mu.
+// stop is Stop under Pool.mu.
 func (b *Batch) stop() {
 	b.mu.Lock()
-	b.stopped = true
+	b.halted = true
 	b.mu.Unlock()
 	b.dropQueued()
-	for _, s := range b.d.sessions {
+	for _, s := range b.p.sessions {
 		s.recallAll()
 	}
 }
 
-// dropQueued forgets the queued tasks of a stopped batch. Under Dispatcher.mu.
+// dropQueued forgets the queued tasks of a pool whose batch was stopped. Under
+// Pool.mu.
 func (b *Batch) dropQueued() {
-	n := 0
-	for range b.d.queue.DropQueued() {
-		n++
+	for _, j := range b.p.queue.DropQueued() {
+		b.p.unqueued(j)
+		j.owner.drop(j, task.Cancelled("the run starts nothing more"))
 	}
-	b.mu.Lock()
-	b.open -= n
-	b.dropped += n
-	b.mu.Unlock()
 	b.wake()
 }
 
+func (b *Batch) drop(job, *task.ErrorValue) {
+	b.mu.Lock()
+	b.open--
+	b.dropped++
+	b.mu.Unlock()
+}
+
+func (b *Batch) spec(j job, slot int) task.Spec { return b.opt.Render(j.row, j.index, slot) }
+
+func (b *Batch) stopOnFailure() bool { return b.opt.StopOnFailure }
+
+func (b *Batch) stopped() bool { return b.halted }
+
+// size is 0: how many inputs a run reads ahead is bounded by their number.
+func (b *Batch) size(job) int64 { return 0 }
+
 // Cancel stops every task that runs; each resolves to why.
 func (b *Batch) Cancel(why *task.ErrorValue) {
-	b.d.mu.Lock()
-	defer b.d.mu.Unlock()
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
 	b.cancel(why)
 }
 
 func (b *Batch) cancel(why *task.ErrorValue) {
-	for _, s := range b.d.sessions {
+	for _, s := range b.p.sessions {
 		for _, a := range s.attempts {
 			s.cancel(a, why)
 		}
@@ -192,16 +204,12 @@ func (b *Batch) fullLocked() bool {
 	return b.backBytes > backlogBytes || b.backTasks > backlogTasks
 }
 
-// resolve makes a's task resolved with r, of which it fills in what the
-// attempt knows.
-func (b *Batch) resolve(a *attempt, s *session, r task.Result) {
-	r.ID, r.Attempt = a.Task, int(a.Attempt)
-	r.Index, r.Name, r.Argv = a.job.index, a.spec.Name, a.spec.Argv
-	r.Worker, r.Slot = s.id, a.slot
-	b.deliver(&Done{Result: r, Row: a.job.row, Output: a.out, batch: b})
-	if b.opt.StopOnFailure && !b.stopped && r.Err != nil && r.Err.Kind != task.KindCancelled {
+func (b *Batch) resolve(j job, done *Done) {
+	done.Row, done.batch = j.row, b
+	b.deliver(done)
+	if b.opt.StopOnFailure && !b.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
 		b.stop()
-		b.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", r.Index)))
+		b.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", done.Index)))
 	}
 }
 
@@ -223,22 +231,4 @@ func (b *Batch) wake() {
 	case b.notify <- struct{}{}:
 	default:
 	}
-}
-
-// attempt is one try at a task, as long as a worker holds it.
-type attempt struct {
-	queue.Ref
-	job    job
-	spec   task.Spec
-	slot   int
-	cancel *task.ErrorValue // what it was cancelled with, if it was
-	held   task.Result      // of a task that is held: what it resolves to if it was not lost
-	ahead  bool
-
-	// The rest belongs to the session's reader.
-	out    *spool.Output
-	window int // bytes the worker may still send
-	size   int // how large the window has grown
-	used   int // bytes spooled since the last credit
-	broken bool
 }

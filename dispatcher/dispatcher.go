@@ -1,9 +1,11 @@
 // Package dispatcher is the service that queues tasks, admits the workers that
 // dial it, gives each free slot the oldest task, and collects what comes back.
 //
-// One mutex guards the queue and the table of sessions; nothing that can block
-// happens under it. Each session has a goroutine that reads frames and spools
-// output, and a wire.Writer with a goroutine that writes what has gathered.
+// A Dispatcher is the door: it knows which launch belongs to which Pool. Each
+// pool, one for a profile, has its own queue, workers and futures, and one
+// mutex for them; nothing that can block happens under it. Each session has a
+// goroutine that reads frames and spools output, and a wire.Writer with a
+// goroutine that writes what has gathered.
 package dispatcher
 
 import (
@@ -11,15 +13,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"muster/dispatcher/internal/queue"
 	"muster/internal/quiet"
 	"muster/internal/spool"
-	"muster/task"
 	mtls "muster/tls"
 )
 
@@ -29,6 +32,10 @@ const (
 	DefaultHold      = 5 * time.Second
 	HelloTimeout     = 10 * time.Second // a peer gets this long to join
 	maxPending       = 256              // connections that have not joined yet
+
+	// DefaultKeep is how many bytes of results that nobody has collected are
+	// held in memory.
+	DefaultKeep = 256 << 20
 )
 
 // Options configures a Dispatcher.
@@ -36,8 +43,6 @@ type Options struct {
 	Identity *mtls.Identity
 	Spool    *spool.Dir
 	Log      hclog.Logger
-	// Retries is how often a task whose worker was lost is tried again.
-	Retries int
 	// Heartbeat is how often each side asks after the other; a peer silent
 	// for four of them is gone. 0 means DefaultHeartbeat.
 	Heartbeat time.Duration
@@ -45,33 +50,33 @@ type Options struct {
 	// not send waits for its worker to turn out to have been the target.
 	// 0 means DefaultHold.
 	Hold time.Duration
+	// Keep bounds the output of futures that is held in memory, in bytes; what
+	// comes beyond it goes to disk. 0 means DefaultKeep.
+	Keep int64
 }
 
-// job is what the queue holds of a task until it is assigned.
-type job struct {
-	batch *Batch
-	row   []string
-	index int
-}
-
-// Dispatcher queues tasks and hands them to workers.
+// Dispatcher admits workers and keeps its pools.
 type Dispatcher struct {
 	opt     Options
 	log     hclog.Logger
 	pending chan struct{} // one token for each connection that has not joined
 	wg      sync.WaitGroup
+	kept    atomic.Int64 // bytes of futures' output in memory
 
-	mu       sync.Mutex // guards all below
-	queue    *queue.Queue[job]
-	launches map[string]*mtls.Launch
-	sessions map[uint64]*session // by epoch
-	joined   uint64              // workers ever admitted
-	timer    *time.Timer
+	mu       sync.Mutex // guards all below; taken before a pool's, never after
+	launches map[string]entrance
+	pools    map[string]*Pool
 	closed   bool
-	watch    chan struct{} // closed and replaced when a session comes or goes
+	futures  registry
 }
 
-// New returns a Dispatcher that has no workers yet. Close ends it.
+// entrance is a launch and the pool that its workers join.
+type entrance struct {
+	launch *mtls.Launch
+	pool   *Pool
+}
+
+// New returns a Dispatcher that has no pools yet. Close ends it.
 func New(opt Options) *Dispatcher {
 	if opt.Heartbeat == 0 {
 		opt.Heartbeat = DefaultHeartbeat
@@ -79,24 +84,57 @@ func New(opt Options) *Dispatcher {
 	if opt.Hold == 0 {
 		opt.Hold = DefaultHold
 	}
-	d := &Dispatcher{
+	if opt.Keep == 0 {
+		opt.Keep = DefaultKeep
+	}
+	return &Dispatcher{
 		opt:      opt,
 		log:      opt.Log.Named("dispatcher"),
 		pending:  make(chan struct{}, maxPending),
-		queue:    queue.New[job](opt.Retries),
-		launches: map[string]*mtls.Launch{},
-		sessions: map[uint64]*session{},
-		watch:    make(chan struct{}),
+		launches: map[string]entrance{},
+		pools:    map[string]*Pool{},
+		futures:  registry{all: map[ID]*Future{}},
 	}
-	d.timer = time.AfterFunc(time.Hour, d.tick)
-	return d
 }
 
-// AddLaunch lets workers that prove l's token join.
-func (d *Dispatcher) AddLaunch(l *mtls.Launch) {
+// ErrExists says that there is a pool of that name.
+var ErrExists = errors.New("there is a profile of this name")
+
+// ErrClosed says that a pool or its dispatcher has been closed.
+var ErrClosed = errors.New("the profile has been reset")
+
+// NewPool adds a pool.
+func (d *Dispatcher) NewPool(name string, opt PoolOptions) (*Pool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.launches[l.ID()] = l
+	switch {
+	case d.closed:
+		return nil, ErrClosed
+	case d.pools[name] != nil:
+		return nil, fmt.Errorf("%w: %s", ErrExists, name)
+	}
+	p := newPool(d, name, opt)
+	d.pools[name] = p
+	return p, nil
+}
+
+// Pool returns the pool of a name, or nil.
+func (d *Dispatcher) Pool(name string) *Pool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pools[name]
+}
+
+// Pools returns all pools in the order of their names.
+func (d *Dispatcher) Pools() []*Pool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []*Pool
+	for _, p := range d.pools {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *Pool) int { return strings.Compare(a.name, b.name) })
+	return list
 }
 
 // Serve accepts workers on l until l is closed. It returns nil if Close did
@@ -148,16 +186,17 @@ func (d *Dispatcher) isClosed() bool {
 	return d.closed
 }
 
-// Close says goodbye to all workers, waits until each has hung up or ctx is
-// done, and then hangs up itself.
+// Close resets all pools, waits until each worker has hung up or ctx is done,
+// and then hangs up itself. Results stay until Release.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
-	d.timer.Stop()
-	for _, s := range d.sessions {
-		s.goodbye()
-	}
+	pools := d.pools
+	d.pools = map[string]*Pool{}
 	d.mu.Unlock()
+	for _, p := range pools {
+		p.reset("the dispatcher ended")
+	}
 	gone := make(chan struct{})
 	go func() {
 		d.wg.Wait()
@@ -168,68 +207,9 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	d.mu.Lock()
-	for _, s := range d.sessions {
-		s.conn.Close()
+	for _, p := range pools {
+		p.hangUp()
 	}
-	d.mu.Unlock()
 	<-gone
 	return ctx.Err()
-}
-
-// Workers returns how many workers are connected, how many ever were, and a
-// channel that is closed when the first number changes.
-func (d *Dispatcher) Workers() (connected int, ever uint64, changed <-chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.sessions), d.joined, d.watch
-}
-
-// Running returns how many tasks run now.
-func (d *Dispatcher) Running() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := d.queue.Counts()
-	return c.Running + c.Assigned
-}
-
-func (d *Dispatcher) changed() {
-	close(d.watch)
-	d.watch = make(chan struct{})
-}
-
-func (d *Dispatcher) tick() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pump(time.Now())
-}
-
-// pump sends whatever may be sent now and sets the timer for what may be sent
-// later. It is called under mu after every event.
-func (d *Dispatcher) pump(now time.Time) {
-	if d.closed {
-		return
-	}
-	for {
-		a, ok := d.queue.Next(now, admit)
-		if !ok {
-			break
-		}
-		d.sessions[a.Epoch].assign(a)
-	}
-	for _, r := range d.queue.Recalls(now) {
-		if s := d.sessions[r.Epoch]; s != nil {
-			s.recall(r)
-		}
-	}
-	if at, ok := d.queue.Wake(now); ok {
-		d.timer.Reset(max(at.Sub(now), 0))
-	}
-}
-
-// admit holds new tasks back while more output waits to be read than the batch
-// allows. A task that is tried again passes: in input order it is the one that
-// the reader waits for.
-func admit(_ task.ID, j job, attempt uint32) bool {
-	return attempt > 1 || !j.batch.full()
 }

@@ -25,37 +25,49 @@ import (
 type world struct {
 	t      *testing.T
 	id     *mtls.Identity
-	d      *dispatcher.Dispatcher
+	door   *dispatcher.Dispatcher
+	d      *dispatcher.Pool
 	b      *dispatcher.Batch
 	l      *listener
 	launch *mtls.Launch
 	n      int // peers so far
 }
 
+// options is what a test may change.
+type options struct {
+	dispatcher.Options
+	dispatcher.PoolOptions
+}
+
 // bubble runs f in a bubble with a dispatcher that listens.
-func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*dispatcher.Options, *dispatcher.BatchOptions)) {
+func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options, *dispatcher.BatchOptions)) {
 	id, err := mtls.LoadOrCreate(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		opt := dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger(), Retries: 2}
+		opt := options{dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger()}, dispatcher.PoolOptions{Retries: 2}}
 		batch := dispatcher.BatchOptions{Render: func(row []string, index, slot int) task.Spec {
 			return task.Spec{Argv: row, Index: index}
 		}}
 		for _, change := range with {
 			change(&opt, &batch)
 		}
-		w := &world{t: t, id: id, d: dispatcher.New(opt), l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
+		door := dispatcher.New(opt.Options)
+		pool, err := door.NewPool("default", opt.PoolOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &world{t: t, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
 		w.d.AddLaunch(w.launch)
 		w.b = w.d.NewBatch(batch)
 		served := make(chan error)
-		go func() { served <- w.d.Serve(w.l) }()
+		go func() { served <- w.door.Serve(w.l) }()
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			w.d.Close(ctx)
+			w.door.Close(ctx)
 			w.l.Close()
 			if err := <-served; err != nil {
 				t.Errorf("Serve: %v", err)
@@ -650,7 +662,7 @@ func TestStopOnFailure(t *testing.T) {
 		if w.b.Dropped() != 1 {
 			t.Errorf("%d dropped", w.b.Dropped())
 		}
-	}, func(_ *dispatcher.Options, b *dispatcher.BatchOptions) { b.StopOnFailure = true })
+	}, func(_ *options, b *dispatcher.BatchOptions) { b.StopOnFailure = true })
 }
 
 // TestCancelledTaskMayHaveEnded: a task that ended well before the cancel
@@ -800,7 +812,7 @@ func TestCloseHangsUpOnWhoStays(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := w.d.Close(ctx); err == nil || time.Since(began) != 10*time.Second {
+		if err := w.door.Close(ctx); err == nil || time.Since(began) != 10*time.Second {
 			t.Errorf("Close: %v after %s", err, time.Since(began))
 		}
 	})
@@ -815,7 +827,7 @@ func TestFaultyNetwork(t *testing.T) {
 	}
 	for seed := range rounds {
 		bubble(t, func(t *testing.T, w *world) { faulty(t, w, rand.New(rand.NewPCG(seed, 0))) },
-			func(o *dispatcher.Options, _ *dispatcher.BatchOptions) { o.Retries = 10_000 })
+			func(o *options, _ *dispatcher.BatchOptions) { o.Retries = 10_000 })
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)
 		}

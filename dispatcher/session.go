@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,17 +21,24 @@ import (
 
 // session is one worker's connection from its welcome to its end.
 type session struct {
-	d       *Dispatcher
-	id      string // what users see
-	hello   wire.Hello
-	conn    net.Conn
-	w       *wire.Writer
-	epoch   uint64
-	stop    chan struct{} // closed when the reader ends
-	signals string        // why the worker drains; guarded by Dispatcher.mu
+	d     *Dispatcher
+	p     *Pool
+	id    string // what users see
+	hello wire.Hello
+	conn  net.Conn
+	w     *wire.Writer
+	epoch uint64
+	stop  chan struct{} // closed when the reader ends
+	since time.Time
 
-	// attempts and the three after it are guarded by Dispatcher.mu.
+	// All below is guarded by Pool.mu.
+	signals  string // why the worker drains
+	retiring string // why it was asked to
 	attempts map[queue.Ref]*attempt
+	applied  int      // how many of the pool's everywheres it has run
+	syncing  *attempt // the one that it runs now; in attempts too
+	paused   bool     // it has everywheres to catch up with
+	ended    int      // tasks that it has ended
 	lastSeen time.Time
 	pings    map[uint64]time.Time
 	seq      uint64
@@ -42,7 +50,7 @@ func (d *Dispatcher) serveConn(raw net.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), HelloTimeout)
 	defer cancel()
 	raw.SetDeadline(time.Now().Add(HelloTimeout))
-	conn, hello, release, err := d.join(ctx, raw)
+	conn, hello, in, err := d.join(ctx, raw)
 	<-d.pending
 	if err != nil {
 		level := hclog.Warn
@@ -52,9 +60,9 @@ func (d *Dispatcher) serveConn(raw net.Conn) {
 		d.log.Log(level, "a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
 		return
 	}
-	defer release()
+	defer in.launch.Release(hello.Element, hello.Restart)
 	raw.SetDeadline(time.Time{})
-	s := d.open(conn, hello)
+	s := in.pool.open(conn, hello)
 	if s == nil {
 		return
 	}
@@ -62,28 +70,31 @@ func (d *Dispatcher) serveConn(raw net.Conn) {
 	close(s.stop)
 	raw.Close()
 	s.w.Close()
-	d.leave(s, reason)
+	s.p.leave(s, reason)
 }
 
 // join shakes hands, checks the hello and answers it.
-func (d *Dispatcher) join(ctx context.Context, raw net.Conn) (conn *mtls.Conn, hello wire.Hello, release func(), err error) {
+func (d *Dispatcher) join(ctx context.Context, raw net.Conn) (conn *mtls.Conn, hello wire.Hello, in entrance, err error) {
 	if conn, err = mtls.Server(ctx, raw, d.opt.Identity); err != nil {
-		return nil, hello, nil, err
+		return nil, hello, in, err
 	}
 	if err = wire.ReadHello(conn, &hello); err != nil {
-		return nil, hello, nil, err
+		return nil, hello, in, err
 	}
-	release, err = d.admit(conn, &hello)
+	in, err = d.admit(conn, &hello)
 	welcome := &wire.Welcome{Version: wire.Version, Heartbeat: d.opt.Heartbeat, WorkerID: workerID(&hello)}
+	if in.pool != nil {
+		welcome.Profile = in.pool.name
+	}
 	if err != nil {
 		welcome.Refused = err.Error()
 		welcome.Later = errors.Is(err, mtls.ErrLive) // that one may be dead and not known to be
 	}
 	if werr := wire.WriteHello(conn, welcome); err == nil && werr != nil {
-		release()
+		in.launch.Release(hello.Element, hello.Restart)
 		err = werr
 	}
-	return conn, hello, release, err
+	return conn, hello, in, err
 }
 
 // workerID is the launch's element on its host, as users read it.
@@ -94,58 +105,62 @@ var errUnknownLaunch = errors.New("its join token is not known here: the launch 
 // maxSlots bounds what one worker may claim.
 const maxSlots = 4096
 
-func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (release func(), err error) {
+func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (in entrance, err error) {
 	if h.Version < wire.MinVersion || h.MinVersion > wire.Version {
-		return nil, fmt.Errorf("version mismatch: the worker speaks protocol %d to %d (muster %s), the dispatcher %d to %d: use the same muster on both sides",
+		return in, fmt.Errorf("version mismatch: the worker speaks protocol %d to %d (muster %s), the dispatcher %d to %d: use the same muster on both sides",
 			h.MinVersion, h.Version, h.Build, wire.MinVersion, wire.Version)
 	}
 	d.mu.Lock()
-	l := d.launches[h.Launch]
+	in = d.launches[h.Launch]
 	d.mu.Unlock()
-	if l == nil {
-		return nil, errUnknownLaunch
+	if in.launch == nil {
+		return in, errUnknownLaunch
 	}
-	if err := mtls.CheckProof(conn, l.Token(), h.ProofContext(), h.Proof); err != nil {
-		return nil, err
+	if err := mtls.CheckProof(conn, in.launch.Token(), h.ProofContext(), h.Proof); err != nil {
+		return in, err
 	}
 	if h.Slots < 1 || h.Slots > maxSlots {
-		return nil, fmt.Errorf("a worker has 1 to %d slots, not %d", maxSlots, h.Slots)
+		return in, fmt.Errorf("a worker has 1 to %d slots, not %d", maxSlots, h.Slots)
 	}
-	if err := l.Admit(h.Element, h.Restart, time.Now()); err != nil {
-		return nil, err
-	}
-	return func() { l.Release(h.Element, h.Restart) }, nil
+	return in, in.launch.Admit(h.Element, h.Restart, time.Now())
 }
 
-func (d *Dispatcher) open(conn net.Conn, hello wire.Hello) *session {
-	s := &session{d: d, id: workerID(&hello), hello: hello, conn: conn,
+func (p *Pool) open(conn net.Conn, hello wire.Hello) *session {
+	s := &session{d: p.d, p: p, id: workerID(&hello), hello: hello, conn: conn, since: time.Now(),
 		stop: make(chan struct{}), attempts: map[queue.Ref]*attempt{}, pings: map[uint64]time.Time{}}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return nil
 	}
 	s.w = wire.NewAsyncWriter(conn)
 	s.lastSeen = time.Now()
-	s.epoch = d.queue.Join(int(hello.Slots))
-	d.sessions[s.epoch] = s
-	d.joined++
-	d.changed()
-	d.log.Info("worker joined", "worker", s.id, "slots", hello.Slots, "pid", hello.Pid)
-	d.wg.Add(1)
+	s.epoch = p.queue.Join(int(hello.Slots))
+	p.sessions[s.epoch] = s
+	p.joined++
+	p.log.Info("worker joined", "worker", s.id, "profile", p.name, "slots", hello.Slots, "pid", hello.Pid)
+	p.newcomer(s)
+	p.d.wg.Add(1)
 	go s.heartbeat()
-	d.pump(time.Now())
+	p.pump(time.Now())
 	return s
 }
 
 // leave takes the worker's tasks back when its connection has ended.
-func (d *Dispatcher) leave(s *session, reason error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (p *Pool) leave(s *session, reason error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
 	why := fmt.Sprintf("worker %s: %v", s.id, reason)
-	requeued, givenUp := d.queue.Leave(s.epoch, now)
-	delete(d.sessions, s.epoch)
+	if errors.Is(reason, errGoodbye) {
+		// What it has not spoken of it has not begun.
+		for _, a := range s.attempts {
+			s.returned(&wire.Returned{Ref: wire.Ref(a.Ref)}, now)
+		}
+	}
+	requeued, givenUp := p.queue.Leave(s.epoch, now)
+	delete(p.sessions, s.epoch)
+	p.deserted(s, why)
 	lost := map[task.ID]*attempt{}
 	for _, a := range s.attempts {
 		lost[a.Task] = a
@@ -157,13 +172,12 @@ func (d *Dispatcher) leave(s *session, reason error) {
 	for _, id := range givenUp {
 		s.giveUp(lost[id], why, errors.Is(reason, errWalltime))
 	}
-	if orderly := d.closed || errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime); len(requeued)+len(givenUp) > 0 || !orderly {
-		d.log.Warn("worker gone", "worker", s.id, "reason", reason, "retried", len(requeued), "lost", len(givenUp))
+	if orderly := p.closed || errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime); len(requeued)+len(givenUp) > 0 || !orderly {
+		p.log.Warn("worker gone", "worker", s.id, "reason", reason, "retried", len(requeued), "lost", len(givenUp))
 	} else {
-		d.log.Info("worker left", "worker", s.id)
+		p.log.Info("worker left", "worker", s.id, "reason", reason)
 	}
-	d.changed()
-	d.pump(now)
+	p.pump(now)
 }
 
 // giveUp resolves a task that was lost for good, or while it was cancelled.
@@ -178,7 +192,17 @@ func (s *session) giveUp(a *attempt, reason string, walltime bool) {
 			r.Err.Evidence += fmt.Sprintf(" (attempt %d)", n)
 		}
 	}
-	a.job.batch.resolve(a, s, r)
+	s.resolve(a, r)
+}
+
+// resolve passes on what a task resolved to, with what the attempt knows.
+func (s *session) resolve(a *attempt, r task.Result) {
+	r.ID, r.Attempt = a.Task, int(a.Attempt)
+	r.Index, r.Name, r.Argv = a.job.index, a.spec.Name, a.spec.Argv
+	r.Worker, r.Slot = s.id, a.slot
+	s.ended++
+	s.p.completed++
+	a.job.owner.resolve(a.job, &Done{Result: r, Output: a.out, bytes: a.kept})
 }
 
 // dispose ends an attempt whose task is queued again: cancelled ones resolve,
@@ -187,17 +211,20 @@ func (s *session) dispose(a *attempt) {
 	if a == nil {
 		return
 	}
-	b := a.job.batch
 	if a.cancel != nil {
-		s.d.queue.Cancel(a.Task)
-		b.resolve(a, s, task.Result{Err: a.cancel})
+		s.p.queue.Cancel(a.Task)
+		s.resolve(a, task.Result{Err: a.cancel})
 		return
 	}
+	s.p.requeued(a.job)
 	if a.out != nil {
 		a.out.Close()
 	}
-	if b.stopped {
-		b.dropQueued()
+	if a.job.owner.stopped() {
+		if _, removed, _, _ := s.p.queue.Cancel(a.Task); removed {
+			s.p.unqueued(a.job)
+			a.job.owner.drop(a.job, task.Cancelled("nothing more was to be started"))
+		}
 	}
 }
 
@@ -233,10 +260,7 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Output:
 		return s.output(m)
 	case *wire.Goodbye:
-		if m.Code == wire.LeftWalltime {
-			return errWalltime
-		}
-		return errGoodbye
+		return s.farewell(m)
 	case *wire.Ping:
 		s.w.Send(&wire.Pong{Seq: m.Seq})
 	}
@@ -244,13 +268,13 @@ func (s *session) handle(m wire.Message) error {
 	if res, ok := m.(*wire.Result); ok {
 		return s.result(res, now)
 	}
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	s.lastSeen = now
 	switch m := m.(type) {
 	case *wire.Started:
 		if a := s.attempts[queue.Ref(m.Ref)]; a != nil {
-			s.d.queue.Started(a.Ref, now)
+			s.p.queue.Started(a.Ref, now)
 		}
 	case *wire.Returned:
 		s.returned(m, now)
@@ -261,63 +285,67 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Pong:
 		if at, ok := s.pings[m.Seq]; ok {
 			delete(s.pings, m.Seq)
-			s.d.queue.RTT(s.epoch, now.Sub(at))
+			s.p.queue.RTT(s.epoch, now.Sub(at))
 		}
 		return nil
 	default:
 		return nil
 	}
-	s.d.pump(now)
+	s.p.pump(now)
 	return nil
 }
 
-// assign sends a task. Under Dispatcher.mu.
+// assign sends a task. Under Pool.mu.
 func (s *session) assign(q queue.Assignment[job]) {
 	j := q.Payload
 	a := &attempt{Ref: q.Ref, job: j, slot: q.Slot, ahead: q.Ahead,
 		window: wire.MinWindow, size: wire.MinWindow}
-	a.spec = j.batch.opt.Render(j.row, j.index, q.Slot)
-	if n := a.spec.Size(); n > wire.MaxSpec {
+	a.spec = j.owner.spec(j, q.Slot)
+	if n := a.spec.Size() - len(a.spec.Input); n > wire.MaxSpec {
 		// It would not fit into a frame; nor would the kernel take it (execve(2),
 		// "Limits on size of arguments and environment").
-		s.d.queue.Finished(a.Ref, 0, time.Now())
-		j.batch.resolve(a, s, task.Result{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126,
+		s.p.queue.Finished(a.Ref, 0, time.Now())
+		s.resolve(a, task.Result{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126,
 			Message: fmt.Sprintf("its command and variables are too long: %d bytes; %d are possible", n, wire.MaxSpec)}})
 		return
 	}
 	s.attempts[q.Ref] = a
 	s.w.Send(&wire.Assign{Ref: wire.Ref(q.Ref), Slot: uint32(q.Slot), Window: wire.MinWindow, Spec: a.spec,
-		OnlyAfterSuccess: j.batch.opt.StopOnFailure})
+		OnlyAfterSuccess: j.owner.stopOnFailure()})
 }
 
 func (s *session) recall(r queue.Ref) { s.w.Send(&wire.Recall{Ref: wire.Ref(r)}) }
 
-// recallAll asks for every task that has not started. Under Dispatcher.mu.
+// recallAll asks for every task that has not started. Under Pool.mu.
 func (s *session) recallAll() {
 	for ref := range s.attempts {
-		if st, ok := s.d.queue.State(ref.Task); ok && st == task.Assigned {
+		if st, ok := s.p.queue.State(ref.Task); ok && st == task.Assigned {
 			s.recall(ref)
 		}
 	}
 }
 
-// cancel stops a task. The first reason stands. Under Dispatcher.mu.
+// cancel stops a task. The first reason stands. Under Pool.mu.
 func (s *session) cancel(a *attempt, why *task.ErrorValue) {
 	if a.cancel != nil {
 		return
 	}
 	a.cancel = why
-	if _, held, _, _ := s.d.queue.Cancel(a.Task); held {
+	if a == s.syncing {
+		s.w.Send(&wire.Cancel{Ref: wire.Ref(a.Ref), Err: why})
+		return
+	}
+	if _, held, _, _ := s.p.queue.Cancel(a.Task); held {
 		delete(s.attempts, a.Ref)
-		a.job.batch.resolve(a, s, a.held)
+		s.resolve(a, a.held)
 		return
 	}
 	s.w.Send(&wire.Cancel{Ref: wire.Ref(a.Ref), Err: why})
 }
 
 func (s *session) attempt(r wire.Ref) *attempt {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	return s.attempts[queue.Ref(r)]
 }
 
@@ -341,9 +369,9 @@ func (s *session) output(m *wire.Output) error {
 	s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(a.used + grow)})
 	a.window += a.used + grow
 	a.used = 0
-	s.d.mu.Lock()
+	s.p.mu.Lock()
 	s.lastSeen = time.Now()
-	s.d.mu.Unlock()
+	s.p.mu.Unlock()
 	return nil
 }
 
@@ -354,13 +382,13 @@ func (s *session) spool(a *attempt, stream int, p []byte) {
 		return
 	}
 	if a.out == nil {
-		a.out = s.d.opt.Spool.New(strconv.FormatUint(uint64(a.Task), 10) + "." + strconv.Itoa(int(a.Attempt)))
+		a.out = s.d.opt.Spool.New(s.p.name + "." + strconv.FormatUint(uint64(a.Task), 10) + "." + strconv.Itoa(int(a.Attempt)))
 	}
 	if err := a.out.Write(stream, p); err != nil {
 		a.broken = true
-		s.d.mu.Lock()
+		s.p.mu.Lock()
 		s.cancel(a, &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "its output could not be kept: " + err.Error()})
-		s.d.mu.Unlock()
+		s.p.mu.Unlock()
 	}
 }
 
@@ -372,29 +400,32 @@ func (s *session) result(m *wire.Result, now time.Time) error {
 	}
 	s.spool(a, 1, m.Stdout)
 	s.spool(a, 2, m.Stderr)
+	s.park(a)
 	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Err: m.Err}
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	s.lastSeen = now
 	if a.cancel != nil && (a.broken || r.Err != nil) {
 		r.Err = a.cancel
 	}
 	switch {
+	case a == s.syncing:
+		s.synced(r)
 	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.signals != "":
 		s.lost(a.Ref, "the worker was told to end: "+s.signals, now)
-	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.d.queue.Hold(a.Ref, m.Elapsed, now):
+	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.p.queue.Hold(a.Ref, m.Elapsed, now):
 		s.hold(a, r)
 	default:
 		s.finish(a, r, now)
 	}
-	s.d.pump(now)
+	s.p.pump(now)
 	return nil
 }
 
 func (s *session) finish(a *attempt, r task.Result, now time.Time) {
 	delete(s.attempts, a.Ref)
-	if _, ok := s.d.queue.Finished(a.Ref, r.Elapsed, now); ok {
-		a.job.batch.resolve(a, s, r)
+	if _, ok := s.p.queue.Finished(a.Ref, r.Elapsed, now); ok {
+		s.resolve(a, r)
 	} else if a.out != nil {
 		a.out.Close()
 	}
@@ -415,19 +446,19 @@ func mayBeTheScheduler(e *task.ErrorValue) bool {
 func (s *session) hold(a *attempt, r task.Result) {
 	a.held = r
 	time.AfterFunc(s.d.opt.Hold, func() {
-		s.d.mu.Lock()
-		defer s.d.mu.Unlock()
-		if _, ok := s.d.queue.Release(a.Ref); ok {
+		s.p.mu.Lock()
+		defer s.p.mu.Unlock()
+		if _, ok := s.p.queue.Release(a.Ref); ok {
 			delete(s.attempts, a.Ref)
-			a.job.batch.resolve(a, s, r)
-			s.d.pump(time.Now())
+			s.resolve(a, r)
+			s.p.pump(time.Now())
 		}
 	})
 }
 
 func (s *session) returned(m *wire.Returned, now time.Time) {
 	a := s.attempts[queue.Ref(m.Ref)]
-	if a != nil && s.d.queue.Returned(a.Ref, now) {
+	if a != nil && s.p.queue.Returned(a.Ref, now) {
 		delete(s.attempts, a.Ref)
 		s.dispose(a)
 	}
@@ -439,7 +470,11 @@ func (s *session) lost(ref queue.Ref, reason string, now time.Time) {
 	if a == nil {
 		return
 	}
-	givenUp, ok := s.d.queue.Lost(ref, now)
+	if a == s.syncing {
+		s.synced(task.Result{Err: task.Reset(reason)})
+		return
+	}
+	givenUp, ok := s.p.queue.Lost(ref, now)
 	if !ok {
 		return
 	}
@@ -454,10 +489,19 @@ func (s *session) lost(ref queue.Ref, reason string, now time.Time) {
 // drain assigns nothing more to a worker that is about to leave; tasks that
 // were killed just before it said so were lost with it.
 func (s *session) drain(reason string, now time.Time) {
-	s.signals = reason
-	s.d.log.Info("worker drains", "worker", s.id, "reason", reason)
-	s.d.queue.Drain(s.epoch)
-	requeued, givenUp := s.d.queue.LoseHeld(s.epoch, now)
+	bySignal := strings.HasPrefix(reason, "SIG") || reason == "walltime"
+	if bySignal {
+		s.signals = reason
+	} else {
+		s.retiring = reason
+	}
+	s.p.log.Info("worker drains", "worker", s.id, "reason", reason)
+	s.p.queue.Drain(s.epoch)
+	if !bySignal {
+		s.recallAll()
+		return
+	}
+	requeued, givenUp := s.p.queue.LoseHeld(s.epoch, now)
 	for _, a := range s.attempts {
 		for _, id := range requeued {
 			if a.Task == id {
@@ -475,12 +519,40 @@ func (s *session) drain(reason string, now time.Time) {
 	s.recallAll()
 }
 
-// goodbye asks the worker to leave. Under Dispatcher.mu.
+// farewell notes why the worker leaves.
+func (s *session) farewell(m *wire.Goodbye) error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if int(m.Code) < len(s.p.left) {
+		s.p.left[m.Code]++
+	}
+	if m.Code == wire.LeftWalltime {
+		return errWalltime
+	}
+	return fmt.Errorf("%w: %s", errGoodbye, m.Text)
+}
+
+// park moves a future's output to disk if as much as may be is in memory. It
+// is the reader's call, outside the lock.
+func (s *session) park(a *attempt) {
+	if _, kept := a.job.owner.(*Future); !kept || a.out == nil {
+		return
+	}
+	if s.d.kept.Load()+a.out.Memory() > s.d.opt.Keep {
+		if err := a.out.Park(); err != nil {
+			s.p.log.Warn("a result stays in memory", "error", err)
+		}
+	}
+	a.kept = a.out.Memory()
+	s.d.kept.Add(a.kept)
+}
+
+// goodbye asks the worker to leave. Under Pool.mu.
 func (s *session) goodbye() { s.w.Send(&wire.Goodbye{Text: "the dispatcher ends"}) }
 
 func (s *session) silent(now time.Time) bool {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	return now.Sub(s.lastSeen) > 4*s.d.opt.Heartbeat
 }
 
@@ -505,8 +577,8 @@ func (s *session) heartbeat() {
 }
 
 func (s *session) ping(now time.Time) {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	s.seq++
 	if len(s.pings) < 16 {
 		s.pings[s.seq] = now

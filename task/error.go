@@ -31,6 +31,16 @@ func (k Kind) String() string {
 	return kindNames[0]
 }
 
+// ParseKind returns the kind of a name, 0 for one that is not known.
+func ParseKind(name string) Kind {
+	for i, n := range kindNames {
+		if n == name {
+			return Kind(i)
+		}
+	}
+	return 0
+}
+
 // Codes and texts that users of R mirai know; see docs/coming-from-mirai.md
 // for nng's numbering, from which they come.
 const (

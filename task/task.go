@@ -20,6 +20,15 @@ type Spec struct {
 	Env []string
 	// Timeout ends the task when it has run this long; 0 means no limit.
 	Timeout time.Duration
+	// Input is the command's standard input, or the JSON that a function is
+	// given; a command without any reads /dev/null.
+	Input []byte
+	// Func is the name of a function of the worker's own program, to be called
+	// instead of Argv, which then only says so to people.
+	Func string
+	// Everywhere makes what the task leaves behind that of all later tasks of
+	// its worker: Argv is run so that its environment and directory are kept.
+	Everywhere bool
 	// Index is the task's place among its map's inputs, counted from 1.
 	Index int
 	// Name is what the user calls the result; empty if he gave none.
@@ -30,7 +39,7 @@ type Spec struct {
 // encoding adds to each word.
 func (s *Spec) Size() int {
 	const perWord = 8
-	n := len(s.Dir) + len(s.Name)
+	n := len(s.Dir) + len(s.Name) + len(s.Input) + len(s.Func)
 	for _, list := range [][]string{s.Argv, s.Env} {
 		for _, w := range list {
 			n += len(w) + perWord
@@ -78,6 +87,15 @@ type Result struct {
 	Started time.Time     // by the clock of the worker; zero if it never started
 	Elapsed time.Duration // from the start of the process to its end
 	Err     *ErrorValue   // nil if the task succeeded
+}
+
+// Info is the five counters of one profile, as mirai's info() has them.
+type Info struct {
+	Connections int `json:"connections"` // workers connected now
+	Cumulative  int `json:"cumulative"`  // workers that ever were
+	Awaiting    int `json:"awaiting"`    // tasks queued
+	Executing   int `json:"executing"`   // tasks with a worker
+	Completed   int `json:"completed"`   // tasks resolved, cancelled ones too
 }
 
 // OK reports whether the task succeeded.

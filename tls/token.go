@@ -145,6 +145,13 @@ func (l *Launch) Seen(name string) bool {
 	return l.elements[name] != nil
 }
 
+// Used returns how many identities have been admitted.
+func (l *Launch) Used() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.elements)
+}
+
 // Revoke ends the launch: nobody is admitted any more.
 func (l *Launch) Revoke() {
 	l.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"muster/internal/proctree"
 	mtls "muster/tls"
 )
 
@@ -16,17 +15,15 @@ import (
 type Local struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	keep  func(pid int) bool
 	done  chan struct{}
 }
 
 // StartLocal starts argv, which must be a worker that reads its join string
 // from standard input and ends when that closes, in a session of its own: the
-// terminal's Ctrl-C is for muster, not for its workers. keep is true for the
-// children of this process that are not muster's to end.
-func StartLocal(argv []string, join mtls.Join, stderr io.Writer, keep func(pid int) bool) (*Local, error) {
+// terminal's Ctrl-C is for muster, not for its workers.
+func StartLocal(argv, env []string, join mtls.Join, stderr io.Writer) (*Local, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stderr = stderr
+	cmd.Env, cmd.Stderr = env, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -35,7 +32,7 @@ func StartLocal(argv []string, join mtls.Join, stderr io.Writer, keep func(pid i
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a local worker: %w", err)
 	}
-	l := &Local{cmd: cmd, stdin: stdin, keep: keep, done: make(chan struct{})}
+	l := &Local{cmd: cmd, stdin: stdin, done: make(chan struct{})}
 	go func() {
 		cmd.Wait()
 		close(l.done)
@@ -47,15 +44,21 @@ func StartLocal(argv []string, join mtls.Join, stderr io.Writer, keep func(pid i
 	return l, nil
 }
 
+// Pid returns the process's number.
+func (l *Local) Pid() int { return l.cmd.Process.Pid }
+
 // Done is closed when the process is gone.
 func (l *Local) Done() <-chan struct{} { return l.done }
 
 // Status says how the process ended, once Done is closed.
 func (l *Local) Status() string { return l.cmd.ProcessState.String() }
 
+// InOrder reports whether the process ended with status 0, once Done is closed.
+func (l *Local) InOrder() bool { return l.cmd.ProcessState.Success() }
+
 // End tells the worker to stop, gives it patience to do so in order, and then
-// ends it and everything below this process by force.
-func (l *Local) End(patience time.Duration) error {
+// ends it by force. What it left is for the caller to clear.
+func (l *Local) End(patience time.Duration) {
 	l.stdin.Close()
 	select {
 	case <-l.done:
@@ -63,10 +66,4 @@ func (l *Local) End(patience time.Duration) error {
 		l.cmd.Process.Signal(os.Kill)
 		<-l.done
 	}
-	return l.Clear()
-}
-
-// Clear ends what a worker that is gone has left below this process.
-func (l *Local) Clear() error {
-	return proctree.Clear(time.Second, l.keep)
 }

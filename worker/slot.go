@@ -25,16 +25,42 @@ const (
 	envSlot        = "_MUSTER_SLOT"
 	envSlotWorker  = "_MUSTER_SLOT_WORKER"
 	envSlotScratch = "_MUSTER_SLOT_SCRATCH"
+	envSlotOptions = "_MUSTER_SLOT_OPTIONS"
 	slotFd         = 3
 )
 
+// slotOptions are the worker's options that its slots need to know.
+type slotOptions struct {
+	KeepScratch bool
+	Output      Output
+}
+
+func (o slotOptions) String() string {
+	return strconv.FormatBool(o.KeepScratch) + " " + string(o.Output)
+}
+
+func parseSlotOptions(text string) (o slotOptions) {
+	keep, output, _ := strings.Cut(text, " ")
+	o.KeepScratch = keep == "true"
+	o.Output = Output(output)
+	return o
+}
+
+// Function is a function of the worker's program that tasks name. It should
+// return soon after ctx is done.
+type Function func(ctx context.Context, input []byte) (output []byte, err *task.ErrorValue)
+
 // RunSlot is the whole life of a slot process. It returns when the worker has
 // closed its end, after everything it started is gone.
-func RunSlot() error {
+func RunSlot(functions map[string]Function) error {
+	if file := os.Getenv(envSave); file != "" {
+		return saveState(file)
+	}
 	n, err := strconv.Atoi(os.Getenv(envSlot))
 	if err != nil {
 		return errors.New("a slot is started by a worker, not by hand")
 	}
+	options := parseSlotOptions(os.Getenv(envSlotOptions))
 	f := os.NewFile(slotFd, "worker")
 	conn, err := net.FileConn(f)
 	f.Close()
@@ -51,9 +77,9 @@ func RunSlot() error {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "_MUSTER_") })
 	s := &slotProcess{
 		n: n, conn: conn, out: wire.NewWriter(conn), windows: map[wire.Ref]*window{},
-		tasks: make(chan *wire.Assign, 64),
+		tasks: make(chan wire.Message, 64), functions: functions, output: options.Output, scratch: scratch,
 		runner: exec.New(exec.Options{ScratchDir: scratch, Env: env,
-			WorkerID: os.Getenv(envSlotWorker), Slot: n}),
+			WorkerID: os.Getenv(envSlotWorker), Slot: n, KeepScratch: options.KeepScratch}),
 	}
 	return s.run()
 }
@@ -64,7 +90,12 @@ type slotProcess struct {
 	conn   net.Conn
 	out    *wire.Writer
 	runner *exec.Runner
-	tasks  chan *wire.Assign
+	tasks  chan wire.Message // Assign and State, in order
+
+	functions map[string]Function
+	output    Output
+	scratch   string
+	dir       string // where tasks run instead of their own directory, if an everywhere said so
 
 	mu      sync.Mutex     // guards all below
 	waiting []*wire.Assign // not started
@@ -80,8 +111,13 @@ func (s *slotProcess) run() error {
 	go func() {
 		defer close(done)
 		for m := range s.tasks {
-			if !s.runTask(m) {
-				s.handBack()
+			switch m := m.(type) {
+			case *wire.State:
+				s.adopt(m)
+			case *wire.Assign:
+				if !s.runTask(m) {
+					s.handBack()
+				}
 			}
 			if len(s.tasks) == 0 {
 				s.out.Flush()
@@ -116,6 +152,10 @@ func (s *slotProcess) read() {
 		case *wire.Assign:
 			s.waiting = append(s.waiting, m)
 			s.windows[m.Ref] = newWindow(int(m.Window))
+			s.mu.Unlock()
+			s.tasks <- m
+			continue
+		case *wire.State:
 			s.mu.Unlock()
 			s.tasks <- m
 			continue
@@ -189,12 +229,23 @@ func (s *slotProcess) runTask(m *wire.Assign) bool {
 	if ctx == nil {
 		return true
 	}
-	rep := s.runner.Run(ctx, m.Task, m.Spec, func(stream int, p []byte) error {
+	rep, state := s.execute(ctx, m, func(stream int, p []byte) error {
+		if s.output != OutputCollect && s.output != "" {
+			s.echo(stream, p)
+			if s.output == OutputDiscard {
+				return nil
+			}
+		}
 		if err := win.take(len(p)); err != nil {
 			return err
 		}
 		return s.out.Send(&wire.Output{Ref: m.Ref, Stream: uint8(stream), Data: p})
 	})
+	s.echo(1, rep.Stdout)
+	s.echo(2, rep.Stderr)
+	if s.output == OutputDiscard {
+		rep.Stdout, rep.Stderr = nil, nil
+	}
 	s.mu.Lock()
 	s.stop(nil)
 	s.stop = nil
@@ -202,8 +253,30 @@ func (s *slotProcess) runTask(m *wire.Assign) bool {
 	s.mu.Unlock()
 	// It goes with the next task's Started, if there is a next one.
 	s.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
-		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr})
+		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, State: state})
 	return rep.Err == nil
+}
+
+// echo prints what a task printed, if that is asked for.
+func (s *slotProcess) echo(stream int, p []byte) {
+	if s.output == OutputEcho && len(p) > 0 {
+		[]*os.File{os.Stdout, os.Stderr}[stream-1].Write(p)
+	}
+}
+
+// execute runs a command, a function, or an everywhere.
+func (s *slotProcess) execute(ctx context.Context, m *wire.Assign, out func(int, []byte) error) (exec.Report, *wire.State) {
+	spec := m.Spec
+	if s.dir != "" {
+		spec.Dir = s.dir
+	}
+	switch {
+	case spec.Func != "":
+		return s.call(ctx, &spec, out), nil
+	case spec.Everywhere:
+		return s.everywhere(ctx, m, spec, out)
+	}
+	return s.runner.Run(ctx, m.Task, spec, out), nil
 }
 
 // window is how much output a task may still send.

@@ -5,8 +5,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"muster/internal/proctree"
 	"muster/internal/quiet"
@@ -31,10 +33,11 @@ func (s *session) startSlot(n int) (*slot, error) {
 	}
 	defer theirs.Close()
 	cmd := exec.Command(s.o.SlotCommand[0], s.o.SlotCommand[1:]...)
-	cmd.Stderr = os.Stderr
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Env = append(os.Environ(),
-		envSlot+"="+strconv.Itoa(n), envSlotWorker+"="+s.id, envSlotScratch+"="+s.o.Scratch)
+		envSlot+"="+strconv.Itoa(n), envSlotWorker+"="+s.id, envSlotScratch+"="+s.o.Scratch,
+		"MUSTER_TASK_PROFILE="+s.profile, envSlotOptions+"="+slotOptions{s.o.KeepScratch, s.o.Output}.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
@@ -91,10 +94,21 @@ func (s *session) serveSlot(sl *slot) {
 func (s *session) forward(m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Result:
+		if !s.settle(m) {
+			return
+		}
 		s.release(m.Ref)
 	case *wire.Returned:
 		s.release(m.Ref)
-	case *wire.Started, *wire.Output:
+	case *wire.Output:
+		s.mu.Lock()
+		finish := s.finish
+		s.mu.Unlock()
+		if finish {
+			s.toOwner(m.Ref, &wire.Credit{Ref: m.Ref, Bytes: uint32(len(m.Data))})
+			return
+		}
+	case *wire.Started:
 	default:
 		return
 	}
@@ -110,7 +124,38 @@ func (s *session) forward(m wire.Message) {
 func (s *session) release(r wire.Ref) {
 	s.mu.Lock()
 	delete(s.owner, r)
+	s.lastBusy = time.Now()
 	s.mu.Unlock()
+}
+
+// settle spreads what an everywhere left behind, and reports whether the
+// result is the one to pass on: that of the last slot to run it.
+func (s *session) settle(m *wire.Result) bool {
+	s.mu.Lock()
+	if m.State != nil {
+		s.state = m.State
+		to := slices.Clone(s.slots)
+		s.mu.Unlock()
+		for _, sl := range to {
+			sl.w.Send(m.State)
+		}
+		m.State = nil
+		return true
+	}
+	defer s.mu.Unlock()
+	e := s.syncs[m.Ref]
+	if e == nil {
+		return true
+	}
+	if e.err == nil {
+		e.err = m.Err
+	}
+	if e.left--; e.left > 0 {
+		return false
+	}
+	delete(s.syncs, m.Ref)
+	m.Err = e.err
+	return true
 }
 
 // replace clears what a dead slot left, reports its tasks lost and starts
@@ -125,6 +170,19 @@ func (s *session) replace(dead *slot) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots[dead.n-1] = sl
+	if s.state != nil {
+		sl.w.Send(s.state)
+	}
+	for ref := range s.syncs {
+		delete(s.syncs, ref) // the others' answers may be dropped
+		if s.owner[ref] != dead {
+			delete(s.owner, ref)
+			s.out.Send(&wire.Lost{Ref: ref, Reason: fmt.Sprintf("slot %d of worker %s died: %s", dead.n, s.id, dead.cmd.ProcessState)})
+		}
+	}
+	for _, m := range s.replay {
+		sl.w.Send(m) // the dispatcher has had its answer and drops another
+	}
 	for ref, owner := range s.owner {
 		if owner == dead {
 			delete(s.owner, ref)

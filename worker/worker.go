@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ import (
 
 	"muster/internal/quiet"
 	"muster/internal/wire"
+	"muster/task"
 	mtls "muster/tls"
 )
 
@@ -38,8 +41,22 @@ type Options struct {
 	Scratch string // directory for the slots' scratch folders; must exist
 	Log     hclog.Logger
 	Build   string // muster's version
-	// Patience is how long to go on dialling when nobody answers.
+	// Patience is how long to go on dialling when nobody answers; below 0 is
+	// for ever.
 	Patience time.Duration
+	// IdleTime ends the worker when it has had no task for so long; 0 is never.
+	IdleTime time.Duration
+	// MaxTasks ends the worker after so many tasks; 0 is never.
+	MaxTasks int
+	// AutoExit says what to do when the dispatcher ends or is lost.
+	AutoExit AutoExit
+	// KeepScratch leaves MUSTER_TASK_DIR as a task left it for the next.
+	KeepScratch bool
+	// Output says what becomes of what tasks print.
+	Output Output
+	// Rejoin returns the join string for another dial, which may have changed;
+	// nil for Join.
+	Rejoin func() (mtls.Join, error)
 	// Walltime is how long the worker's job lasts from now, 0 if there is no
 	// limit: shortly before it, what runs is handed back.
 	Walltime time.Duration
@@ -56,6 +73,39 @@ type Options struct {
 	SlotCommand []string
 }
 
+// AutoExit is what a worker does when its dispatcher ends or is lost.
+type AutoExit string
+
+// The kinds of AutoExit; the empty one is ExitNow.
+const (
+	ExitNow    AutoExit = "now"    // leave; tasks get 200 ms to end
+	ExitFinish AutoExit = "finish" // leave when the tasks that run have ended
+	ExitNever  AutoExit = "never"  // dial until there is a dispatcher again
+)
+
+// Output is what becomes of what tasks print.
+type Output string
+
+// The kinds of Output; the empty one is OutputCollect.
+const (
+	OutputCollect Output = "collect" // it travels to the dispatcher
+	OutputDiscard Output = "discard" // it is thrown away
+	OutputEcho    Output = "echo"    // it travels, and the worker prints it too
+)
+
+// Reason is why a worker left, in mirai's numbers.
+type Reason uint32
+
+// The reasons.
+const (
+	Ended    Reason = wire.LeftEnded
+	Idletime Reason = wire.LeftIdle
+	Walltime Reason = wire.LeftWalltime
+	MaxTasks Reason = wire.LeftMaxTasks
+)
+
+func (r Reason) String() string { return wire.LeftText(uint32(r)) }
+
 // dialTimeout bounds dialling, handshake and hello together.
 const dialTimeout = 20 * time.Second
 
@@ -67,17 +117,42 @@ var errLater = errors.New("this may pass")
 // Run dials, serves until the dispatcher says goodbye, the worker has drained
 // or the connection breaks, and returns with no process left. The error is nil
 // after a goodbye and after draining, and ctx's when ctx ended it.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (Reason, error) {
 	began := time.Now()
+	patience := o.Patience
+	for {
+		reason, err := serve(ctx, o, began)
+		if o.AutoExit != ExitNever || ctx.Err() != nil || err == nil && reason != again {
+			if reason == again {
+				reason = Ended
+			}
+			return reason, err
+		}
+		if o.Patience = -1; err != nil {
+			o.Log.Warn("waiting for a dispatcher", "error", err, "patience", patience)
+		}
+		if o.Rejoin != nil {
+			if join, err := o.Rejoin(); err == nil {
+				o.Join = join
+			}
+		}
+	}
+}
+
+// again is a dispatcher's goodbye, which a worker may wait after for another.
+const again Reason = 1 << 16
+
+// serve is one session, from the first dial to its end.
+func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
 	conn, welcome, err := persist(ctx, o)
 	if err != nil {
-		return err
+		return Ended, err
 	}
 	defer conn.Close()
 	o.Log.Info("joined", "worker", welcome.WorkerID, "slots", o.Slots)
-	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID,
-		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat,
-		owner: map[wire.Ref]*slot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID, profile: welcome.Profile,
+		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat, told: make(chan string, 1),
+		owner: map[wire.Ref]*slot{}, syncs: map[wire.Ref]*everySlot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
 	w.drainAt, w.leaveAt = limits(began, o)
 	return w.run(ctx)
 }
@@ -103,11 +178,19 @@ func limits(began time.Time, o Options) (drain, leave <-chan time.Time) {
 // its predecessor has not been given up.
 func persist(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
 	deadline := time.Now().Add(o.Patience)
+	if o.Patience < 0 {
+		deadline = time.Now().AddDate(100, 0, 0)
+	}
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 		conn, welcome, err := join(ctx, o)
-		final := err == nil || errors.Is(err, ErrRefused) && !errors.Is(err, errLater)
+		final := err == nil || errors.Is(err, ErrRefused) && !errors.Is(err, errLater) && o.AutoExit != ExitNever
 		if final || time.Now().Add(wait).After(deadline) {
 			return conn, welcome, err
+		}
+		if o.Rejoin != nil {
+			if join, err := o.Rejoin(); err == nil {
+				o.Join = join
+			}
 		}
 		o.Log.Warn("cannot join yet; trying again", "in", wait, "error", err)
 		select {
@@ -235,6 +318,7 @@ type session struct {
 	o         Options
 	log       hclog.Logger
 	id        string
+	profile   string
 	conn      net.Conn
 	out       *wire.Writer // to the dispatcher
 	heartbeat time.Duration
@@ -244,23 +328,42 @@ type session struct {
 	readers   sync.WaitGroup
 	drainAt   <-chan time.Time
 	leaveAt   <-chan time.Time
+	told      chan string // the dispatcher wants the worker to drain
 
 	mu       sync.Mutex // guards all below
 	owner    map[wire.Ref]*slot
+	syncs    map[wire.Ref]*everySlot
+	replay   []*wire.Assign // functions that a new slot has to run first
+	state    *wire.State    // what the last everywhere left behind
+	taken    int            // tasks of MaxTasks
+	lastBusy time.Time
 	draining bool
+	reason   Reason // why it drains
+	finish   bool   // nobody takes what tasks still print
 	lastSeen time.Time
 }
 
-func (s *session) run(ctx context.Context) error {
+// everySlot is a task that every slot runs.
+type everySlot struct {
+	left int
+	err  *task.ErrorValue // the first
+}
+
+func (s *session) run(ctx context.Context) (Reason, error) {
 	defer s.end()
 	for i := range s.o.Slots {
 		sl, err := s.startSlot(i + 1)
 		if err != nil {
-			return err
+			return Ended, err
 		}
 		s.slots = append(s.slots, sl)
 	}
 	s.seen()
+	s.lastBusy = time.Now()
+	var unused <-chan time.Time
+	if s.o.IdleTime > 0 {
+		unused = time.After(s.o.IdleTime)
+	}
 	gone := make(chan error, 1)
 	go func() { gone <- s.read() }()
 	beat := time.NewTicker(max(s.heartbeat, time.Second))
@@ -268,41 +371,84 @@ func (s *session) run(ctx context.Context) error {
 	for {
 		select {
 		case err := <-gone:
-			return err
+			if s.o.AutoExit == ExitFinish {
+				s.finishRunning(ctx)
+			}
+			return again, err
 		case <-ctx.Done():
 			s.out.Send(&wire.Goodbye{Text: "stopped"})
 			s.out.Close()
-			return context.Cause(ctx)
+			return Ended, context.Cause(ctx)
 		case why := <-s.o.Drain:
-			if s.drain(why) {
+			if s.drain(why, Ended) {
 				return s.leave()
 			}
+		case why := <-s.told:
+			if s.drain(why, Ended) {
+				return s.leave()
+			}
+		case <-unused:
+			left := s.untilIdle()
+			if left <= 0 && s.drain("idletime", Idletime) {
+				return s.leave()
+			}
+			unused = time.After(max(left, time.Millisecond))
 		case sl := <-s.died:
 			if err := s.replace(sl); err != nil {
-				return err
+				return Ended, err
 			}
 		case <-beat.C:
 			if s.silent() {
-				return errors.New("the dispatcher fell silent")
+				return again, errors.New("the dispatcher fell silent")
 			}
 		case <-s.drainAt:
-			if s.drain("walltime") {
+			if s.drain("walltime", Walltime) {
 				return s.leave()
 			}
 		case <-s.leaveAt:
 			s.log.Warn("the walltime is over; handing back what runs")
 			s.out.Send(&wire.Goodbye{Code: wire.LeftWalltime, Text: "walltime"})
-			return s.out.Close()
+			return Walltime, s.out.Close()
 		case <-s.idle:
 			return s.leave()
 		}
 	}
 }
 
+// untilIdle returns how long the worker has to have no task yet to be idle.
+func (s *session) untilIdle() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.owner) > 0 {
+		return s.o.IdleTime
+	}
+	return s.o.IdleTime - time.Since(s.lastBusy)
+}
+
+// finishRunning waits until what runs has ended, though nobody will hear of it.
+func (s *session) finishRunning(ctx context.Context) {
+	s.mu.Lock()
+	s.finish, s.draining = true, true
+	refs := slices.Collect(maps.Keys(s.owner))
+	s.mu.Unlock()
+	if len(refs) == 0 {
+		return
+	}
+	s.log.Warn("the dispatcher is gone; finishing what runs", "tasks", len(refs))
+	for _, ref := range refs {
+		s.toOwner(ref, &wire.Credit{Ref: ref, Bytes: wire.MaxWindow})
+	}
+	select {
+	case <-s.idle:
+	case <-ctx.Done():
+	}
+}
+
 // leave says goodbye after draining.
-func (s *session) leave() error {
-	s.out.Send(&wire.Goodbye{Text: "drained"})
-	return s.out.Close()
+func (s *session) leave() (Reason, error) {
+	s.log.Info("leaving", "reason", s.reason)
+	s.out.Send(&wire.Goodbye{Code: uint32(s.reason), Text: s.reason.String()})
+	return s.reason, s.out.Close()
 }
 
 // end stops the slots and waits until each has cleared what it ran.
@@ -340,9 +486,16 @@ func (s *session) read() error {
 		case *wire.Credit:
 			s.toOwner(m.Ref, m)
 		case *wire.Recall:
-			s.toOwner(m.Ref, m)
+			if !s.atLimit() {
+				s.toOwner(m.Ref, m)
+			}
 		case *wire.Ping:
 			s.out.Send(&wire.Pong{Seq: m.Seq})
+		case *wire.Drain:
+			select {
+			case s.told <- m.Reason:
+			default:
+			}
 		case *wire.Goodbye:
 			return nil
 		}
@@ -353,34 +506,69 @@ func (s *session) read() error {
 // full needs others here to go on before it reads.
 func (s *session) assign(m *wire.Assign) {
 	s.mu.Lock()
-	if m.Slot < 1 || int(m.Slot) > len(s.slots) || s.draining {
+	if m.Slot < 1 || int(m.Slot) > len(s.slots) || s.draining && !m.Spec.Everywhere {
 		s.mu.Unlock()
 		s.out.Send(&wire.Returned{Ref: m.Ref})
 		return
 	}
-	sl := s.slots[m.Slot-1]
-	s.owner[m.Ref] = sl
+	to := []*slot{s.slots[m.Slot-1]}
+	s.owner[m.Ref] = to[0]
+	if m.Spec.Everywhere && m.Spec.Func != "" {
+		// What a function leaves behind is in its own process only.
+		to = slices.Clone(s.slots)
+		s.syncs[m.Ref] = &everySlot{left: len(to)}
+		s.replay = append(s.replay, m)
+	}
+	last := false
+	if s.o.MaxTasks > 0 && !m.Spec.Everywhere {
+		s.taken++
+		last = s.taken >= s.o.MaxTasks
+	}
 	s.mu.Unlock()
-	sl.w.Send(m) // if the slot has died, replace reports the task lost
+	for _, sl := range to {
+		sl.w.Send(m) // if the slot has died, replace reports the task lost
+	}
+	if last {
+		s.drain("maxtasks", MaxTasks)
+	}
 }
 
 func (s *session) toOwner(r wire.Ref, m wire.Message) {
 	s.mu.Lock()
 	sl := s.owner[r]
+	to := []*slot{sl}
+	if s.syncs[r] != nil {
+		to = slices.Clone(s.slots)
+	}
 	s.mu.Unlock()
-	if sl != nil {
+	if sl == nil {
+		return
+	}
+	for _, sl := range to {
 		sl.w.Send(m)
 	}
 }
 
 // drain starts leaving and reports whether nothing runs any more.
-func (s *session) drain(why string) bool {
+func (s *session) drain(why string, reason Reason) bool {
 	s.mu.Lock()
-	s.draining = true
+	if s.draining {
+		s.mu.Unlock()
+		return s.drained()
+	}
+	s.draining, s.reason = true, reason
 	s.mu.Unlock()
 	s.log.Info("draining", "reason", why)
 	s.out.Send(&wire.Drain{Reason: why})
 	return s.drained()
+}
+
+// atLimit reports whether what the worker has are the last tasks that it may
+// have, which it does not give back.
+func (s *session) atLimit() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining && s.reason == MaxTasks
 }
 
 func (s *session) drained() bool {

@@ -23,7 +23,7 @@ import (
 // TestMain makes the test binary the slot process that its workers start.
 func TestMain(m *testing.M) {
 	if os.Getenv("_MUSTER_SLOT") != "" {
-		if err := worker.RunSlot(); err != nil {
+		if err := worker.RunSlot(nil); err != nil {
 			os.Exit(1)
 		}
 		return
@@ -52,7 +52,7 @@ func listen(t *testing.T, network, addr string) net.Listener {
 }
 
 // serve starts a dispatcher on l and returns it, and what joins it.
-func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, mtls.Join) {
+func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, *dispatcher.Pool, mtls.Join) {
 	t.Helper()
 	id, err := mtls.LoadOrCreate(t.TempDir())
 	if err != nil {
@@ -65,9 +65,13 @@ func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, mtls.Join) {
 		d.Close(ctx)
 	})
 	launch := mtls.NewLaunch("test", 1, time.Time{})
-	d.AddLaunch(launch)
+	pool, err := d.NewPool("default", dispatcher.PoolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AddLaunch(launch)
 	go d.Serve(l)
-	return d, mtls.Join{Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
+	return d, pool, mtls.Join{Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
 }
 
 // TestEveryAddressIsTried: one that refuses, one where nobody answers and one
@@ -75,7 +79,7 @@ func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, mtls.Join) {
 // even where that is there twice; and the worker works.
 func TestEveryAddressIsTried(t *testing.T) {
 	good := listen(t, "tcp", "127.0.0.1:0")
-	d, join := serve(t, good)
+	d, pool, join := serve(t, good)
 	silent := listen(t, "tcp", "127.0.0.1:0") // accepted by the kernel, answered by nobody
 	closed := listen(t, "tcp", "127.0.0.1:0")
 	closed.Close()
@@ -83,13 +87,16 @@ func TestEveryAddressIsTried(t *testing.T) {
 	serve(t, foreign)
 	join.Addrs = []string{"tcp:" + silent.Addr().String(), "tcp:" + closed.Addr().String(), "tcp:" + foreign.Addr().String(),
 		"tcp:" + good.Addr().String(), "tcp:" + good.Addr().String()}
-	b := d.NewBatch(dispatcher.BatchOptions{Render: func(row []string, index, _ int) task.Spec {
+	b := pool.NewBatch(dispatcher.BatchOptions{Render: func(row []string, index, _ int) task.Spec {
 		return task.Spec{Argv: row, Index: index, Dir: t.TempDir()}
 	}})
 	b.Submit([][]string{{"echo", "hello"}})
 	b.Seal()
 	ended := make(chan error, 1)
-	go func() { ended <- worker.Run(context.Background(), options(t, join)) }()
+	go func() {
+		_, err := worker.Run(context.Background(), options(t, join))
+		ended <- err
+	}()
 	<-b.Ready()
 	done, _ := b.Take()
 	for len(done) == 0 {
@@ -107,7 +114,7 @@ func TestEveryAddressIsTried(t *testing.T) {
 	out.Close()
 	done[0].Output.Close()
 	done[0].Release()
-	if n, ever, _ := d.Workers(); n != 1 || ever != 1 {
+	if n, ever, _ := pool.Workers(); n != 1 || ever != 1 {
 		t.Errorf("%d workers, %d ever", n, ever)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -121,7 +128,7 @@ func TestEveryAddressIsTried(t *testing.T) {
 // TestEachFailureIsNamed, whichever way an address fails.
 func TestEachFailureIsNamed(t *testing.T) {
 	mine := listen(t, "tcp", "127.0.0.1:0")
-	_, join := serve(t, mine)
+	_, _, join := serve(t, mine)
 	foreign := listen(t, "tcp", "127.0.0.1:0")
 	serve(t, foreign)
 	closed := listen(t, "tcp", "127.0.0.1:0")
@@ -130,7 +137,7 @@ func TestEachFailureIsNamed(t *testing.T) {
 	join.Token = mtls.NewToken()
 	join.Addrs = []string{"tcp:" + closed.Addr().String(), "unix:" + missing, "udp:1.2.3.4:5",
 		"tcp:" + foreign.Addr().String(), "tcp:" + mine.Addr().String()}
-	err := worker.Run(context.Background(), options(t, join))
+	_, err := worker.Run(context.Background(), options(t, join))
 	if err == nil {
 		t.Fatal("it joined")
 	}
@@ -153,7 +160,7 @@ func TestEachFailureIsNamed(t *testing.T) {
 // TestStoppedWhileDialling does not wait for an address where nobody answers.
 func TestStoppedWhileDialling(t *testing.T) {
 	silent := listen(t, "tcp", "127.0.0.1:0")
-	_, join := serve(t, listen(t, "tcp", "127.0.0.1:0"))
+	_, _, join := serve(t, listen(t, "tcp", "127.0.0.1:0"))
 	join.Addrs = []string{"tcp:" + silent.Addr().String()}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -164,7 +171,7 @@ func TestStoppedWhileDialling(t *testing.T) {
 		}
 		cancel()
 	}()
-	if err := worker.Run(ctx, options(t, join)); err == nil {
+	if _, err := worker.Run(ctx, options(t, join)); err == nil {
 		t.Error("it joined")
 	}
 }

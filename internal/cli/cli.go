@@ -90,6 +90,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func (s streams) report(err error) int {
 	var code exitError
 	var usage usageError
+	var away unreachable
+	var noRoom full
 	var hint hinted
 	switch {
 	case err == nil:
@@ -101,8 +103,13 @@ func (s streams) report(err error) int {
 	if errors.As(err, &hint) {
 		fmt.Fprintf(s.err, "hint: %s\n", hint.hint)
 	}
-	if errors.As(err, &usage) {
+	switch {
+	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &away):
+		return exitUnreachable
+	case errors.As(err, &noRoom):
+		return exitFull
 	}
 	return exitFailure
 }
@@ -133,7 +140,9 @@ func newApp(s streams, words *commandLine) *cli.App {
 			cli.ShowAppHelp(c)
 			return exitError(exitUsage)
 		},
-		Commands: []*cli.Command{newRun(s, words), newLaunch(s), newDown(s), newConfig(s), newWorker(s), newSlot(), newCompletion(s)},
+		Commands: []*cli.Command{newRun(s, words), newUp(s), newDown(s), newLaunch(s), newSubmit(s, words), newMap(s, words), newEverywhere(s, words),
+			newWait(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newConfig(s),
+			newWorker(s), newSlot(), newServe(s), newCompletion(s)},
 	}
 	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
 	for _, cmd := range app.Commands {

@@ -13,57 +13,160 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"muster/internal/control"
 	"muster/internal/launch"
 	"muster/internal/state"
 )
 
+// downOptions are the options of `muster down`.
+type downOptions struct {
+	workers int
+	all     bool
+}
+
 // newDown is `muster down`.
 func newDown(s streams) *cli.Command {
+	var o downOptions
 	return &cli.Command{
 		Name:      "down",
-		Usage:     "end what muster has left with schedulers",
-		UsageText: "muster down",
-		Description: `Every job is on record from before its submission until the scheduler says that
-it is gone. down ends the jobs of runs that were killed and of muster launch,
+		Usage:     "end a dispatcher, a profile or workers, and what muster has left with schedulers",
+		UsageText: "muster down [-p PROFILE] [-n WORKERS]",
+		Description: `Alone it ends the dispatcher with all its profiles: workers leave, jobs are taken
+back, and what is unresolved resolves with 19, Connection reset. With -p it ends
+one profile, and the dispatcher with the last of them. With -n it tells that many
+workers to finish what they run and leave, idle ones first.
+
+Every job is on record from before its submission until the scheduler says that
+it is gone. down also ends the jobs of runs that were killed and of muster launch,
 looks for those that may have been submitted, and waits until they are gone. Run
 it on the machine where they were started.`,
-		Flags: logFlags("", ""),
+		Flags: append(append(append(dispatcherFlags(), runFlag()),
+			&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, Usage: "end the profile `NAME`"},
+			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "tell `N` workers to leave, and end nothing else"},
+			&cli.BoolFlag{Name: "all", Destination: &o.all, Usage: "end every dispatcher of yours on this machine"},
+		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("down takes options only, not %q", c.Args().First())
 			}
-			return runDown(c, s)
+			switch {
+			case o.workers < 0:
+				return usagef("-n %d: at least one worker leaves", o.workers)
+			case o.workers > 0:
+				return retire(c, s, o.workers)
+			case c.String("run") != "":
+				return usageError{hinted{errors.New("a run ends by itself, or by Ctrl-C where it was started"), "-n N tells workers of it to leave"}}
+			}
+			return runDown(c, s, o)
 		},
 	}
 }
 
-func runDown(c *cli.Context, s streams) error {
-	dir, err := state.Dir(os.Getenv)
+// retire tells workers to leave.
+func retire(c *cli.Context, s streams, n int) error {
+	client, err := connect(c)
 	if err != nil {
 		return err
 	}
+	profile, err := profileOf(c, client)
+	if err != nil {
+		return err
+	}
+	a, err := client.Retire(c.Context, profile, n)
+	if err != nil {
+		return answered(err)
+	}
+	fmt.Fprintf(s.err, "muster: %s told to leave\n", plural(a.Told, "worker"))
+	if a.Told < n {
+		return exitError(exitFailure)
+	}
+	return nil
+}
+
+func runDown(c *cli.Context, s streams, o downOptions) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	ended, err := endDispatchers(c, ctx, s, o)
+	if err != nil {
+		return err
+	}
+	if c.String("profile") != "" {
+		return nil
+	}
+	found, err := takeBackAll(ctx, s)
+	if !found && ended == 0 && err == nil {
+		fmt.Fprintln(s.err, "muster: no dispatcher is running, and there is nothing left with a scheduler")
+	}
+	return err
+}
+
+// endDispatchers ends the dispatcher, one profile of it, or all dispatchers,
+// and returns how many there were.
+func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOptions) (n int, err error) {
+	names := []string{c.String("dispatcher")}
+	dir, err := state.SocketDir(os.Getenv)
+	if err != nil {
+		return 0, err
+	}
+	if o.all {
+		names = dispatchers(dir)
+	}
+	for _, name := range names {
+		client := control.NewClient(control.Socket(dir, name))
+		err := endOne(ctx, client, c.String("profile"))
+		switch {
+		case errors.Is(err, control.ErrUnreachable) && c.String("profile") == "":
+			continue
+		case err != nil:
+			return n, answered(err)
+		}
+		n++
+		if profile := c.String("profile"); profile != "" {
+			fmt.Fprintf(s.err, "muster: profile %s is reset\n", profile)
+		} else {
+			fmt.Fprintf(s.err, "muster: dispatcher %s has ended\n", name)
+		}
+	}
+	return n, nil
+}
+
+// endOne resets a profile, and ends the dispatcher with the last one or with
+// all if no profile is named.
+func endOne(ctx context.Context, client *control.Client, profile string) error {
+	if profile == "" {
+		return client.Shutdown(ctx)
+	}
+	if err := client.Down(ctx, profile); err != nil {
+		return err
+	}
+	st, err := client.Status(ctx)
+	if err != nil || len(st.Profiles) > 0 {
+		return err
+	}
+	return client.Shutdown(ctx)
+}
+
+func takeBackAll(ctx context.Context, s streams) (found bool, err error) {
+	dir, err := state.Dir(os.Getenv)
+	if err != nil {
+		return false, err
+	}
 	runs := state.Ended(dir)
 	var failed []error
-	found := 0
 	for _, id := range slices.Sorted(maps.Keys(runs)) {
 		records, err := launch.Records(runs[id])
 		if err != nil {
 			failed = append(failed, err)
 		}
 		for _, r := range records {
-			found++
+			found = true
 			if err := takeBack(ctx, s, r); err != nil {
 				failed = append(failed, err)
 			}
 		}
 		state.Forget(dir, id)
 	}
-	if found == 0 && len(failed) == 0 {
-		fmt.Fprintln(s.err, "muster: there is nothing left with a scheduler")
-	}
-	return errors.Join(failed...)
+	return found, errors.Join(failed...)
 }
 
 func takeBack(ctx context.Context, s streams, r *launch.Record) error {

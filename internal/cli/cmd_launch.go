@@ -6,15 +6,26 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
+	"muster/hpc"
 	"muster/internal/config"
+	"muster/internal/control"
 	"muster/internal/launch"
 	"muster/internal/state"
+	mtls "muster/tls"
 )
+
+// unasked is the largest array index that every scheduler takes by default;
+// only beyond it is one asked for its limit.
+const unasked = 1000
 
 // launchOptions are the options of `muster launch`.
 type launchOptions struct {
@@ -22,6 +33,7 @@ type launchOptions struct {
 	launcher    string
 	print, json bool
 	showSecrets bool
+	local       bool
 }
 
 func newLaunch(s streams) *cli.Command {
@@ -29,16 +41,21 @@ func newLaunch(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "launch",
 		Usage:     "start a profile's workers, or print exactly what would be run",
-		UsageText: "muster launch [-p PROFILE] [--launcher NAME] [-n WORKERS] [--print]",
-		Description: `With --print nothing is started: each script is shown with the command that
+		UsageText: "muster launch [-p PROFILE] [--launcher NAME | --local] [-n WORKERS] [--print]",
+		Description: `More workers for a dispatcher that is up, or for a run (--run), as the profile's
+launcher starts them; on this machine if it has none, or with --local.
+
+With --print nothing is started: each script is shown with the command that
 would submit it, as it can be pasted into a shell. Without a dispatcher there is
 nothing yet for muster's own workers to join, so JOIN_FILE and RUN_DIR stand for
 what a run makes. Launchers with a worker_command start other people's workers,
 which need no dispatcher.
 
+   muster launch -n 2
    muster launch -p cluster --print
    muster launch --launcher mirai -n 20`,
-		Flags: append(append(poolFlags(),
+		Flags: append(append(append(poolFlags(), append(dispatcherFlags(), runFlag())...),
+			&cli.BoolFlag{Name: "local", Destination: &o.local, Usage: "start workers on this machine, whatever the profile says"},
 			&cli.StringFlag{Name: "launcher", Destination: &o.launcher, Usage: "use the launcher `NAME`, whatever the profile says"},
 			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers", DefaultText: "as the config says"},
 			&cli.BoolFlag{Name: "print", Destination: &o.print, Usage: "print what would be run, and run nothing"},
@@ -59,14 +76,82 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	if err != nil {
 		return err
 	}
-	plans, err := planLaunch(c, o)
+	if o.local && (o.launcher != "" || o.print) {
+		return usagef("--local starts workers here: --launcher and --print say otherwise")
+	}
+	var plans []*launch.Plan
+	if !o.local {
+		if plans, err = planLaunch(c, o); err != nil {
+			return usageError{err}
+		}
+	}
+	switch {
+	case o.print && len(plans) == 0:
+		return usageError{hinted{errors.New("there is no launcher: workers are started on this machine"), "`muster join new -o FILE` and then `muster worker --join-file FILE` is the same by hand"}}
+	case o.print:
+		return printPlans(c, s, plans, o)
+	case len(plans) > 0 && allForeign(plans):
+		return launchForeign(c, s, plans, o, log)
+	}
+	return launchAttached(c, s, plans, o)
+}
+
+func allForeign(plans []*launch.Plan) bool {
+	for _, p := range plans {
+		if !p.Foreign {
+			return false
+		}
+	}
+	return true
+}
+
+// launchAttached has a dispatcher start workers.
+func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions) error {
+	q := control.LaunchRequest{Plans: plans}
+	if len(plans) == 0 {
+		q.Workers = max(o.workers, 1)
+		if err := nested("muster launch", plural(q.Workers, "worker")); err != nil {
+			return err
+		}
+	}
+	client, err := connect(c)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	if o.print {
-		return printPlans(s, plans, o)
+	profile, err := profileOf(c, client)
+	if err != nil {
+		return err
 	}
-	return launchForeign(c, s, plans, o, log)
+	done, err := client.Launch(c.Context, profile, q)
+	if err != nil {
+		return answered(err)
+	}
+	if o.json {
+		return writeJSON(s.out, done)
+	}
+	for _, id := range done.Jobs {
+		fmt.Fprintln(s.out, id)
+	}
+	fmt.Fprintf(s.err, "muster: %s asked for\n", plural(done.Workers, "worker"))
+	return nil
+}
+
+// profileOf is the profile that the options name, or the only one that a run has.
+func profileOf(c *cli.Context, client *control.Client) (string, error) {
+	if name := c.String("profile"); name != "" && (c.IsSet("profile") || c.String("run") == "") {
+		return name, nil
+	}
+	if c.String("run") == "" {
+		return "default", nil
+	}
+	st, err := client.Status(c.Context)
+	if err != nil {
+		return "", answered(err)
+	}
+	for _, p := range st.Profiles {
+		return p.Profile, nil
+	}
+	return "default", nil
 }
 
 func planLaunch(c *cli.Context, o launchOptions) ([]*launch.Plan, error) {
@@ -77,7 +162,7 @@ func planLaunch(c *cli.Context, o launchOptions) ([]*launch.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := launch.Wish{Workers: o.workers, Dir: dir}
+	w := wish{Wish: launch.Wish{Workers: o.workers, Dir: dir}}
 	sc := scope(o.print && !o.showSecrets)
 	if o.launcher != "" {
 		f, err := loadConfig(c)
@@ -91,30 +176,30 @@ func planLaunch(c *cli.Context, o launchOptions) ([]*launch.Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := launch.Cluster(f, l, sc, w, 1)
+		p, err := launch.Cluster(f, l, sc, w.Wish, 1)
 		return []*launch.Plan{p}, err
 	}
-	f, profile, err := findPool(c)
-	switch {
-	case err != nil:
-		return nil, err
-	case f == nil:
-		return nil, errNoConfig
-	case profile == nil:
-		return nil, hinted{fmt.Errorf("%s has no profile default", f.Path), "choose one with -p, or a launcher with --launcher"}
+	f, err := loadConfig(c)
+	if err != nil || f == nil {
+		return nil, err // without a config, workers are this machine's
+	}
+	name := c.String("profile")
+	if name == "" {
+		name = "default"
+	}
+	profile := find(f, name)
+	if profile == nil {
+		return nil, nil
 	}
 	pl, err := newPool(f, profile, sc, w)
 	if err != nil {
 		return nil, err
 	}
-	if len(pl.plans) == 0 {
-		return nil, fmt.Errorf("profile %s has no launcher: its workers are local, and `muster run -p %s` starts them", profile.Name, profile.Name)
-	}
 	return pl.plans, nil
 }
 
 // printPlans shows every submission.
-func printPlans(s streams, plans []*launch.Plan, o launchOptions) error {
+func printPlans(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions) error {
 	program, err := programPath()
 	if err != nil {
 		return err
@@ -122,9 +207,18 @@ func printPlans(s streams, plans []*launch.Plan, o launchOptions) error {
 	own := false
 	list := []*launch.Submission{}
 	for _, p := range plans {
-		own = own || !p.Foreign
+		names := p.Placeholders(program)
+		if !p.Foreign {
+			file, err := mint(c, p.Workers())
+			if err != nil {
+				return err
+			}
+			if own = own || file == ""; file != "" {
+				names.JoinFile, names.Dir = file, filepath.Dir(file)
+			}
+		}
 		for i := range p.Arrays {
-			sub, err := p.Render(i, p.Placeholders(program))
+			sub, err := p.Render(i, names)
 			if err != nil {
 				return err
 			}
@@ -148,6 +242,43 @@ func printPlans(s streams, plans []*launch.Plan, o launchOptions) error {
 	return nil
 }
 
+// mint writes a join file for workers that a person starts from what is
+// printed, if there is a dispatcher; it returns "" if not.
+func mint(c *cli.Context, workers int) (file string, err error) {
+	client, err := connect(c)
+	if err != nil {
+		return "", nil
+	}
+	st, err := client.Status(c.Context)
+	if errors.Is(err, control.ErrUnreachable) {
+		return "", nil
+	}
+	if err != nil {
+		return "", answered(err)
+	}
+	profile, err := profileOf(c, client)
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(st.Profiles, func(p control.ProfileStatus) bool { return p.Profile == profile }) {
+		return "", nil
+	}
+	j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: workers, Valid: control.Duration(joinValid), Elsewhere: true})
+	if err != nil {
+		return "", answered(err)
+	}
+	join, err := mtls.ParseJoin(j.Text)
+	if err != nil {
+		return "", err
+	}
+	dir, err := state.Dir(os.Getenv)
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(dir, "runs", st.Run, "launches", j.ID+".join")
+	return file, mtls.WriteJoinFile(file, join)
+}
+
 // programPath is where jobs find muster, which need not be there yet.
 func programPath() (string, error) {
 	dir, err := state.Dir(os.Getenv)
@@ -161,6 +292,13 @@ func programPath() (string, error) {
 	return state.BinaryPath(dir, exe)
 }
 
+// writeLine writes v as one line of JSON.
+func writeLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -170,12 +308,6 @@ func writeJSON(w io.Writer, v any) error {
 
 // launchForeign submits other people's workers, and prints the jobs' ids.
 func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions, log hclog.Logger) error {
-	for _, p := range plans {
-		if !p.Foreign {
-			return hinted{errors.New("no dispatcher is running for these workers to join"),
-				"`muster run -p PROFILE -- CMD` starts one and launches them; --print shows what it would send"}
-		}
-	}
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return err
@@ -259,7 +391,7 @@ func checkConfig(c *cli.Context, s streams, f *config.File) error {
 	for _, p := range f.Profiles {
 		set, err := f.Settings(p, sc)
 		if err == nil {
-			_, _, err = (&pool{file: f, set: set}).endpoint()
+			_, _, err = (&pool{set: set}).endpoint()
 			if err != nil {
 				err = f.At(p.Where("url"), 0, err.Error(), "")
 			}
@@ -321,4 +453,14 @@ func showConfig(s streams, f *config.File, asJSON bool) error {
 		showValues(s.out, shown["profile"][p.Name].(map[string]any))
 	}
 	return nil
+}
+
+// here runs schedulers' commands on this machine.
+func here() hpc.Runner { return hpc.Here(hpc.Scrub(os.Environ())) }
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/expand"
+	"muster/internal/host"
 	"muster/internal/input"
 	"muster/internal/launch"
 	"muster/internal/shell"
@@ -38,6 +39,8 @@ type runOptions struct {
 	listen, joinFile       string
 	joinUses               int
 	estimate               time.Duration
+	run                    string
+	sync                   bool
 }
 
 func newRun(s streams, words *commandLine) *cli.Command {
@@ -73,20 +76,8 @@ whose worker dies is tried again (--retries).`,
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(poolFlags(),
+	return append(append(append(poolFlags(), inputFlags(o)...),
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
-		&cli.StringSliceFlag{Name: "arg-file", Aliases: []string{"a"}, Usage: "read inputs from `FILE`, one a line; - is stdin; repeat for several sources"},
-		&cli.BoolFlag{Name: "csv", Destination: &o.csv, Usage: "inputs are CSV; the first row names the columns"},
-		&cli.BoolFlag{Name: "tsv", Destination: &o.tsv, Usage: "inputs are tab-separated; the first row names the columns"},
-		&cli.BoolFlag{Name: "jsonl", Destination: &o.jsonl, Usage: "inputs are JSON, one object, array or value a line"},
-		&cli.BoolFlag{Name: "no-header", Destination: &o.noHeader, Usage: "the first row of --csv or --tsv is data"},
-		&cli.BoolFlag{Name: "link", Destination: &o.link, Usage: "take several sources side by side instead of all combinations"},
-		&cli.StringFlag{Name: "I", Destination: &o.replace, Value: "{}", Usage: "use `STR` for {}"},
-		&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text; what is put in is quoted"},
-		&cli.StringFlag{Name: "name", Destination: &o.name, Usage: "name results by `TEMPLATE`, with CMD's placeholders"},
-		&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`", DefaultText: "this one"},
-		&cli.StringSliceFlag{Name: "env", Usage: "give tasks the variable `NAME[=VALUE]`"},
-		&cli.DurationFlag{Name: "timeout", Destination: &o.timeout, Usage: "stop a task that runs longer than `DURATION`, such as 90s"},
 		&cli.IntFlag{Name: "retries", Destination: &o.retries, Value: 2, Usage: "try a task again `N` times when its worker is lost"},
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
@@ -99,6 +90,9 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
 		&cli.StringFlag{Name: "join-file", Destination: &o.joinFile, Usage: "write a join string to `FILE`, for workers started by hand with muster worker"},
 		&cli.IntFlag{Name: "join-uses", Destination: &o.joinUses, Value: 1, Usage: "let `N` workers join with it"},
+		&cli.StringSliceFlag{Name: "everywhere", Usage: "run `CMD`, shell text, on every worker before its first task; what it exports, and where it goes, stays"},
+		&cli.StringFlag{Name: "run", Destination: &o.run, Usage: "call the run `NAME`, for other commands' --run", DefaultText: "the time of its start"},
+		&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run one task after another here, in this terminal, without workers"},
 		&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "a task takes about `DURATION`: begin none on a worker whose walltime is over before"},
 	), logFlags("", "")...)
 }
@@ -112,6 +106,9 @@ type plan struct {
 	dir  string
 	env  []string
 	pool *pool // nil is this machine
+
+	everywhere []string
+	fromStdin  bool // inputs are read from standard input
 }
 
 func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
@@ -127,6 +124,12 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 	if err != nil {
 		return err
 	}
+	if p.o.sync || p.pool != nil && p.pool.set.Sync {
+		return p.runSync(s)
+	}
+	if err := p.guard(c); err != nil {
+		return err
+	}
 	return p.execute(s, log)
 }
 
@@ -137,7 +140,7 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	p := &plan{o: o}
+	p := &plan{o: o, everywhere: c.StringSlice("everywhere")}
 	var err error
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
@@ -148,27 +151,52 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan
 	if err := p.findPool(c); err != nil {
 		return nil, err
 	}
+	return p, p.openInputs(c, s, words)
+}
+
+// openInputs finds the inputs, and compiles the command for them.
+func (p *plan) openInputs(c *cli.Context, s streams, words *commandLine) error {
+	o := p.o
 	var sources []input.Source
+	var err error
 	for _, f := range c.StringSlice("arg-file") {
 		sources = append(sources, input.Source{File: f})
 	}
 	sources = append(sources, words.sources...)
 	if len(sources) == 0 {
 		if terminal(s.in) {
-			return nil, hinted{errors.New("no inputs"), "give them after :::, in a file with -a, or on standard input"}
+			return hinted{errors.New("no inputs"), "give them after :::, in a file with -a, or on standard input"}
 		}
 		sources = []input.Source{{File: "-"}}
 	}
+	p.fromStdin = slices.ContainsFunc(sources, func(s input.Source) bool { return s.File == "-" })
 	p.in, err = input.Open(input.Options{Sources: sources, CSV: o.csv, TSV: o.tsv, JSONL: o.jsonl,
 		NoHeader: o.noHeader, Link: o.link, Stdin: s.in})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.compile(words.argv); err != nil {
 		p.in.Close()
-		return nil, err
+		return err
 	}
-	return p, nil
+	return nil
+}
+
+// guard refuses to start workers in every task of another run.
+func (p *plan) guard(c *cli.Context) error {
+	if p.o.slots > 0 && c.IsSet("n") || p.pool != nil && !p.pool.local {
+		return nil
+	}
+	return nested("muster run", fmt.Sprintf("%d tasks at once", p.o.slots))
+}
+
+// nested is the error of starting workers on this machine from within a task.
+func nested(command, what string) error {
+	if os.Getenv("MUSTER_TASK_ID") == "" {
+		return nil
+	}
+	return usageError{hinted{fmt.Errorf("this is a task of muster already, and `%s` here would start %s in each such task: a fork bomb", command, what),
+		"start one pool for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here; or say how many with run -n"}}
 }
 
 func (o *runOptions) check() error {
@@ -193,6 +221,8 @@ func (o *runOptions) check() error {
 		return fmt.Errorf("--join-uses %d: at least one worker joins", o.joinUses)
 	case o.replace == "":
 		return errors.New("-I: the replacement string is empty")
+	case o.run != "" && !host.ValidName(o.run):
+		return fmt.Errorf("--run %q: a name has letters, digits, - and _, 40 at most", o.run)
 	case !slices.Contains([]string{"auto", "always", "never"}, o.progress):
 		return fmt.Errorf("--progress %q: it is auto, always or never", o.progress)
 	case o.listen != "" && o.joinFile == "":
@@ -208,7 +238,7 @@ func (p *plan) findPool(c *cli.Context) error {
 		return err
 	}
 	if profile != nil {
-		w := launch.Wish{Dir: p.dir, Estimate: p.o.estimate}
+		w := wish{Wish: launch.Wish{Dir: p.dir, Estimate: p.o.estimate}}
 		if len(profile.Launchers) > 0 {
 			w.Workers, p.o.slots = p.o.slots, 0
 		}

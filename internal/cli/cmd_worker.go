@@ -1,36 +1,35 @@
 package cli
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"runtime"
-	"strings"
-	"syscall"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"muster/hpc"
-	"muster/internal/proctree"
-	mtls "muster/tls"
+	"muster/internal/host"
 	"muster/worker"
 )
 
 // workerOptions are the options of `muster worker`.
 type workerOptions struct {
-	joinFile string
-	slots    int
-	element  string
-	restart  uint
-	tether   bool
-	patience time.Duration
-	walltime time.Duration
-	estimate time.Duration
+	joinFile   string
+	slots      int
+	element    string
+	restart    uint
+	tether     bool
+	patience   time.Duration
+	walltime   time.Duration
+	estimate   time.Duration
+	idletime   time.Duration
+	maxtasks   int
+	cleanup    bool
+	autoexit   string
+	output     string
+	asyncdial  bool
+	exitReason bool
 }
 
 func newWorker(s streams) *cli.Command {
@@ -40,15 +39,26 @@ func newWorker(s streams) *cli.Command {
 		Usage:     "dial a dispatcher back and run what it sends",
 		UsageText: "muster worker --join-file FILE [-n SLOTS]",
 		Description: "The join file says where the dispatcher listens, how to know it, and proves that this\n" +
-			"worker may join; `muster run --join-file FILE` writes one. Keep it readable by you alone.",
+			"worker may join; `muster join new` writes one for a dispatcher that is up, and\n" +
+			"`muster run --join-file FILE` for a run. Keep it readable by you alone.\n\n" +
+			"A worker that leaves by one of its limits, or because it was told to, exits with 0:\n" +
+			"a scheduler would call its job failed otherwise. With --exit-reason the status is\n" +
+			"0 ended, 1 idletime, 2 walltime, 3 maxtasks.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "join-file", EnvVars: []string{"MUSTER_JOIN_FILE"}, Destination: &o.joinFile, Usage: "read the join string from `FILE`, or from standard input if it is -"},
 			&cli.IntFlag{Name: "slots", Aliases: []string{"n"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},
 			&cli.StringFlag{Name: "element", Destination: &o.element, Usage: "join as this `ELEMENT` of the launch", DefaultText: "the scheduler's job and index, or the process id"},
 			&cli.UintFlag{Name: "restart", Destination: &o.restart, Usage: "how often this element has been started before: `N`"},
 			&cli.DurationFlag{Name: "patience", Destination: &o.patience, Usage: "go on dialling for `DURATION` when nobody answers", DefaultText: "1m in a scheduler's job, else one try"},
+			&cli.BoolFlag{Name: "asyncdial", Destination: &o.asyncdial, Usage: "go on dialling for ever when nobody answers"},
 			&cli.DurationFlag{Name: "walltime", Destination: &o.walltime, Usage: "the worker's job lasts `DURATION`: hand back what runs before it is over"},
 			&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "begin no task that could not end within the walltime if it takes `DURATION`"},
+			&cli.DurationFlag{Name: "idletime", Destination: &o.idletime, Usage: "leave after `DURATION` without a task"},
+			&cli.IntFlag{Name: "maxtasks", Destination: &o.maxtasks, Usage: "leave after `N` tasks"},
+			&cli.StringFlag{Name: "autoexit", Destination: &o.autoexit, Value: "now", Usage: "when the dispatcher ends or is lost: leave `WHEN`: now (tasks get 200 ms), finish (when what runs has ended) or never (wait for a dispatcher)"},
+			&cli.BoolFlag{Name: "cleanup", Destination: &o.cleanup, Value: true, Usage: "empty MUSTER_TASK_DIR after each task; --cleanup=false leaves it for the next"},
+			&cli.StringFlag{Name: "output", Destination: &o.output, Value: "collect", Usage: "what becomes of what tasks print: `HOW` is collect, discard, or echo (collect, and print it here too)"},
+			&cli.BoolFlag{Name: "exit-reason", Destination: &o.exitReason, Usage: "exit with the reason for leaving"},
 			&cli.BoolFlag{Name: "tether", Destination: &o.tether, Usage: "end when standard input closes"},
 		}, logFlags("", "")...),
 		Action: func(c *cli.Context) error {
@@ -60,133 +70,55 @@ func newWorker(s streams) *cli.Command {
 	}
 }
 
+func (o *workerOptions) check() error {
+	switch {
+	case o.slots < 0:
+		return usagef("-n %d: a worker has at least one slot", o.slots)
+	case o.patience < 0 || o.walltime < 0 || o.estimate < 0 || o.idletime < 0:
+		return usagef("--patience, --walltime, --estimate and --idletime cannot be negative")
+	case o.maxtasks < 0:
+		return usagef("--maxtasks %d: it cannot be negative", o.maxtasks)
+	case !slices.Contains([]string{"now", "finish", "never"}, o.autoexit):
+		return usagef("--autoexit %q: it is now, finish or never", o.autoexit)
+	case !slices.Contains([]string{"collect", "discard", "echo"}, o.output):
+		return usagef("--output %q: it is collect, discard or echo", o.output)
+	}
+	return nil
+}
+
 func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(s.in, 32<<10)
-	join, err := readJoin(o.joinFile, in)
-	if err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
-	if o.slots == 0 {
-		o.slots = runtime.NumCPU()
-	}
-	if o.slots < 0 {
-		return usagef("-n %d: a worker has at least one slot", o.slots)
-	}
-	if o.patience < 0 || o.walltime < 0 || o.estimate < 0 {
-		return usagef("--patience, --walltime and --estimate cannot be negative")
-	}
-	o.identify(c)
-	keep, err := proctree.Inherited()
-	if err == nil {
-		err = proctree.Subreaper()
-	}
-	if err != nil {
-		return err
-	}
-	scratch, err := os.MkdirTemp("", "muster-worker-")
-	if err != nil {
-		return fmt.Errorf("make a scratch folder: %w", err)
-	}
-	defer os.RemoveAll(scratch)
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find muster's own path: %w", err)
 	}
-	ctx, stop := context.WithCancelCause(c.Context)
-	defer stop(nil)
-	drain := onSignals(stop)
-	if o.tether {
-		go func() {
-			io.Copy(io.Discard, in)
-			stop(errTether)
-		}()
+	if o.asyncdial {
+		o.patience = -1
 	}
-	err = worker.Run(ctx, worker.Options{Join: join, Element: o.element, Restart: uint32(o.restart), Slots: o.slots,
-		Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, Scratch: scratch, Log: log, Build: Version, Drain: drain, Keep: keep, SlotCommand: []string{exe, "slot"}})
+	w := host.WorkerProcess{JoinFile: o.joinFile, Tether: o.tether, Options: worker.Options{Element: o.element, Restart: uint32(o.restart),
+		Slots: o.slots, Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, IdleTime: o.idletime, MaxTasks: o.maxtasks,
+		AutoExit: worker.AutoExit(o.autoexit), KeepScratch: !o.cleanup, Output: worker.Output(o.output), Build: Version, SlotCommand: []string{exe, "slot"}}}
+	reason, err := w.Run(c.Context, s.in, log)
 	switch {
-	case errors.Is(err, errTether), errors.Is(context.Cause(ctx), errTether):
-		return nil
-	case errors.Is(err, errSignalled):
+	case errors.Is(err, host.ErrNoJoin):
+		return usageError{hinted{err, "give --join-file FILE or set MUSTER_JOIN_FILE; `muster join new -o FILE` and `muster run --join-file FILE` write one"}}
+	case errors.Is(err, host.ErrSignalled):
 		return exitError(exitInterrupted)
+	case err == nil && o.exitReason && reason != worker.Ended:
+		fmt.Fprintf(s.err, "muster: %d | %s\n", reason, reason)
+		return exitError(reason)
 	}
 	return err
-}
-
-// identify names the worker after the scheduler's job that it runs in, the same
-// after a requeue, which it says.
-func (o *workerOptions) identify(c *cli.Context) {
-	job, inside := hpc.Inside(os.Getenv)
-	if inside && !c.IsSet("patience") {
-		o.patience = time.Minute
-	}
-	if o.element != "" {
-		return
-	}
-	o.element = fmt.Sprintf("hand-%d", os.Getpid())
-	if inside {
-		o.element = job.Element
-		if !c.IsSet("restart") {
-			o.restart = uint(job.Restart)
-		}
-	}
-}
-
-var (
-	errTether    = errors.New("standard input closed")
-	errSignalled = errors.New("interrupted")
-)
-
-func readJoin(file string, stdin *bufio.Reader) (mtls.Join, error) {
-	switch file {
-	case "":
-		return mtls.Join{}, usageError{hinted{errors.New("no join file"), "give --join-file FILE or set MUSTER_JOIN_FILE; `muster run --join-file FILE` writes one"}}
-	case "-":
-		line, err := stdin.ReadString('\n')
-		if err != nil && line == "" {
-			return mtls.Join{}, fmt.Errorf("read the join string from standard input: %w", err)
-		}
-		return mtls.ParseJoin(strings.TrimSpace(line))
-	}
-	return mtls.ReadJoinFile(file)
-}
-
-// onSignals makes a scheduler's warnings and the first Ctrl-C a drain, and the
-// second Ctrl-C a stop.
-func onSignals(stop context.CancelCauseFunc) <-chan string {
-	drain := make(chan string, 1)
-	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	go func() {
-		draining := false
-		for sig := range ch {
-			if draining && sig == syscall.SIGINT {
-				stop(errSignalled)
-			}
-			if !draining {
-				draining = true
-				drain <- signalName(sig)
-			}
-		}
-	}()
-	return drain
-}
-
-func signalName(sig os.Signal) string {
-	return map[os.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGHUP: "SIGHUP",
-		syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2"}[sig]
 }
 
 // newSlot is the process that a worker starts for each of its slots.
 func newSlot() *cli.Command {
 	return &cli.Command{Name: "slot", Hidden: true, Usage: "run one task at a time for a worker",
-		Action: func(*cli.Context) error {
-			// Caught and dropped, not ignored: tasks would inherit that. The worker
-			// decides what a signal means.
-			signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-			return worker.RunSlot()
-		}}
+		Action: func(*cli.Context) error { return host.RunSlot(nil) }}
 }

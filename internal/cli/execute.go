@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -15,11 +14,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher"
-	"muster/internal/launch"
-	"muster/internal/proctree"
+	"muster/internal/control"
+	"muster/internal/host"
 	"muster/internal/report"
-	"muster/internal/spool"
-	"muster/internal/state"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -28,25 +25,19 @@ const (
 	maxQueued   = 2_000_000 // inputs read ahead of their turn
 	feedRows    = 1024      // inputs queued at a time
 	endPatience = 10 * time.Second
-	maxRelaunch = 3 // deaths of the local worker in a row with no result between them
 )
 
 // execution is a run under way.
 type execution struct {
-	p     *plan
-	s     streams
-	log   hclog.Logger
-	run   *state.Run
-	d     *dispatcher.Dispatcher
-	b     *dispatcher.Batch
-	out   *report.Writer
-	bar   *progress
-	local *localWorker  // nil if none works on this machine
-	fleet *launch.Fleet // nil without a scheduler
-	alone chan error    // nobody is left to do the work
-
-	socket string             // where local workers dial
-	keep   func(pid int) bool // children of this process that the run did not start
+	p       *plan
+	s       streams
+	log     hclog.Logger
+	h       *host.Host
+	profile *host.Profile
+	b       *dispatcher.Batch
+	out     *report.Writer
+	bar     *progress
+	alone   chan error // nobody is left to do the work
 
 	fed     chan error // what ended the reading of inputs
 	room    chan struct{}
@@ -61,18 +52,16 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 1)}
-	e.bar = newProgress(p.o.progress, s, p.in)
+	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
+	total := -1
+	if n, known := p.in.Total(); known {
+		total = n
+	}
+	e.bar = newProgress(p.o.progress, s, total)
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err, Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
 		return usageError{err}
-	}
-	if e.keep, err = proctree.Inherited(); err == nil {
-		err = proctree.Subreaper()
-	}
-	if err != nil {
-		return err
 	}
 	// Signals are caught until the last has been cleaned up.
 	signals := make(chan os.Signal, 4)
@@ -93,8 +82,8 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	return e.verdict(err)
 }
 
-// open makes the run's folder, the dispatcher and its listeners, and starts
-// the local worker. The clean-up it returns undoes what was done, in any case.
+// open starts the dispatcher, lets commands reach it, and starts or asks for
+// workers. The clean-up it returns undoes what was done, in any case.
 func (e *execution) open() (cleanup func(), err error) {
 	var undo []func()
 	cleanup = func() {
@@ -102,60 +91,100 @@ func (e *execution) open() (cleanup func(), err error) {
 			undo[i]()
 		}
 	}
-	dir, err := state.Dir(os.Getenv)
+	opt, err := hostOptions(e.s, e.log)
 	if err != nil {
 		return cleanup, err
 	}
-	state.Prune(dir, time.Now())
-	id, err := mtls.LoadOrCreate(filepath.Join(dir, "id"))
+	opt.Say = e.say
+	if e.h, err = host.Open(opt); err != nil {
+		return cleanup, err
+	}
+	undo = append(undo, e.recall)
+	closeControl, err := e.serveControl(opt.SocketDir)
 	if err != nil {
 		return cleanup, err
 	}
-	if e.run, err = state.NewRun(dir, time.Now()); err != nil {
+	undo = append(undo, closeControl)
+	spec := e.p.spec()
+	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
-	undo = append(undo, func() { e.run.Close() })
-	undo = append(undo, e.recall) // after the dispatcher has said goodbye
-	e.d = dispatcher.New(dispatcher.Options{Identity: id, Spool: spool.Open(e.run.Out()),
-		Log: e.log, Retries: e.p.o.retries})
-	undo = append(undo, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
-		defer cancel()
-		e.d.Close(ctx)
-	})
-	e.b = e.d.NewBatch(dispatcher.BatchOptions{Render: e.p.render, StopOnFailure: e.p.o.stop})
-	addr, closeListener, err := e.listenLocal()
-	if err != nil {
-		return cleanup, err
-	}
-	undo = append(undo, closeListener)
+	e.b = e.profile.Pool.NewBatch(dispatcher.BatchOptions{Render: e.p.render, StopOnFailure: e.p.o.stop})
 	if e.p.o.joinFile != "" {
-		undoJoin, err := e.letJoin(id, addr)
-		if err != nil {
+		if err := e.letJoin(); err != nil {
 			return cleanup, err
 		}
-		undo = append(undo, undoJoin)
+		undo = append(undo, func() { os.Remove(e.p.o.joinFile) })
 	}
 	if e.p.pool != nil && len(e.p.pool.plans) > 0 {
-		undoLaunch, err := e.launchAll(id, dir)
-		if undoLaunch != nil {
-			undo = append(undo, undoLaunch)
-		}
-		if err != nil {
+		if err := e.launchAll(); err != nil {
 			return cleanup, err
 		}
 	}
-	if e.p.pool != nil && !e.p.pool.local {
-		return cleanup, nil
+	if e.p.pool == nil || e.p.pool.local {
+		local, err := e.profile.StartLocal(e.p.o.slots, func(err error) { e.alone <- err })
+		if err != nil {
+			return cleanup, err
+		}
+		go e.watchLocal(local)
 	}
-	e.local, err = e.startLocal(id, addr)
-	if err != nil {
-		return cleanup, err
-	}
-	undo = append(undo, e.local.end)
-	// The dispatcher says goodbye before the worker's pipe closes.
-	undo = append(undo, func() { e.local.leaving() })
 	return cleanup, nil
+}
+
+// spec is the profile that the run has.
+func (p *plan) spec() host.Spec {
+	spec := host.Spec{Name: "default", Retries: p.o.retries, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
+	if p.pool != nil {
+		spec.Name = p.pool.name
+		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
+		spec.Walltime = p.pool.set.Walltime
+		if len(p.pool.plans) > 0 {
+			spec.Listen, spec.Hosts = p.pool.listen, p.pool.hosts
+		}
+	}
+	return spec
+}
+
+// serveControl lets other commands reach the run by its name.
+func (e *execution) serveControl(dir string) (undo func(), err error) {
+	name := e.p.o.run
+	if name == "" {
+		name = e.h.Run.ID
+	}
+	path := control.Socket(dir, runSocket(name))
+	if err := host.RemoveStale(path); err != nil {
+		return nil, usageError{hinted{fmt.Errorf("--run %s: a run of this name is under way", name), "`muster status --run " + name + "` shows it"}}
+	}
+	l, err := host.ListenUnix(path)
+	if err != nil {
+		return nil, fmt.Errorf("let other commands reach the run: %w", err)
+	}
+	server := &control.Server{Host: e.h, Name: name, Kind: "run", Version: Version}
+	go server.Serve(l)
+	e.log.Info("other commands reach this run", "as", "--run "+name)
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		server.Close(ctx)
+	}, nil
+}
+
+// watchLocal says so when nobody works any more because he was told to leave.
+func (e *execution) watchLocal(l *host.Local) {
+	<-l.Gone()
+	connected, _, _ := e.profile.Pool.Workers()
+	if open := e.b.Queued(); connected == 0 && open > 0 && e.signals.hits.Load() == 0 {
+		e.say("no worker is left, and %s are to be done: `muster launch --run %s -n 1` starts another", tasks(open), e.h.Run.ID)
+	}
+}
+
+// letJoin writes the join file for workers started by hand.
+func (e *execution) letJoin() error {
+	_, join, err := e.profile.NewJoin(e.p.o.joinUses, 0, e.p.o.listen != "")
+	if err != nil {
+		return usageError{fmt.Errorf("--listen %s: %w", e.p.o.listen, err)}
+	}
+	return mtls.WriteJoinFile(e.p.o.joinFile, join)
 }
 
 // feed reads inputs into the queue until they end.
@@ -226,8 +255,6 @@ func (e *execution) loop() error {
 			return failure
 		case err := <-e.fed:
 			fed(err)
-		case err := <-e.local.failure():
-			return err
 		case err := <-e.alone:
 			done, over := e.b.Take()
 			for _, r := range done {
@@ -245,7 +272,6 @@ func (e *execution) loop() error {
 // deliver reports one result.
 func (e *execution) deliver(r *dispatcher.Done) error {
 	defer r.Release()
-	e.local.alive()
 	select {
 	case e.room <- struct{}{}:
 	default:

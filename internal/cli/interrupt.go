@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"muster/internal/proctree"
 	"muster/task"
 )
 
@@ -46,16 +45,14 @@ func (e *execution) interrupt(sig os.Signal) int32 {
 	switch n {
 	case 1:
 		e.b.Stop()
-		if e.fleet != nil {
-			go e.fleet.CancelWaiting(context.Background())
-		}
-		if running := e.d.Running(); running > 0 {
+		go e.h.Fleet().CancelWaiting(context.Background())
+		if running := e.profile.Pool.Running(); running > 0 {
 			e.say("interrupted: starting nothing more, waiting for %s to end; press Ctrl-C again to stop them", tasks(running))
 		} else {
 			e.say("interrupted: starting nothing more")
 		}
 	case 2:
-		running := e.d.Running()
+		running := e.profile.Pool.Running()
 		e.stopAll("the run was interrupted")
 		e.say("stopping %s; press Ctrl-C again to leave at once", tasks(running))
 	default:
@@ -73,12 +70,8 @@ func (e *execution) stopAll(why string) {
 // leave ends everything below this process and the process itself, without
 // waiting for anything that could hang.
 func (e *execution) leave() {
-	err := proctree.Clear(0, e.keep)
+	err := e.h.Leave()
 	e.lastWords()
-	if e.fleet == nil {
-		os.RemoveAll(e.run.Dir)
-	}
-	os.Remove(e.socket)
 	if e.p.o.joinFile != "" {
 		os.Remove(e.p.o.joinFile)
 	}

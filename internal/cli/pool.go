@@ -6,12 +6,10 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/user"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
-	"muster/hpc"
 	"muster/internal/config"
 	"muster/internal/launch"
 )
@@ -26,10 +24,19 @@ func poolFlags() []cli.Flag {
 
 // pool is what workers a profile has.
 type pool struct {
-	file  *config.File
 	set   *config.Settings
 	plans []*launch.Plan
 	local bool // a worker on this machine too
+
+	name   string
+	listen string // where workers dial, and by which names
+	hosts  []string
+}
+
+// options are the options of the profile's workers.
+func (p *pool) options() launch.WorkerOptions {
+	s := p.set
+	return launch.WorkerOptions{IdleTime: s.IdleTime, MaxTasks: s.MaxTasks, NoCleanup: s.NoCleanup, AutoExit: s.AutoExit, Output: s.Output, AsyncDial: s.AsyncDial}
 }
 
 // loadConfig reads the config that the options name or that is found, nil if
@@ -64,31 +71,53 @@ func findPool(c *cli.Context) (*config.File, *config.Profile, error) {
 		return nil, nil, nil
 	}
 	if name == "" {
-		for _, p := range f.Profiles {
-			if p.Name == "default" {
-				return f, p, nil
-			}
-		}
-		return f, nil, nil
+		return f, find(f, "default"), nil
 	}
 	p, err := f.Profile(name)
 	return f, p, err
 }
 
+// find returns the profile of a name, or nil.
+func find(f *config.File, name string) *config.Profile {
+	for _, p := range f.Profiles {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// wish is what a command asks for beside the config.
+type wish struct {
+	launch.Wish
+	idle   bool                   // workers that nobody asked for are not started
+	change func(*config.Settings) // puts the command line's settings over the config's; may be nil
+}
+
 // newPool plans the workers of a profile.
-func newPool(f *config.File, p *config.Profile, s config.Scope, w launch.Wish) (*pool, error) {
+func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, error) {
 	set, err := f.Settings(p, s)
 	if err != nil {
 		return nil, err
 	}
-	pl := &pool{file: f, set: set, local: len(p.Launchers) == 0}
+	pl := &pool{set: set, local: len(p.Launchers) == 0, name: p.Name}
+	if pl.listen, pl.hosts, err = pl.endpoint(); err != nil {
+		return nil, f.At(p.Where("url"), 0, err.Error(), "")
+	}
 	times := set.Workers
+	if w.change != nil {
+		w.change(set)
+	}
 	switch {
 	case times < 0:
 		times = 1
 	case times == 0 && !pl.local:
 		return nil, f.At(p.Where("workers"), 0, "with no workers nothing would run", "")
 	}
+	if w.idle {
+		times = max(set.Workers, 0) // none but those asked for
+	}
+	w.Profile, w.Options = p.Name, pl.options()
 	if w.Workers > 0 && len(p.Launchers) > 1 {
 		return nil, fmt.Errorf("-n %d: profile %s has %d launchers, and -n is for one", w.Workers, p.Name, len(p.Launchers))
 	}
@@ -101,7 +130,10 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w launch.Wish) (
 			pl.local = true
 			continue
 		}
-		plan, err := launch.Cluster(f, l, s, w, times)
+		if w.Workers == 0 && times == 0 {
+			continue
+		}
+		plan, err := launch.Cluster(f, l, s, w.Wish, times)
 		if err != nil {
 			return nil, err
 		}
@@ -147,14 +179,4 @@ func (p *pool) endpoint() (listen string, hosts []string, err error) {
 		return net.JoinHostPort(hosts[0], port), hosts, nil
 	}
 	return ":" + port, hosts, nil
-}
-
-// here runs schedulers' commands on this machine.
-func here() hpc.Runner { return hpc.Here(hpc.Scrub(os.Environ())) }
-
-func userName() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(os.Getuid())
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"muster/dispatcher"
-	"muster/internal/input"
 )
 
 // progress is the bar on the terminal; nil shows nothing.
@@ -18,13 +17,10 @@ type progress struct {
 	shown bool
 }
 
-func newProgress(when string, s streams, in *input.Reader) *progress {
-	if when == "never" || when == "auto" && !terminal(s.err) {
+// newProgress returns a bar for so many tasks, -1 if that is not known yet.
+func newProgress(when string, s streams, total int) *progress {
+	if when == "never" || when != "always" && !terminal(s.err) {
 		return nil
-	}
-	total := -1
-	if n, known := in.Total(); known {
-		total = n
 	}
 	return &progress{bar: progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(s.err), progressbar.OptionShowCount(), progressbar.OptionShowIts(),

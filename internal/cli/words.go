@@ -9,15 +9,19 @@ import (
 	"muster/internal/input"
 )
 
-// commandLine is what of `run`'s words is not options: urfave/cli would take
+// takesCommand are the commands after whose options comes somebody else's
+// command line.
+var takesCommand = []string{"run", "submit", "map", "everywhere", "with"}
+
+// commandLine is what of such a command's words is not options: urfave/cli would take
 // options of CMD for its own.
 type commandLine struct {
 	sources []input.Source // from :::
 	argv    []string       // CMD
 }
 
-// take removes inputs and CMD from the words of a run and returns the rest,
-// which is options only. Other commands' words are returned as they are.
+// take removes inputs and CMD from the words and returns the rest, which is
+// options only. Only run and map have inputs. Other commands' words are returned as they are.
 //
 // The first --, or the first word that is neither an option nor an option's
 // value, starts CMD. The first ::: before that starts inputs, verbatim up to
@@ -27,17 +31,25 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		return args, nil
 	}
 	global, rest := splitOptions(app.Flags, args[1:])
-	if len(rest) == 0 || rest[0] != "run" {
+	if len(rest) == 0 || !slices.Contains(takesCommand, rest[0]) {
 		return args, nil
 	}
+	name := rest[0]
 	var flags []cli.Flag
 	for _, c := range app.Commands {
-		if c.Name == "run" {
+		if c.Name == name {
 			flags = c.Flags
 		}
 	}
 	own, rest := splitOptions(flags, rest[1:])
-	options := slices.Concat(args[:1], global, []string{"run"}, own)
+	options := slices.Concat(args[:1], global, []string{name}, own)
+	if name != "run" && name != "map" {
+		if len(rest) > 0 && rest[0] == "--" {
+			rest = rest[1:]
+		}
+		l.argv = rest
+		return options, nil
+	}
 	if len(rest) > 0 && isSource(rest[0]) {
 		stop := len(rest)
 		for i, w := range rest {

@@ -82,8 +82,8 @@ func TestMistakesOfValues(t *testing.T) {
 	if _, err := f.Cluster(f.Launchers[0], scope); err == nil || !strings.Contains(err.Error(), "which scheduler") {
 		t.Errorf("without a scheduler: %v", err)
 	}
-	f = parse(t, "profile \"p\" {\n  memory = \"1GB\"\n  worker {\n    idletime = \"5m\"\n  }\n}")
-	if _, err := f.Settings(f.Profiles[0], scope); err == nil || !strings.Contains(err.Error(), "2:3: memory is not implemented yet") || !strings.Contains(err.Error(), "4:5: idletime is not") {
+	f = parse(t, "profile \"p\" {\n  seed = 1\n  worker {\n    autoexit = \"later\"\n  }\n}")
+	if _, err := f.Settings(f.Profiles[0], scope); err == nil || !strings.Contains(err.Error(), "2:3: seed is not implemented yet") || !strings.Contains(err.Error(), "4:16: autoexit is \"later\"") {
 		t.Errorf("settings of later versions: %v", err)
 	}
 }

@@ -260,6 +260,17 @@ func get[T any](v *values, name string) (t T) {
 	return t
 }
 
+// oneOf notes a text that is none of those that it may be.
+func (v *values) oneOf(name, value string, known ...string) {
+	if value != "" && !slices.Contains(known, value) {
+		hint := near(value, known)
+		if hint == "" {
+			hint = "it is " + strings.Join(known, ", ")
+		}
+		v.diags = append(v.diags, Diagnostic{v.b.Where(name), fmt.Sprintf("%s is %q", name, value), hint})
+	}
+}
+
 // later notes every setting that is there and that this version cannot do
 // anything with.
 func (v *values) later() {
@@ -324,10 +335,20 @@ func (f *File) Cluster(l *Launcher, s Scope) (*Cluster, error) {
 
 // Settings is what a profile says.
 type Settings struct {
-	URLs     []string
-	Workers  int // -1 if it does not say
-	Slots    int
-	Walltime time.Duration
+	URLs       []string
+	Workers    int // -1 if it does not say
+	Memory     int64
+	Scheduling string // fifo, round-robin, or empty
+	Everywhere []string
+	Sync       bool
+	Slots      int
+	Walltime   time.Duration
+	IdleTime   time.Duration
+	MaxTasks   int
+	NoCleanup  bool
+	AutoExit   string // now, finish, never, or empty
+	Output     string // collect, discard, echo, or empty
+	AsyncDial  bool
 }
 
 // Settings evaluates a profile.
@@ -340,11 +361,19 @@ func (f *File) Settings(p *Profile, s Scope) (*Settings, error) {
 	if url, ok := v.get("url").(cty.Value); ok {
 		set.URLs = v.urls(url, p.Where("url"))
 	}
+	set.Memory, set.Scheduling = get[int64](v, "memory"), get[string](v, "scheduling")
+	set.Everywhere, set.Sync = get[[]string](v, "everywhere"), get[bool](v, "sync")
+	v.oneOf("scheduling", set.Scheduling, "fifo", "round-robin")
 	v.later()
 	diags := v.diags
 	if p.Worker != nil {
 		w := f.values(p.Worker, profileBlocks["worker"], s)
 		set.Slots, set.Walltime = get[int](w, "slots"), get[time.Duration](w, "walltime")
+		set.IdleTime, set.MaxTasks = get[time.Duration](w, "idletime"), get[int](w, "maxtasks")
+		set.NoCleanup = p.Worker.Has("cleanup") && !get[bool](w, "cleanup")
+		set.AutoExit, set.Output, set.AsyncDial = get[string](w, "autoexit"), get[string](w, "output"), get[bool](w, "asyncdial")
+		w.oneOf("autoexit", set.AutoExit, "now", "finish", "never")
+		w.oneOf("output", set.Output, "collect", "discard", "echo")
 		w.later()
 		diags = append(diags, w.diags...)
 	}

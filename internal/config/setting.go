@@ -63,13 +63,13 @@ var launcherSettings = map[string]map[string]setting{
 
 var profileSettings = map[string]setting{
 	"url": {kind: anything}, "launcher": {kind: reference}, "workers": {kind: count},
-	"memory": {size, true}, "scheduling": {text, true}, "reattach": {duration, true}, "everywhere": {texts, true},
-	"seed": {count, true}, "sync": {truth, true},
+	"memory": {kind: size}, "scheduling": {kind: text}, "reattach": {duration, true}, "everywhere": {kind: texts},
+	"seed": {count, true}, "sync": {kind: truth},
 }
 
 var profileBlocks = map[string]map[string]setting{
-	"worker": {"slots": {kind: count}, "walltime": {kind: duration}, "idletime": {duration, true}, "maxtasks": {count, true},
-		"cleanup": {truth, true}, "autoexit": {text, true}, "output": {text, true}, "asyncdial": {truth, true}},
+	"worker": {"slots": {kind: count}, "walltime": {kind: duration}, "idletime": {kind: duration}, "maxtasks": {kind: count},
+		"cleanup": {kind: truth}, "autoexit": {kind: text}, "output": {kind: text}, "asyncdial": {kind: truth}},
 	"tls": {"cert": {text, true}, "key": {text, true}, "ca": {text, true}, "pass": {text, true}},
 }
 

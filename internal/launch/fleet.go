@@ -27,7 +27,7 @@ type Fleet struct {
 	Say func(format string, args ...any)
 	// Credentials makes a join string for so many workers of one job, and says
 	// which of them have ever joined, by the name of their element.
-	Credentials func(job string, workers int) (join string, joined func(element string) bool)
+	Credentials func(p *Plan, job string, workers int) (join string, joined func(element string) bool)
 
 	mu      sync.Mutex // guards all below
 	groups  []*group
@@ -44,6 +44,7 @@ type group struct {
 	array   *hpc.Array
 	poll    time.Duration
 	foreign bool
+	profile string
 	output  string
 	joined  func(string) bool
 	members map[int]*member // by index, 0 for a plain job
@@ -77,7 +78,7 @@ func (f *Fleet) Submit(ctx context.Context, p *Plan, muster string) error {
 func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string) error {
 	g := &group{Record: &Record{Name: p.Name(unique()), Launcher: p.Launcher, Scheduler: p.Dialect.Name, Command: p.command,
 		Workers: elements(p.Arrays[i]), dir: f.Dir}, client: p.Client(f.Run, f.User), array: p.Arrays[i], poll: p.Poll,
-		foreign: p.Foreign, members: map[int]*member{}, joined: func(string) bool { return true }}
+		foreign: p.Foreign, profile: p.Profile, members: map[int]*member{}, joined: func(string) bool { return true }}
 	if g.Name == "" {
 		g.Name = "job-" + unique() // a foreign worker's job without a name
 	}
@@ -90,7 +91,7 @@ func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string) error
 		return fmt.Errorf("make the folder of job output: %w", err)
 	}
 	if !p.Foreign {
-		n.JoinText, g.joined = f.Credentials(g.Name, g.Workers)
+		n.JoinText, g.joined = f.Credentials(p, g.Name, g.Workers)
 		if err := os.WriteFile(n.JoinFile, []byte(n.JoinText+"\n"), 0o600); err != nil {
 			return fmt.Errorf("write the join file: %w", err)
 		}
@@ -432,12 +433,16 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 	}
 }
 
-// Cancel ends all jobs and waits until their schedulers say that they are
-// gone. What it could not take back stays recorded, and the error says how to.
-func (f *Fleet) Cancel(ctx context.Context) error {
+// Cancel ends all jobs of a profile, or of all if that is empty, and waits until
+// their schedulers say that they are gone. What it could not take back stays
+// recorded, and the error says how to.
+func (f *Fleet) Cancel(ctx context.Context, profile string) error {
 	f.mu.Lock()
 	groups := slices.Clone(f.groups)
 	f.mu.Unlock()
+	if profile != "" {
+		groups = slices.DeleteFunc(groups, func(g *group) bool { return g.profile != profile })
+	}
 	var left []error
 	for _, g := range groups {
 		if err := f.cancel(ctx, g); err != nil {

@@ -88,7 +88,7 @@ func newFleet(t *testing.T, c *cluster) *fleet {
 			defer f.mu.Unlock()
 			f.said = append(f.said, fmt.Sprintf(format, args...))
 		},
-		Credentials: func(string, int) (string, func(string) bool) {
+		Credentials: func(*launch.Plan, string, int) (string, func(string) bool) {
 			return "secret", func(element string) bool {
 				f.mu.Lock()
 				defer f.mu.Unlock()
@@ -298,14 +298,14 @@ func TestCancelIsBelievedWhenTheListSaysSo(t *testing.T) {
 		c.say("1_1|RUNNING|None|n1|x\n1_2|PENDING|None||x\n")
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		if err := f.Cancel(ctx); err == nil || !strings.Contains(err.Error(), "job 1 may still be in the queue") || !strings.Contains(err.Error(), "`scancel 1`") {
+		if err := f.Cancel(ctx, ""); err == nil || !strings.Contains(err.Error(), "job 1 may still be in the queue") || !strings.Contains(err.Error(), "`scancel 1`") {
 			t.Errorf("cancelled while the list has it: %v", err)
 		}
 		if records, _ := launch.Records(f.Dir); len(records) != 1 {
 			t.Errorf("%d records", len(records))
 		}
 		c.say("1_1|CANCELLED|None|n1|x\n1_2|CANCELLED|None||x\n")
-		if err := f.Cancel(t.Context()); err != nil {
+		if err := f.Cancel(t.Context(), ""); err != nil {
 			t.Error(err)
 		}
 		if left, _ := os.ReadDir(f.Dir); len(left) != 0 {
@@ -335,7 +335,7 @@ func TestCancelTrustsWorkersThatJoined(t *testing.T) {
 			cancel()
 			<-done
 			c.say("")
-			if err := f.Cancel(t.Context()); err != nil {
+			if err := f.Cancel(t.Context(), ""); err != nil {
 				t.Error(err)
 			}
 			if n := c.count("squeue"); n != queries {

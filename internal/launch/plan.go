@@ -19,6 +19,7 @@ import (
 // Plan is what one launcher will be asked for: one or more job arrays, each a
 // submission of its own.
 type Plan struct {
+	Profile  string // whose workers they are
 	Launcher string
 	Dialect  *hpc.Dialect
 	Arrays   []*hpc.Array // one a submission; nil is a plain job
@@ -36,6 +37,41 @@ type Plan struct {
 	walltime time.Duration // of the worker
 	estimate time.Duration
 	foreign  string
+	options  WorkerOptions
+}
+
+// WorkerOptions are those of `muster worker` that a profile's worker block sets.
+type WorkerOptions struct {
+	IdleTime  time.Duration `json:"idletime,omitempty"`
+	MaxTasks  int           `json:"maxtasks,omitempty"`
+	NoCleanup bool          `json:"no_cleanup,omitempty"`
+	AutoExit  string        `json:"autoexit,omitempty"`
+	Output    string        `json:"output,omitempty"`
+	AsyncDial bool          `json:"asyncdial,omitempty"`
+}
+
+// Args returns the options as words of its command line.
+func (o WorkerOptions) Args() []string {
+	var argv []string
+	if o.IdleTime > 0 {
+		argv = append(argv, "--idletime", o.IdleTime.String())
+	}
+	if o.MaxTasks > 0 {
+		argv = append(argv, "--maxtasks", strconv.Itoa(o.MaxTasks))
+	}
+	if o.NoCleanup {
+		argv = append(argv, "--cleanup=false")
+	}
+	if o.AutoExit != "" {
+		argv = append(argv, "--autoexit", o.AutoExit)
+	}
+	if o.Output != "" {
+		argv = append(argv, "--output", o.Output)
+	}
+	if o.AsyncDial {
+		argv = append(argv, "--asyncdial")
+	}
+	return argv
 }
 
 // Wish is what the command line asks for beside the config.
@@ -45,6 +81,8 @@ type Wish struct {
 	Walltime time.Duration
 	Estimate time.Duration // how long a task takes, about
 	Dir      string        // where jobs start unless the config says
+	Profile  string
+	Options  WorkerOptions
 }
 
 // DefaultPoll is how often a scheduler is asked how jobs stand.
@@ -60,7 +98,7 @@ func Cluster(f *config.File, l *config.Launcher, s config.Scope, w Wish, times i
 	if d == nil {
 		return nil, f.At(l.Where("scheduler"), 0, fmt.Sprintf("there is no scheduler %q here: they are %s", c.Scheduler, strings.Join(hpc.Names(), ", ")), nearScheduler(c.Scheduler))
 	}
-	p := &Plan{Launcher: l.Name, Dialect: d, Slots: c.Slots, Foreign: c.WorkerCommand != "", foreign: c.WorkerCommand,
+	p := &Plan{Profile: w.Profile, options: w.Options, Launcher: l.Name, Dialect: d, Slots: c.Slots, Foreign: c.WorkerCommand != "", foreign: c.WorkerCommand,
 		Poll: c.Poll, JoinInScript: c.Join == "script", Muster: c.Muster, bare: c.Bare, command: c.Command, estimate: w.Estimate}
 	if p.Poll == 0 {
 		p.Poll = DefaultPoll
@@ -279,6 +317,7 @@ func (p *Plan) body(n Names) string {
 	if p.estimate > 0 {
 		argv = append(argv, "--estimate", p.estimate.String())
 	}
+	argv = append(argv, p.options.Args()...)
 	line := "exec " + shell.Join(argv)
 	if p.JoinInScript {
 		line += " <<'JOIN'\n" + n.JoinText + "\nJOIN"

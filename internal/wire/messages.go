@@ -39,6 +39,7 @@ type Welcome struct {
 	Later     bool          // the refusal may pass: try again
 	WorkerID  string        // what users see
 	Heartbeat time.Duration // how often to ping; a peer silent for four of these is gone
+	Profile   string        // whose tasks it gets
 }
 
 // Assign sends a task to a slot. If something runs there it comes next.
@@ -78,6 +79,15 @@ type Result struct {
 	Err     *task.ErrorValue
 	Stdout  []byte
 	Stderr  []byte
+	// State is what a task of Everywhere left behind; a slot tells its worker.
+	State *State
+}
+
+// State is the environment and the directory that later tasks run with. An
+// empty Dir leaves each task its own.
+type State struct {
+	Env []string
+	Dir string
 }
 
 // Cancel stops a task; it resolves to Err.
@@ -127,6 +137,7 @@ var newMessages = [...]func() Message{
 	TypePong:     func() Message { return &Pong{} },
 	TypeDrain:    func() Message { return &Drain{} },
 	TypeGoodbye:  func() Message { return &Goodbye{} },
+	TypeState:    func() Message { return &State{} },
 }
 
 func newMessage(t Type) Message {
@@ -151,6 +162,7 @@ func (*Ping) frame() (Type, bool)     { return TypePing, true }
 func (*Pong) frame() (Type, bool)     { return TypePong, true }
 func (*Drain) frame() (Type, bool)    { return TypeDrain, true }
 func (*Goodbye) frame() (Type, bool)  { return TypeGoodbye, true }
+func (*State) frame() (Type, bool)    { return TypeState, true }
 
 func (m *Hello) append(b []byte) []byte {
 	b = putUint(b, 1, uint64(m.Version))
@@ -197,7 +209,7 @@ func (m *Welcome) append(b []byte) []byte {
 	b = putString(b, 2, m.Refused)
 	b = putString(b, 3, m.WorkerID)
 	b = putUint(b, 4, uint64(m.Heartbeat))
-	return putBool(b, 5, m.Later)
+	return putString(putBool(b, 5, m.Later), 6, m.Profile)
 }
 
 func (m *Welcome) parse(b []byte) error {
@@ -213,6 +225,8 @@ func (m *Welcome) parse(b []byte) error {
 			m.Heartbeat = time.Duration(min(v, uint64(time.Hour)))
 		case 5:
 			m.Later = v != 0
+		case 6:
+			m.Profile = string(s)
 		}
 	})
 }
@@ -231,7 +245,10 @@ func (m *Assign) append(b []byte) []byte {
 	for _, s := range m.Spec.Argv {
 		b = putElement(b, 11, s)
 	}
-	return putBool(b, 12, m.OnlyAfterSuccess)
+	b = putBool(b, 12, m.OnlyAfterSuccess)
+	b = putBool(b, 13, m.Spec.Everywhere)
+	b = putString(b, 14, m.Spec.Func)
+	return putBytes(b, 15, m.Spec.Input)
 }
 
 func (m *Assign) parse(b []byte) error {
@@ -257,6 +274,12 @@ func (m *Assign) parse(b []byte) error {
 			m.Spec.Argv = append(m.Spec.Argv, string(s))
 		case 12:
 			m.OnlyAfterSuccess = v != 0
+		case 13:
+			m.Spec.Everywhere = v != 0
+		case 14:
+			m.Spec.Func = string(s)
+		case 15:
+			m.Spec.Input = append([]byte(nil), s...)
 		}
 	})
 	if err == nil && len(m.Spec.Argv) == 0 {
@@ -309,11 +332,33 @@ func (m *Result) append(b []byte) []byte {
 	b = putUint(b, 6, uint64(m.Elapsed))
 	b = appendErr(b, 7, m.Err)
 	b = putBytes(b, 8, m.Stdout)
-	return putBytes(b, 9, m.Stderr)
+	b = putBytes(b, 9, m.Stderr)
+	if m.State == nil {
+		return b
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, 10, protowire.BytesType), m.State.append(nil))
+}
+
+func (m *State) append(b []byte) []byte {
+	for _, s := range m.Env {
+		b = putElement(b, 1, s)
+	}
+	return putString(b, 2, m.Dir)
+}
+
+func (m *State) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, _ uint64, s []byte) {
+		switch num {
+		case 1:
+			m.Env = append(m.Env, string(s))
+		case 2:
+			m.Dir = string(s)
+		}
+	})
 }
 
 func (m *Result) parse(b []byte) error {
-	var inner error
+	var inner, state error
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
@@ -330,9 +375,12 @@ func (m *Result) parse(b []byte) error {
 			m.Stdout = s
 		case 9:
 			m.Stderr = s
+		case 10:
+			m.State = &State{}
+			state = m.State.parse(s)
 		}
 	})
-	return errors.Join(err, inner)
+	return errors.Join(err, inner, state)
 }
 
 func (m *Cancel) append(b []byte) []byte { return appendErr(m.Ref.append(b), 4, m.Err) }

@@ -12,7 +12,7 @@
 // After that both sides send frames:
 //
 //	offset  size  field
-//	0       4     length of the rest, big-endian, at most 4 MiB
+//	0       4     length of the rest, big-endian, at most 20 MiB
 //	4       1     type (see Type)
 //	5       1     flags; bit 0: required, a peer that does not know the type must hang up
 //	6       n     fields in protobuf wire format; bulk bytes (task output) are the last field,
@@ -46,8 +46,9 @@ const (
 // Limits on what a peer may send, in bytes.
 const (
 	MaxHello  = 4 << 10
-	MaxFrame  = 4 << 20
+	MaxFrame  = 20 << 20
 	MaxSpec   = 3 << 20  // of a task's command and variables
+	MaxInput  = 16 << 20 // of a task's standard input, or a function's argument
 	MaxChunk  = 64 << 10 // of output in one frame
 	MaxWindow = 4 << 20  // unacknowledged output of one task
 	MinWindow = 256 << 10
@@ -77,13 +78,29 @@ const (
 	TypePong     Type = 11
 	TypeDrain    Type = 12 // W→D  assign nothing more; D→W finish what runs, then leave
 	TypeGoodbye  Type = 13 // both this connection ends in order
+	TypeState    Type = 14 // D→W  (a worker to its slots) later tasks run with this environment, in this directory
 )
 
-// Why a worker leaves: Goodbye.Code.
+// Why a worker leaves: Goodbye.Code, with mirai's numbers.
 const (
 	LeftEnded    = 0
+	LeftIdle     = 1
 	LeftWalltime = 2
+	LeftMaxTasks = 3
 )
+
+// LeftText says why a worker left, in mirai's words.
+func LeftText(code uint32) string {
+	switch code {
+	case LeftIdle:
+		return "idletime limit reached"
+	case LeftWalltime:
+		return "walltime limit reached"
+	case LeftMaxTasks:
+		return "task limit reached"
+	}
+	return "connection terminated"
+}
 
 // Ref names one attempt at one task by one worker session. A frame whose Ref
 // is no longer current is dropped.

@@ -3,8 +3,6 @@ package queue
 import (
 	"slices"
 	"time"
-
-	"muster/task"
 )
 
 const (
@@ -104,7 +102,7 @@ func (q *Queue[P]) late(s *slot, now time.Time) bool {
 func (q *Queue[P]) spare() bool {
 	free := q.free - q.recalled
 	if !q.blocked {
-		free -= q.n[task.Queued]
+		free -= q.loose
 	}
 	return free > 0
 }
@@ -145,7 +143,7 @@ func (q *Queue[P]) Wake(now time.Time) (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if q.n[task.Queued] > 0 && !q.blocked {
+	if q.loose > 0 && !q.blocked {
 		s, running := q.candidates.top()
 		median, known := q.recent.median()
 		if q.free > 0 {

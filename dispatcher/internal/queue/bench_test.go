@@ -13,7 +13,7 @@ import (
 func BenchmarkPushAssignFinish(b *testing.B) {
 	for _, workers := range []int{1, 10_000} {
 		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
-			q := queue.New[uint64](0)
+			q := queue.New[uint64](0, false)
 			for range workers {
 				q.Join(8)
 			}
@@ -33,7 +33,7 @@ func BenchmarkPushAssignFinish(b *testing.B) {
 // Every slot is busy, so that each task is sent ahead of the one it follows.
 func BenchmarkSentAhead(b *testing.B) {
 	const workers = 10_000
-	q := queue.New[uint64](0)
+	q := queue.New[uint64](0, false)
 	for range workers {
 		q.Join(1)
 	}
@@ -75,7 +75,7 @@ func BenchmarkSentAhead(b *testing.B) {
 
 func BenchmarkCancelAMillionQueued(b *testing.B) {
 	const million = 1_000_000
-	q := queue.New[uint64](0)
+	q := queue.New[uint64](0, false)
 	var first, last task.ID
 	for b.Loop() {
 		if first == last {
@@ -103,7 +103,7 @@ func BenchmarkQueuedMemory(b *testing.B) {
 // included.
 func queuedBytes(n int) float64 {
 	before := heapInUse()
-	q := queue.New[uint64](0)
+	q := queue.New[uint64](0, false)
 	for range n {
 		q.Push(1)
 	}
@@ -129,7 +129,7 @@ func TestQueuedTaskIsSmall(t *testing.T) {
 func TestMemoryIsGivenBack(t *testing.T) {
 	const n, every = 400_000, 40_000
 	before := heapInUse()
-	q := queue.New[uint64](0)
+	q := queue.New[uint64](0, false)
 	q.Join(n / every)
 	running := 0
 	for range n {

@@ -133,14 +133,22 @@ func (q *Queue[P]) Cancel(id task.ID) (payload P, removed bool, r Ref, found boo
 	return e.payload, false, Ref{Task: id, Attempt: e.attempt, Epoch: e.worker.epoch}, true
 }
 
-// DropQueued removes all that is queued, in order, each as the loop over it
-// gets there.
+// DropQueued removes all that is queued, in order unless bound to workers, each
+// as the loop over it gets there.
 func (q *Queue[P]) DropQueued() iter.Seq2[task.ID, P] {
 	return func(yield func(task.ID, P) bool) {
 		for id, e, ok := q.head(); ok; id, e, ok = q.head() {
 			q.behead(id)
 			if !yield(id, q.remove(id, e)) {
 				return
+			}
+		}
+		for _, w := range q.workers {
+			for id, ok := q.oldest(w); ok; id, ok = q.oldest(w) {
+				w.backlog.pop()
+				if !yield(id, q.remove(id, q.tasks.at(id))) {
+					return
+				}
 			}
 		}
 	}

@@ -45,7 +45,7 @@ type model struct {
 }
 
 func newModel(t *testing.T, retries int) *model {
-	return &model{T: t, q: queue.New[uint64](retries), now: start, retries: retries, workers: map[uint64]*mworker{}}
+	return &model{T: t, q: queue.New[uint64](retries, false), now: start, retries: retries, workers: map[uint64]*mworker{}}
 }
 
 func (m *model) at(id task.ID) *mtask { return m.tasks[id-1] }

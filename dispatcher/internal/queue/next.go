@@ -16,12 +16,18 @@ import (
 // admit must not call the queue.
 func (q *Queue[P]) Next(now time.Time, admit func(id task.ID, payload P, attempt uint32) bool) (a Assignment[P], ok bool) {
 	q.blocked = false
+	if a, ok := q.nextBound(admit); ok {
+		return a, true
+	}
 	id, e, ok := q.head()
 	if !ok {
 		return a, false
 	}
 	w, free := q.idle.top()
 	var behind *slot
+	if !free && q.robin {
+		return a, false
+	}
 	if !free {
 		if behind = q.candidate(now); behind == nil {
 			return a, false
@@ -33,24 +39,36 @@ func (q *Queue[P]) Next(now time.Time, admit func(id task.ID, payload P, attempt
 		return a, false
 	}
 	q.behead(id)
+	if free {
+		return q.assign(w, id, e), true
+	}
 	q.set(e, task.Assigned)
 	e.worker = w
 	e.attempt++
-	if free {
-		e.slot = q.take(w)
-		w.slots[e.slot].current = id
-	} else {
-		e.slot = behind.number
-		q.unlist(behind)
-		behind.ahead = id
-		q.list(behind)
-	}
+	e.slot = behind.number
+	q.unlist(behind)
+	behind.ahead = id
+	q.list(behind)
 	return Assignment[P]{
 		Ref:     Ref{Task: id, Attempt: e.attempt, Epoch: w.epoch},
 		Slot:    int(e.slot) + 1,
 		Payload: e.payload,
-		Ahead:   !free,
+		Ahead:   true,
 	}, true
+}
+
+// assign gives a free slot of the worker to a queued task.
+func (q *Queue[P]) assign(w *worker, id task.ID, e *entry[P]) Assignment[P] {
+	q.set(e, task.Assigned)
+	e.worker, e.bound = w, nil
+	e.attempt++
+	e.slot = q.take(w)
+	w.slots[e.slot].current = id
+	return Assignment[P]{
+		Ref:     Ref{Task: id, Attempt: e.attempt, Epoch: w.epoch},
+		Slot:    int(e.slot) + 1,
+		Payload: e.payload,
+	}
 }
 
 // Started notes that the worker runs the task. It returns false, and changes

@@ -55,7 +55,8 @@ type Queue[P any] struct {
 	tasks   store[P]
 	n       [task.Done]int // tasks in each state before Done
 
-	front  heap[task.ID] // tasks queued again; may name some that are gone
+	loose  int           // queued tasks that are bound to no worker
+	front  heap[task.ID] // loose tasks queued again; may name some that are gone
 	cursor task.ID       // no task below it is queued for the first time
 
 	workers   map[uint64]*worker
@@ -71,12 +72,20 @@ type Queue[P any] struct {
 	recent     recent
 
 	abandoned map[task.ID]P // what the last call that gave tasks up gave up
+
+	robin bool          // tasks are bound to workers in turn
+	ring  []*worker     // in turn: those that take tasks
+	next  int           // index into ring of whose turn it is
+	eager heap[*worker] // have a free slot and a task bound to them: the oldest task first
 }
 
 // New makes an empty queue. A task whose worker was lost is tried again up to
-// retries times.
-func New[P any](retries int) *Queue[P] {
+// retries times. With roundRobin each task is bound, when it is pushed, to the
+// next worker in turn.
+func New[P any](retries int, roundRobin bool) *Queue[P] {
 	return &Queue[P]{
+		robin:      roundRobin,
+		eager:      heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
 		retries:    uint32(max(retries, 0)),
 		tasks:      store[P]{chunks: make(map[uint64]*chunk[P])},
 		cursor:     1,
@@ -91,7 +100,15 @@ func New[P any](retries int) *Queue[P] {
 // Push queues a task at the back and returns its id, which is one more than
 // the last, from 1.
 func (q *Queue[P]) Push(payload P) task.ID {
+	id := q.PushLoose(payload)
+	q.bind(id, q.tasks.at(id))
+	return id
+}
+
+// PushLoose is Push of a task that anybody may have, whose turn it ever is.
+func (q *Queue[P]) PushLoose(payload P) task.ID {
 	q.n[task.Queued]++
+	q.loose++
 	return q.tasks.add(payload)
 }
 
@@ -113,6 +130,16 @@ func (q *Queue[P]) Payload(id task.ID) (P, bool) {
 	}
 	p, ok := q.abandoned[id]
 	return p, ok
+}
+
+// Holder returns the attempt that a worker has, or had and is held for, of a
+// task that is not queued.
+func (q *Queue[P]) Holder(id task.ID) (Ref, bool) {
+	e := q.tasks.at(id)
+	if e == nil || e.worker == nil {
+		return Ref{}, false
+	}
+	return Ref{Task: id, Attempt: e.attempt, Epoch: e.worker.epoch}, true
 }
 
 // Cancelling reports whether Cancel found the task with a worker, and the
@@ -145,13 +172,24 @@ func (q *Queue[P]) find(r Ref) *entry[P] {
 
 // set moves a task to another state.
 func (q *Queue[P]) set(e *entry[P], s task.State) {
+	q.loose -= e.loose()
 	q.n[e.state]--
 	e.state = s
 	q.n[s]++
+	q.loose += e.loose()
+}
+
+// loose is 1 for a queued task that is bound to no worker.
+func (e *entry[P]) loose() int {
+	if e.state == task.Queued && e.bound == nil {
+		return 1
+	}
+	return 0
 }
 
 // remove forgets a task that ended and returns its payload.
 func (q *Queue[P]) remove(id task.ID, e *entry[P]) P {
+	q.loose -= e.loose()
 	q.n[e.state]--
 	return q.tasks.remove(id, e)
 }
@@ -159,20 +197,24 @@ func (q *Queue[P]) remove(id task.ID, e *entry[P]) P {
 // requeue puts a task that is on no slot any more before all that were never
 // assigned.
 func (q *Queue[P]) requeue(id task.ID, e *entry[P]) {
+	e.bound = nil
 	q.set(e, task.Queued)
 	e.worker, e.slot = nil, 0
-	q.front.push(id)
+	if !q.bind(id, e) {
+		q.front.push(id)
+	}
 }
 
-// head returns the task that is next in line, or false if none is queued.
+// head returns the task that is next in line of those that anybody may have,
+// or false if there is none.
 func (q *Queue[P]) head() (task.ID, *entry[P], bool) {
-	if q.n[task.Queued] == 0 {
+	if q.loose == 0 {
 		q.front.clear()
 		q.cursor = q.tasks.last + 1
 		return 0, nil, false
 	}
 	for id, ok := q.front.top(); ok; id, ok = q.front.top() {
-		if e := q.tasks.at(id); e != nil {
+		if e := q.tasks.at(id); e != nil && e.loose() == 1 {
 			return id, e, true
 		}
 		q.front.pop()

@@ -21,7 +21,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, retries int) *bench {
-	return &bench{t, queue.New[uint64](retries), start}
+	return &bench{t, queue.New[uint64](retries, false), start}
 }
 
 func (b *bench) push(n int) {

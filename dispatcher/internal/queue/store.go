@@ -7,10 +7,11 @@ import "muster/task"
 // neighbours keeps little of their memory.
 const chunkSize = 256
 
-// entry is what is known of one task: 24 bytes beside the payload.
+// entry is what is known of one task: 40 bytes beside the payload.
 type entry[P any] struct {
 	payload    P
 	worker     *worker // whoever has it; nil while it is queued
+	bound      *worker // whoever is to have it: round-robin's choice; nil for anybody
 	attempt    uint32  // assignments so far
 	returned   uint32  // those of them that came back unstarted
 	slot       uint32  // index into worker.slots; meaningless when held
@@ -60,14 +61,14 @@ func (s *store[P]) at(id task.ID) *entry[P] {
 	return &c.entries[i]
 }
 
-// from returns the first task at or after id that was never assigned. There
-// must be one.
+// from returns the first task at or after id that was never assigned and that
+// anybody may have. There must be one.
 func (s *store[P]) from(id task.ID) (task.ID, *entry[P]) {
 	for {
 		number, i := place(id)
 		c := s.chunks[number]
 		for c != nil && i < chunkSize {
-			if e := &c.entries[i]; e.state == task.Queued && e.attempt == 0 {
+			if e := &c.entries[i]; e.state == task.Queued && e.attempt == 0 && e.bound == nil {
 				return task.ID(number*chunkSize) + task.ID(i) + 1, e
 			}
 			i++

@@ -17,6 +17,8 @@ type worker struct {
 	turn     uint64 // Queue.turn when it last got a task
 	index    int    // in Queue.idle, or -1
 	rtt      roundTrip
+	backlog  heap[task.ID] // bound to it and not assigned; may name some that are not any more
+	eager    int           // index in Queue.eager, or -1
 }
 
 // slot is one place to run one task. It is in Queue.candidates while it runs
@@ -52,7 +54,8 @@ func runsLonger(a, b *slot) bool { return a.since.Before(b.since) }
 // epoch, which grows with every join and is never used again.
 func (q *Queue[P]) Join(slots int) (epoch uint64) {
 	q.lastEpoch++
-	w := &worker{epoch: q.lastEpoch, slots: make([]slot, slots), vacant: make([]uint32, slots), index: -1}
+	w := &worker{epoch: q.lastEpoch, slots: make([]slot, slots), vacant: make([]uint32, slots), index: -1, eager: -1,
+		backlog: heap[task.ID]{less: func(a, b task.ID) bool { return a < b }}}
 	for i := range w.slots {
 		w.slots[i] = slot{worker: w, number: uint32(i), index: -1}
 		w.vacant[i] = uint32(slots - 1 - i)
@@ -62,7 +65,31 @@ func (q *Queue[P]) Join(slots int) (epoch uint64) {
 		q.idle.push(w)
 		q.free += slots
 	}
+	q.enlist(w)
 	return w.epoch
+}
+
+// Pause makes the worker take nothing new until Resume. It must have nothing
+// yet and not drain.
+func (q *Queue[P]) Pause(epoch uint64) {
+	if w := q.workers[epoch]; w != nil {
+		q.retire(w)
+	}
+}
+
+// Resume ends what Pause began.
+func (q *Queue[P]) Resume(epoch uint64) {
+	w := q.workers[epoch]
+	if w == nil || !w.draining {
+		return
+	}
+	w.draining = false
+	q.free += len(w.vacant)
+	if len(w.vacant) > 0 {
+		q.idle.push(w)
+	}
+	q.enlist(w)
+	q.review(w)
 }
 
 // Drain says that the worker takes nothing new. What it has it keeps.
@@ -89,6 +116,7 @@ func (q *Queue[P]) retire(w *worker) {
 	if w.index >= 0 {
 		q.idle.remove(w.index)
 	}
+	q.delist(w)
 }
 
 // Leave removes a worker. The tasks it had, held ones too, are queued again at
@@ -170,6 +198,7 @@ func (q *Queue[P]) offer(w *worker, index uint32) {
 		q.idle.push(w)
 	}
 	q.free++
+	q.review(w)
 }
 
 // take gives a free slot of the worker, which is in idle, to a task.

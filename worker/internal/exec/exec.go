@@ -23,6 +23,7 @@ import (
 const (
 	defaultGrace  = 2 * time.Second        // between SIGTERM and SIGKILL when a task is stopped
 	leftoverGrace = 500 * time.Millisecond // the same for what a task left behind, at most
+	leaveGrace    = 200 * time.Millisecond // the same when the worker goes
 	finishWriting = time.Second            // for what is left and still writes
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	// Grace is the time between SIGTERM and SIGKILL when a task is cancelled
 	// or timed out; 0 means 2 seconds.
 	Grace time.Duration
+	// KeepScratch leaves what a task put into its scratch folder for the next.
+	KeepScratch bool
 }
 
 // Report is how a task ended.
@@ -109,6 +112,17 @@ func (r *Runner) open() (err error) {
 	return err
 }
 
+// SetEnv gives later tasks another environment. It must not be called while a
+// task runs.
+func (r *Runner) SetEnv(env []string) {
+	r.o.Env = env
+	r.env = newEnvironment(r.o, r.scratch)
+	clear(r.paths)
+}
+
+// Env returns the environment that tasks get before what they bring along.
+func (r *Runner) Env() []string { return r.o.Env }
+
 // watchChildren wakes the wait when a child ends, for systems without pidfds.
 func (r *Runner) watchChildren() {
 	ended := make(chan os.Signal, 1)
@@ -165,7 +179,11 @@ func (r *Runner) Run(ctx context.Context, id task.ID, spec task.Spec, out func(s
 	j.run()
 	stopWaking()
 	j.finish()
-	r.scratch.empty()
+	if r.o.KeepScratch {
+		os.Remove(r.scratch.errorFile)
+	} else {
+		r.scratch.empty()
+	}
 	return rep
 }
 

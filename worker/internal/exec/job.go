@@ -92,7 +92,11 @@ func (j *job) decide(now time.Time) {
 	}
 	switch {
 	case j.stop != nil:
-		j.clear(j.r.o.Grace)
+		grace := j.r.o.Grace
+		if j.stop.Kind == task.KindReset {
+			grace = min(grace, leaveGrace)
+		}
+		j.clear(grace)
 	case j.exited && (j.r.silent() || now.Sub(j.ended) >= finishWriting):
 		j.clear(min(j.r.o.Grace, leftoverGrace))
 	}

@@ -3,6 +3,7 @@ package exec
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -66,6 +67,25 @@ func (s *scratch) isEmpty() bool {
 	}
 	_, _, names := syscall.ParseDirent(entries[:n], 1, nil)
 	return len(names) == 0
+}
+
+// input returns a file without a name that holds a task's standard input.
+func (s *scratch) input(p []byte) (*os.File, error) {
+	path := filepath.Join(filepath.Dir(s.dir), "stdin")
+	os.Remove(path)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(path)
+	if _, err = f.Write(p); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // removeAll removes folders too that their owner may not write to.

@@ -52,6 +52,15 @@ func (r *Runner) spawn(j *job, id task.ID) *task.ErrorValue {
 
 // start makes the pipes and the process.
 func (r *Runner) start(j *job, file string, argv, env []string) error {
+	stdin := r.null
+	if j.spec.Input != nil {
+		f, err := r.scratch.input(j.spec.Input)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		stdin = int(f.Fd())
+	}
 	var out, errs [2]int
 	if err := pipe(&out); err != nil {
 		return err
@@ -62,7 +71,7 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 		return err
 	}
 	pid, pidfd, err := forkExec(file, argv, &syscall.ProcAttr{Dir: j.spec.Dir, Env: env,
-		Files: []uintptr{uintptr(r.null), uintptr(out[1]), uintptr(errs[1])}}, r.pidfds)
+		Files: []uintptr{uintptr(stdin), uintptr(out[1]), uintptr(errs[1])}}, r.pidfds)
 	rawClose(out[1])
 	rawClose(errs[1])
 	if err != nil {

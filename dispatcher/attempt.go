@@ -1,0 +1,26 @@
+package dispatcher
+
+import (
+	"muster/dispatcher/internal/queue"
+	"muster/internal/spool"
+	"muster/task"
+)
+
+// attempt is one try at a task, as long as a worker holds it.
+type attempt struct {
+	queue.Ref
+	job    job
+	spec   task.Spec
+	slot   int
+	cancel *task.ErrorValue // what it was cancelled with, if it was
+	held   task.Result      // of a task that is held: what it resolves to if it was not lost
+	ahead  bool
+
+	// The rest belongs to the session's reader.
+	out    *spool.Output
+	window int // bytes the worker may still send
+	size   int // how large the window has grown
+	used   int // bytes spooled since the last credit
+	broken bool
+	kept   int64 // bytes of out that count as kept in memory
+}

@@ -1,0 +1,317 @@
+package dispatcher
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"muster/dispatcher/internal/queue"
+	"muster/internal/wire"
+	"muster/task"
+	mtls "muster/tls"
+)
+
+// PoolOptions configures a Pool.
+type PoolOptions struct {
+	// Retries is how often a task whose worker was lost is tried again.
+	Retries int
+	// Memory is how many bytes of tasks may be queued before Submit waits; 0 is
+	// no limit. The gate is before the task: its own size does not matter.
+	Memory int64
+	// RoundRobin binds each task to the next worker in turn when it is
+	// submitted, instead of giving it to whichever is free first.
+	RoundRobin bool
+}
+
+// owner is what a task belongs to: it makes the task when a slot is free for
+// it, and takes what it resolved to. All but full is called under Pool.mu.
+type owner interface {
+	spec(j job, slot int) task.Spec
+	resolve(j job, done *Done)
+	// full reports whether nothing new of this owner may start for now.
+	full() bool
+	// stopOnFailure reports whether nothing may start after a task has failed.
+	stopOnFailure() bool
+	// stopped reports whether a task that comes back is to be dropped.
+	stopped() bool
+	// size is what a queued task counts of Memory, in bytes.
+	size(j job) int64
+	// drop takes a queued task that will never start.
+	drop(j job, why *task.ErrorValue)
+}
+
+// job is what the queue holds of a task until it is assigned.
+type job struct {
+	owner owner
+	row   []string // of a Batch
+	index int      // from 1
+}
+
+// Pool is one profile: a queue, the workers that take from it, and the futures
+// of what was submitted to it.
+type Pool struct {
+	d    *Dispatcher
+	name string
+	opt  PoolOptions
+	log  hclog.Logger
+
+	mu        sync.Mutex // guards all below
+	queue     *queue.Queue[job]
+	launches  map[string]*mtls.Launch
+	sessions  map[uint64]*session // by epoch
+	joined    uint64              // workers ever admitted
+	completed uint64              // tasks resolved
+	left      [wire.LeftMaxTasks + 1]int
+	timer     *time.Timer
+	closed    bool
+	watch     chan struct{} // closed and replaced when anything changes that status shows
+	watched   bool          // somebody waits for watch
+
+	futures map[ID]*Future // unresolved
+	memory  gate
+	barrier
+}
+
+func newPool(d *Dispatcher, name string, opt PoolOptions) *Pool {
+	p := &Pool{
+		d: d, name: name, opt: opt, log: d.log,
+		queue:    queue.New[job](opt.Retries, opt.RoundRobin),
+		launches: map[string]*mtls.Launch{},
+		sessions: map[uint64]*session{},
+		watch:    make(chan struct{}),
+		futures:  map[ID]*Future{},
+	}
+	p.memory.limit = opt.Memory
+	p.timer = time.AfterFunc(time.Hour, p.tick)
+	return p
+}
+
+// Name returns the profile's name.
+func (p *Pool) Name() string { return p.name }
+
+// Options returns what the pool was made with.
+func (p *Pool) Options() PoolOptions { return p.opt }
+
+// AddLaunch lets workers that prove l's token join this pool.
+func (p *Pool) AddLaunch(l *mtls.Launch) {
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	p.d.launches[l.ID()] = entrance{l, p}
+}
+
+// RemoveLaunch lets nobody in any more with the launch's token.
+func (p *Pool) RemoveLaunch(l *mtls.Launch) {
+	l.Revoke()
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	delete(p.d.launches, l.ID())
+}
+
+// Workers returns how many workers are connected, how many ever were, and a
+// channel that is closed when anything of the pool's status changes.
+func (p *Pool) Workers() (connected int, ever uint64, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watched = true
+	return len(p.sessions), p.joined, p.watch
+}
+
+// Running returns how many tasks run now.
+func (p *Pool) Running() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.queue.Counts()
+	return c.Running + c.Assigned
+}
+
+// Retire tells n workers to finish what they run and leave, idle ones first,
+// and returns how many it told; n below 0 is all.
+func (p *Pool) Retire(n int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	told := 0
+	for _, idle := range []bool{true, false} {
+		for _, s := range p.inOrder() {
+			if told == n {
+				return told
+			}
+			if s.signals == "" && s.retiring == "" && (len(s.attempts) == 0) == idle {
+				s.retiring = "told to leave"
+				p.queue.Drain(s.epoch)
+				s.recallAll()
+				s.w.Send(&wire.Drain{Reason: "down"})
+				told++
+			}
+		}
+	}
+	p.pump(time.Now())
+	return told
+}
+
+// Reset ends the pool: it says goodbye to the workers and resolves what is
+// unresolved with code 19. It returns when each worker has hung up or ctx is
+// done.
+func (p *Pool) Reset(ctx context.Context) {
+	p.d.mu.Lock()
+	if p.d.pools[p.name] == p {
+		delete(p.d.pools, p.name)
+	}
+	p.d.mu.Unlock()
+	p.reset("the profile was reset")
+	for {
+		connected, _, changed := p.Workers()
+		if connected == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			p.hangUp()
+			return
+		}
+	}
+}
+
+func (p *Pool) reset(why string) {
+	p.d.mu.Lock()
+	for id, e := range p.d.launches {
+		if e.pool == p {
+			delete(p.d.launches, id)
+		}
+	}
+	p.d.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	p.timer.Stop()
+	p.memory.close()
+	for _, s := range p.sessions {
+		s.goodbye()
+	}
+	for _, f := range p.futures {
+		f.abandon(task.Reset(why))
+	}
+	p.changed()
+}
+
+func (p *Pool) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sessions {
+		s.conn.Close()
+	}
+}
+
+// changed tells those who watch. Under mu.
+func (p *Pool) changed() {
+	if p.watched {
+		close(p.watch)
+		p.watch = make(chan struct{})
+		p.watched = false
+	}
+}
+
+func (p *Pool) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pump(time.Now())
+}
+
+// pump sends whatever may be sent now and sets the timer for what may be sent
+// later. It is called under mu after every event.
+func (p *Pool) pump(now time.Time) {
+	p.changed()
+	if p.closed {
+		return
+	}
+	for {
+		a, ok := p.queue.Next(now, p.admit)
+		if !ok {
+			break
+		}
+		p.unqueued(a.Payload)
+		p.sessions[a.Epoch].assign(a)
+	}
+	p.synchronise()
+	for _, r := range p.queue.Recalls(now) {
+		if s := p.sessions[r.Epoch]; s != nil {
+			s.recall(r)
+		}
+	}
+	if at, ok := p.queue.Wake(now); ok {
+		p.timer.Reset(max(at.Sub(now), 0))
+	}
+}
+
+// admit holds new tasks back while more output waits to be read than their
+// owner allows, and behind an everywhere that has not run yet. A task that is
+// tried again passes: in input order it is the one that the reader waits for.
+func (p *Pool) admit(id task.ID, j job, attempt uint32) bool {
+	if !p.passes(id, j) {
+		return false
+	}
+	return attempt > 1 || !j.owner.full()
+}
+
+// push queues a task. Under mu.
+func (p *Pool) push(j job) task.ID {
+	p.memory.add(j.owner.size(j))
+	return p.queue.Push(j)
+}
+
+// unqueued says that a task is not queued any more.
+func (p *Pool) unqueued(j job) { p.memory.add(-j.owner.size(j)) }
+
+// requeued says that a task is queued again.
+func (p *Pool) requeued(j job) { p.memory.add(j.owner.size(j)) }
+
+// gate counts queued bytes, and makes those wait who would add to too many.
+type gate struct {
+	limit      int64
+	used, peak int64
+	waiting    []chan struct{} // in the order in which they came
+	shut       bool            // for good
+}
+
+func (g *gate) add(n int64) {
+	g.used += n
+	g.peak = max(g.peak, g.used)
+	if len(g.waiting) > 0 && g.open() {
+		close(g.waiting[0])
+		g.waiting = g.waiting[1:]
+	}
+}
+
+func (g *gate) open() bool { return g.shut || g.limit == 0 || g.used < g.limit }
+
+func (g *gate) close() {
+	g.shut = true
+	for _, w := range g.waiting {
+		close(w)
+	}
+	g.waiting = nil
+}
+
+// cancel ends one task and reports whether it had not ended. Under mu.
+func (p *Pool) cancel(id task.ID, why *task.ErrorValue) bool {
+	state, ok := p.queue.State(id)
+	switch {
+	case !ok:
+		return false
+	case state == task.Queued:
+		j, _, _, _ := p.queue.Cancel(id)
+		p.unqueued(j)
+		p.completed++
+		j.owner.resolve(j, &Done{Result: task.Result{ID: id, Index: j.index, Err: why}})
+		return true
+	}
+	ref, _ := p.queue.Holder(id)
+	s := p.sessions[ref.Epoch]
+	s.cancel(s.attempts[ref], why)
+	return true
+}

@@ -1,0 +1,387 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/internal/control"
+	"muster/internal/host"
+	"muster/internal/state"
+	mtls "muster/tls"
+)
+
+func newInfo(s streams) *cli.Command {
+	asJSON := false
+	return &cli.Command{
+		Name:      "info",
+		Usage:     "print the five counters of a profile",
+		UsageText: "muster info [-p PROFILE | --run NAME] [--json]",
+		Description: `connections  workers connected now
+   cumulative   workers that ever were
+   awaiting     tasks that are queued
+   executing    tasks that workers have
+   completed    tasks that are resolved, cancelled ones too`,
+		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()), &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("info takes options only, not %q", c.Args().First())
+			}
+			client, err := connect(c)
+			if err != nil {
+				return err
+			}
+			profile, err := profileOf(c, client)
+			if err != nil {
+				return err
+			}
+			i, err := client.Info(c.Context, profile)
+			if err != nil {
+				return answered(err)
+			}
+			if asJSON {
+				return writeJSON(s.out, i)
+			}
+			fmt.Fprintf(s.out, "%11s %11s %11s %11s %11s\n", "connections", "cumulative", "awaiting", "executing", "completed")
+			_, err = fmt.Fprintf(s.out, "%11d %11d %11d %11d %11d\n", i.Connections, i.Cumulative, i.Awaiting, i.Executing, i.Completed)
+			return err
+		},
+	}
+}
+
+func newStatus(s streams) *cli.Command {
+	var asJSON, watch bool
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "show a dispatcher, a run or a future in full",
+		UsageText: "muster status [--watch] [--json] [--run NAME] [ID...]",
+		Description: `Alone it shows the dispatcher: where workers dial, and for each profile its
+workers, tasks and queued memory. With ids it shows how those futures stand. With
+--watch it goes on showing until Ctrl-C.`,
+		Flags: append(append(append(dispatcherFlags(), runFlag()),
+			&cli.BoolFlag{Name: "watch", Destination: &watch, Usage: "show every change; with --json one object each"},
+			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
+		Action: func(c *cli.Context) error { return runStatus(c, s, watch, asJSON) },
+	}
+}
+
+func runStatus(c *cli.Context, s streams, watch, asJSON bool) error {
+	list, err := ids(c)
+	if err != nil {
+		return err
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		for _, id := range list {
+			f, err := client.Future(c.Context, id)
+			if err != nil {
+				return answered(err)
+			}
+			if asJSON {
+				err = writeJSON(s.out, f)
+			} else {
+				_, err = fmt.Fprintf(s.out, "%d: %s of profile %s: %s, %d/%d resolved, %d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if watch {
+		return watchStatus(c, s, client, asJSON)
+	}
+	st, err := client.Status(c.Context)
+	if errors.Is(err, control.ErrUnreachable) {
+		return noDispatcher(err)
+	}
+	if err != nil {
+		return answered(err)
+	}
+	if asJSON {
+		return writeJSON(s.out, st)
+	}
+	return showStatus(s.out, st)
+}
+
+// noDispatcher says which runs there are, if any.
+func noDispatcher(err error) error {
+	dir, dirErr := state.SocketDir(os.Getenv)
+	if all := runs(dir); dirErr == nil && len(all) > 0 {
+		return unreachable{hinted{err, "these runs are under way, for --run: " + strings.Join(all, ", ")}}
+	}
+	return answered(err)
+}
+
+// watchStatus shows every change, on a terminal in place of the one before.
+func watchStatus(c *cli.Context, s streams, client *control.Client, asJSON bool) error {
+	ctx, stop := interruptible(c)
+	defer stop()
+	live := terminal(s.out) && !asJSON && os.Getenv("TERM") != "dumb"
+	err := client.Watch(ctx, func(st *control.Status) error {
+		if asJSON {
+			return writeLine(s.out, st)
+		}
+		var b strings.Builder
+		if live {
+			b.WriteString("\x1b[H\x1b[2J") // home, clear the screen (ECMA-48, CUP and ED)
+		}
+		showStatus(&b, st)
+		if !live {
+			b.WriteByte('\n')
+		}
+		_, err := io.WriteString(s.out, b.String())
+		return err
+	})
+	if errors.Is(err, control.ErrUnreachable) {
+		return noDispatcher(err)
+	}
+	if ctx.Err() != nil {
+		return nil // that is how one ends it
+	}
+	return answered(err)
+}
+
+// shownWorkers and shownFutures are how many lines each gets; --json has all.
+const (
+	shownWorkers = 32
+	shownFutures = 32
+)
+
+func showStatus(w io.Writer, st *control.Status) error {
+	what := "dispatcher"
+	if st.Kind == "run" {
+		what = "run"
+	}
+	fmt.Fprintf(w, "%s %s: process %d, muster %s, since %s\n", what, st.Name, st.Pid, st.Version, st.Started.Local().Format(time.DateTime))
+	for _, u := range st.URLs {
+		fmt.Fprintf(w, "  %s (%s)\n", u.URL, u.Interface)
+	}
+	if len(st.Jobs) > 0 {
+		fmt.Fprintf(w, "  jobs: %s\n", strings.Join(st.Jobs, " "))
+	}
+	for _, p := range st.Profiles {
+		showProfile(w, p)
+	}
+	if len(st.Futures) > 0 {
+		fmt.Fprintf(w, "futures\n")
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for i, f := range st.Futures {
+			if i == shownFutures {
+				fmt.Fprintf(t, "  and %d more\n", len(st.Futures)-i)
+				break
+			}
+			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+		}
+		t.Flush()
+	}
+	return nil
+}
+
+func showProfile(w io.Writer, p control.ProfileStatus) {
+	mode := p.Scheduling
+	if p.Sync {
+		mode = "sync"
+	}
+	fmt.Fprintf(w, "profile %s: %s, %s connected of %d ever; %d awaiting, %d executing, %d completed\n", p.Profile, mode,
+		plural(p.Info.Connections, "worker"), p.Info.Cumulative, p.Info.Awaiting, p.Info.Executing, p.Info.Completed)
+	capacity := "no limit"
+	if p.Memory.Capacity != nil {
+		capacity = megabytes(*p.Memory.Capacity)
+	}
+	fmt.Fprintf(w, "  memory: %s used, %s peak, capacity %s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, k := range p.Workers {
+		if i == shownWorkers {
+			fmt.Fprintf(t, "  and %d more\n", len(p.Workers)-i)
+			break
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%d of %s\t%d done\tpid %d\n", k.ID, k.State, min(k.Busy, k.Slots), plural(k.Slots, "slot"), k.Done, k.Pid)
+	}
+	t.Flush()
+	for why, n := range p.Left {
+		fmt.Fprintf(w, "  %s left: %s\n", plural(n, "worker"), why)
+	}
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.3g MB", float64(n)/1e6) }
+
+func newURL(s streams) *cli.Command {
+	asJSON := false
+	return &cli.Command{
+		Name:      "url",
+		Usage:     "list the addresses under which workers may reach this machine",
+		UsageText: "muster url [--json]",
+		Description: `Those of the dispatcher, if one is up; else what it could listen on, by interface,
+with port 0, which takes a free one: for url in a config, or muster up --url.`,
+		Flags: append(append(dispatcherFlags(), &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("url takes options only, not %q", c.Args().First())
+			}
+			client, err := connect(c)
+			if err != nil {
+				return err
+			}
+			var list []host.Candidate
+			st, err := client.Status(c.Context)
+			switch {
+			case errors.Is(err, control.ErrUnreachable):
+				list = host.Candidates(&anyPort, nil)
+			case err != nil:
+				return answered(err)
+			default:
+				list = st.URLs
+			}
+			if asJSON {
+				return writeJSON(s.out, list)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			for _, u := range list {
+				fmt.Fprintf(t, "%s\t%s\n", u.URL, u.Interface)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func newJoin(s streams) *cli.Command {
+	var uses int
+	var valid time.Duration
+	var file string
+	var asJSON, local bool
+	return &cli.Command{
+		Name:      "join",
+		Usage:     "make, list and revoke join strings, for workers that you start yourself",
+		UsageText: "muster join [OPTIONS] new -o FILE | list | revoke ID",
+		Description: `new writes a join string, a secret, into FILE, which is yours alone to read; each
+worker that is started with muster worker --join-file FILE joins the dispatcher.
+revoke lets nobody in any more; workers that are in stay.
+
+   muster join -p cluster --uses 100 -o ~/join new
+   muster worker --join-file ~/join`,
+		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()),
+			&cli.IntFlag{Name: "uses", Destination: &uses, Value: 1, Usage: "let `N` workers join with it"},
+			&cli.DurationFlag{Name: "valid", Destination: &valid, Value: joinValid, Usage: "for `DURATION`; 0 is as long as the profile"},
+			&cli.StringFlag{Name: "o", Destination: &file, Usage: "write it to `FILE`; - is standard output"},
+			&cli.BoolFlag{Name: "local", Destination: &local, Usage: "for workers on this machine only: open no port"},
+			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"},
+		), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			client, err := connect(c)
+			if err != nil {
+				return err
+			}
+			switch what := c.Args().First(); {
+			case what == "list" && c.Args().Len() == 1:
+				return listJoins(c, s, client, asJSON)
+			case what == "revoke" && c.Args().Len() == 2:
+				if err := client.Revoke(c.Context, c.Args().Get(1)); err != nil {
+					return answered(err)
+				}
+				fmt.Fprintf(s.err, "muster: %s lets nobody in any more\n", c.Args().Get(1))
+				return nil
+			case what != "new" || c.Args().Len() != 1:
+				return usageError{hinted{errors.New("join: say new, list, or revoke ID"), "muster join -o FILE new"}}
+			case file == "":
+				return usageError{hinted{errors.New("join new: where to?"), "-o FILE, a file that muster worker --join-file reads; - is standard output"}}
+			case valid < 0:
+				return usagef("--valid %s: it cannot be negative", valid)
+			}
+			profile, err := profileOf(c, client)
+			if err != nil {
+				return err
+			}
+			j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: uses, Valid: control.Duration(valid), Elsewhere: !local})
+			if err != nil {
+				return answered(err)
+			}
+			if file == "-" {
+				_, err := fmt.Fprintln(s.out, j.Text)
+				return err
+			}
+			join, err := mtls.ParseJoin(j.Text)
+			if err == nil {
+				err = mtls.WriteJoinFile(file, join)
+			}
+			if err != nil {
+				client.Revoke(c.Context, j.ID)
+				return err
+			}
+			if asJSON {
+				j.File = file
+				return writeJSON(s.out, j.Join)
+			}
+			fmt.Fprintf(s.err, "muster: %s admits %s to profile %s: muster worker --join-file %s\n", j.ID, plural(uses, "worker"), profile, file)
+			return nil
+		},
+	}
+}
+
+func listJoins(c *cli.Context, s streams, client *control.Client, asJSON bool) error {
+	var list []host.Join
+	if err := client.Joins(c.Context, &list); err != nil {
+		return answered(err)
+	}
+	if asJSON {
+		return writeJSON(s.out, list)
+	}
+	for _, j := range list {
+		until := "as long as the profile"
+		if !j.Until.IsZero() {
+			until = "until " + j.Until.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(s.out, "%s: profile %s, %d of %d used, valid %s\n", j.ID, j.Profile, j.Used, j.Uses, until)
+	}
+	return nil
+}
+
+func newWith(s streams, words *commandLine) *cli.Command {
+	workers := 0
+	return &cli.Command{
+		Name:      "with",
+		Usage:     "run a command whose tasks go to a profile",
+		UsageText: "muster with -p PROFILE [-n WORKERS [OPTIONS]] -- CMD [ARG...]",
+		Description: `MUSTER_PROFILE is set for CMD, in which submit, map and the others use that
+profile; an inner -p or with wins. With -n the profile is made first, with so many
+workers, and reset when CMD has ended and nothing is left unresolved.
+
+   muster with -p gpu -- ./pipeline.sh
+   muster with -n 4 -- sh -c 'muster map --wait -- ./simulate {} ::: 1 2 3'`,
+		Flags: append(append(append(append(poolFlags(), dispatcherFlags()...),
+			&cli.IntFlag{Name: "n", Destination: &workers, Usage: "make the profile, with `N` workers, for as long as CMD lasts"},
+		), settingFlags()...), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			if len(words.argv) == 0 {
+				return usageError{hinted{errNoCommand, "muster with -p gpu -- ./pipeline.sh"}}
+			}
+			profile := c.String("profile")
+			if profile == "" {
+				profile = "default"
+			}
+			if !host.ValidName(profile) {
+				return usagef("-p %q: a name has letters, digits, - and _, 40 at most", profile)
+			}
+			env := append(os.Environ(), "MUSTER_PROFILE="+profile, "MUSTER_DISPATCHER="+c.String("dispatcher"))
+			if c.IsSet("n") {
+				return withPool(c, s, workers, profile, env, words.argv)
+			}
+			path, err := exec.LookPath(words.argv[0])
+			if err != nil {
+				return usageError{fmt.Errorf("with: %w", err)}
+			}
+			return fmt.Errorf("run %s: %w", path, syscall.Exec(path, words.argv, env))
+		},
+	}
+}

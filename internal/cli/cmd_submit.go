@@ -1,0 +1,468 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/dispatcher"
+	"muster/internal/control"
+	"muster/internal/host"
+	"muster/task"
+)
+
+// submitOptions are the options of `muster submit`.
+type submitOptions struct {
+	dir, name, stdin string
+	timeout          time.Duration
+	shell            bool
+	try, wait, sync  bool
+	json             bool
+}
+
+// taskFlags say how a task runs.
+func taskFlags(dir, name *string, timeout *time.Duration, timeoutUsage string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "cd", Destination: dir, Usage: "run in `DIR`", DefaultText: "this one"},
+		&cli.StringSliceFlag{Name: "env", Usage: "give it the variable `NAME[=VALUE]`"},
+		&cli.DurationFlag{Name: "timeout", Destination: timeout, Usage: timeoutUsage},
+		&cli.StringFlag{Name: "name", Destination: name, Usage: "name the result `NAME`"},
+	}
+}
+
+func newSubmit(s streams, words *commandLine) *cli.Command {
+	var o submitOptions
+	return &cli.Command{
+		Name:      "submit",
+		Usage:     "queue one command, and print its id",
+		UsageText: "muster submit [OPTIONS] -- CMD [ARG...]",
+		Description: `The id is for wait, collect, cancel and status. Without a dispatcher that is up,
+one is started in the background with one worker for this command, and both end
+when the result has been collected.
+
+   id=$(muster submit -- ./simulate 1)
+   muster collect $id`,
+		Flags: append(append(append(append(dispatcherFlags(), profileFlag()),
+			taskFlags(&o.dir, &o.name, &o.timeout, "resolve it with 5, Timed out, `DURATION` after it was submitted")...),
+			&cli.StringFlag{Name: "stdin", Destination: &o.stdin, Usage: "give it `FILE` on standard input; - is this command's"},
+			&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text"},
+			&cli.BoolFlag{Name: "try", Destination: &o.try, Usage: "if the queue is full, do not wait: exit with 6"},
+			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &o.wait, Usage: "wait for the result and collect it, instead of printing the id"},
+			&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run it here, in this terminal, now"},
+			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
+		), logFlags("", "")...),
+		Action: func(c *cli.Context) error { return runSubmit(c, s, o, words.argv) },
+	}
+}
+
+func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error {
+	if len(argv) == 0 {
+		return usageError{hinted{errNoCommand, "muster submit -- ./simulate 1"}}
+	}
+	if o.timeout < 0 {
+		return usagef("--timeout %s: it cannot be negative", o.timeout)
+	}
+	if o.shell {
+		argv = []string{"/bin/sh", "-c", strings.Join(argv, " ")}
+	}
+	spec := task.Spec{Argv: argv, Name: o.name, Timeout: o.timeout, Index: 1}
+	var err error
+	if spec.Dir, err = taskDir(o.dir); err != nil {
+		return usageError{err}
+	}
+	if spec.Env, err = taskEnv(c.StringSlice("env")); err != nil {
+		return usageError{err}
+	}
+	if o.sync {
+		return exitOf(s, runHere(spec, s.in, s.out, s.err))
+	}
+	if o.stdin != "" {
+		if spec.Input, err = readStdin(s, o.stdin); err != nil {
+			return usageError{err}
+		}
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try}
+	a, err := client.Submit(c.Context, c.String("profile"), q)
+	if errors.Is(err, control.ErrUnreachable) && !c.IsSet("profile") {
+		if err := startEphemeral(c, s); err != nil {
+			return err
+		}
+		a, err = client.Submit(c.Context, c.String("profile"), q)
+	}
+	if err != nil {
+		return answered(err)
+	}
+	if a.Sync {
+		if err := finishHere(c, s, client, a.ID, spec); err != nil {
+			return err
+		}
+	}
+	if o.wait {
+		return collect(c, s, client, a.ID, collectOptions{json: o.json})
+	}
+	return sayID(s, a, o.json)
+}
+
+func readStdin(s streams, file string) ([]byte, error) {
+	from := s.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("--stdin: %w", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	b, err := io.ReadAll(from)
+	if err != nil {
+		return nil, fmt.Errorf("--stdin %s: %w", file, err)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b, nil
+}
+
+// startEphemeral starts a dispatcher in the background that ends when all its
+// results have been collected.
+func startEphemeral(c *cli.Context, s streams) error {
+	if err := nested("muster submit", "a dispatcher and a worker"); err != nil {
+		return err
+	}
+	_, err := detach(c, s, serveOptions{Name: c.String("dispatcher"), Kind: "ephemeral",
+		Up: control.UpRequest{Profiles: []host.Spec{{Name: "default", Slots: 1, Ephemeral: true}}}}, nil)
+	return err
+}
+
+// finishHere runs a task of a sync profile in this terminal, and tells the
+// dispatcher what it came to.
+func finishHere(c *cli.Context, s streams, client *control.Client, id dispatcher.ID, spec task.Spec) error {
+	var kept tailBuffer
+	began := time.Now()
+	v := runHere(spec, s.in, io.MultiWriter(s.err, &kept), s.err)
+	q := control.FinishRequest{Started: began, Seconds: time.Since(began).Seconds(), Stdout: kept.b, Error: control.NewErrorValue(v)}
+	return answered(client.Finish(c.Context, id, q))
+}
+
+// tailBuffer keeps the first 16 MiB that are written to it.
+type tailBuffer struct{ b []byte }
+
+func (t *tailBuffer) Write(p []byte) (int, error) {
+	const most = 16 << 20
+	t.b = append(t.b, p[:min(len(p), most-len(t.b))]...)
+	return len(p), nil
+}
+
+func sayID(s streams, a control.SubmitAnswer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(s.out, a)
+	}
+	_, err := fmt.Fprintln(s.out, a.ID)
+	return err
+}
+
+// exitOf is the exit of a task that was run here.
+func exitOf(s streams, v *task.ErrorValue) error {
+	if v == nil {
+		return nil
+	}
+	fmt.Fprintf(s.err, "muster: %s\n", describe(v))
+	if v.Kind == task.KindInterrupt {
+		return exitError(exitInterrupted)
+	}
+	return exitError(exitTaskFailed)
+}
+
+// mapOptions are the options of `muster map` that run does not have.
+type mapOptions struct {
+	runOptions
+	tasks          string
+	wait, progress bool
+}
+
+func newMap(s streams, words *commandLine) *cli.Command {
+	var o mapOptions
+	return &cli.Command{
+		Name:      "map",
+		Usage:     "queue a command once for each input, and print one id for all",
+		UsageText: "muster map [OPTIONS] [::: INPUT...] -- CMD [ARG...] [::: INPUT...]",
+		Description: `Inputs and placeholders are those of muster run. With --tasks each line is a task
+of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "90s",
+"name": ...}, of which argv alone has to be there.
+
+   muster map -- ./simulate {} ::: 1 2 3
+   muster collect --flat $(muster map --name {1} -a inputs.txt -- ./simulate {})`,
+		Flags: append(append(append(append(dispatcherFlags(), profileFlag()), inputFlags(&o.runOptions)...),
+			&cli.StringFlag{Name: "tasks", Destination: &o.tasks, Usage: "read tasks from `FILE`, one JSON object a line; - is standard input"},
+			&cli.BoolFlag{Name: "stop", Usage: "after the first failure cancel all others"},
+			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &o.wait, Usage: "wait for the results and collect them, instead of printing the id"},
+			&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "with --wait: as collect --flat"},
+			&cli.StringFlag{Name: "progress", Destination: &o.runOptions.progress, Value: "auto", Usage: "with --wait: as collect --progress"},
+			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
+			&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run one task after another here, in this terminal, now"},
+		), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			o.stop = c.Bool("stop")
+			return runMap(c, s, o, words)
+		},
+	}
+}
+
+func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
+	o.retries, o.joinUses, o.runOptions.slots = 0, 1, 0
+	if err := o.check(); err != nil {
+		return usageError{err}
+	}
+	if os.Getenv("MUSTER_TASK_ID") != "" && os.Getenv("MUSTER_TASK_PROFILE") == c.String("profile") {
+		return usageError{hinted{fmt.Errorf("this is a task of profile %s, and a map onto the same profile would wait for slots that its own callers hold", c.String("profile")),
+			"start another profile for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here"}}
+	}
+	var lines io.Reader
+	var p *plan
+	if o.tasks != "" {
+		if len(words.argv) > 0 || len(words.sources) > 0 {
+			return usagef("--tasks has the commands; there can be no other, nor inputs")
+		}
+		if o.sync {
+			return usagef("--sync runs a command for each input: --tasks is for workers")
+		}
+		f, err := openTasks(s, o.tasks)
+		if err != nil {
+			return usageError{err}
+		}
+		defer f.Close()
+		if lines, err = inThisDirectory(f); err != nil {
+			return usageError{err}
+		}
+	} else {
+		var err error
+		if p, err = newMapPlan(c, s, o, words); err != nil {
+			return usageError{err}
+		}
+		defer p.in.Close()
+		if o.sync {
+			return p.runSync(s)
+		}
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		lines = p.lines()
+	}
+	a, err := client.Map(c.Context, c.String("profile"), o.stop, lines)
+	var bad *inputError
+	switch {
+	case errors.As(err, &bad):
+		return usageError{bad.error}
+	case errors.Is(err, control.ErrUnreachable):
+		return usageError{hinted{errors.New("a map needs workers, and no dispatcher is running"), "`muster up -n 4 --detach` starts one with 4 workers; `muster run` needs none"}}
+	case err != nil:
+		return answered(err)
+	}
+	if a.Sync {
+		if err := p.finishAll(c, s, client, a, words); err != nil {
+			return err
+		}
+	}
+	if o.wait {
+		return collect(c, s, client, a.ID, collectOptions{json: o.json, flat: o.flat, stop: o.stop, progress: o.runOptions.progress})
+	}
+	return sayID(s, a, o.json)
+}
+
+// newMapPlan is newPlan without a pool.
+func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*plan, error) {
+	if len(words.argv) == 0 {
+		return nil, hinted{errNoCommand, "muster map -- ./simulate {} ::: 1 2 3"}
+	}
+	for _, w := range words.argv {
+		if strings.Contains(w, "{%}") {
+			return nil, hinted{errors.New("{%}, the slot, is not known when a task is queued"), "the task finds it in $MUSTER_SLOT"}
+		}
+	}
+	p := &plan{o: o.runOptions}
+	var err error
+	if p.dir, err = taskDir(o.dir); err != nil {
+		return nil, err
+	}
+	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
+		return nil, err
+	}
+	return p, p.openInputs(c, s, words)
+}
+
+// inputError is the user's mistake in the inputs of a map.
+type inputError struct{ error }
+
+// lines reads the plan's inputs as tasks, one JSON object a line.
+func (p *plan) lines() io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		buf := bufio.NewWriterSize(w, 64<<10)
+		enc := json.NewEncoder(buf)
+		enc.SetEscapeHTML(false)
+		for i := 1; ; i++ {
+			row, err := p.in.Next()
+			if err == io.EOF {
+				w.CloseWithError(buf.Flush())
+				return
+			}
+			if err == nil {
+				err = enc.Encode(control.NewTask(p.render(row, i, 1)))
+			} else {
+				err = &inputError{err}
+			}
+			if err != nil {
+				w.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	return r
+}
+
+// finishAll runs the tasks of a map onto a sync profile.
+func (p *plan) finishAll(c *cli.Context, s streams, client *control.Client, a control.SubmitAnswer, words *commandLine) error {
+	if p == nil || p.fromStdin {
+		return hinted{errors.New("a sync profile runs tasks where they are typed, and the inputs are gone"), "give the inputs after ::: or with -a FILE"}
+	}
+	if err := p.openInputs(c, s, words); err != nil {
+		return usageError{err}
+	}
+	for i := 1; i <= a.Total; i++ {
+		row, err := p.in.Next()
+		if err != nil {
+			return err
+		}
+		if err := finishHere(c, s, client, a.ID, p.render(row, i, 1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openTasks(s streams, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(s.in), nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--tasks: %w", err)
+	}
+	return f, nil
+}
+
+// inThisDirectory gives each task without a directory this one, and says at
+// which line a mistake is before anything is queued.
+func inThisDirectory(r io.Reader) (io.Reader, error) {
+	dir, err := taskDir("")
+	if err != nil {
+		return nil, err
+	}
+	var out strings.Builder
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	n := 0
+	err = control.Lines(r, func(line []byte) error {
+		n++
+		dec := json.NewDecoder(strings.NewReader(string(line)))
+		dec.DisallowUnknownFields()
+		var t control.Task
+		if err := dec.Decode(&t); err != nil {
+			return fmt.Errorf("--tasks: line %d: %w", n, err)
+		}
+		if t.Dir == "" && !t.Base64 {
+			t.Dir = dir
+		}
+		if _, err := t.Spec(); err != nil {
+			return fmt.Errorf("--tasks: line %d: %w", n, err)
+		}
+		return enc.Encode(t)
+	})
+	return strings.NewReader(out.String()), err
+}
+
+func newEverywhere(s streams, words *commandLine) *cli.Command {
+	var dir string
+	var least int
+	var wait, asJSON bool
+	return &cli.Command{
+		Name:      "everywhere",
+		Usage:     "run shell text on every worker, and keep what it sets up",
+		UsageText: "muster everywhere [OPTIONS] -- SHELL TEXT",
+		Description: `It has run on every worker before anything that is submitted later starts, and
+workers that join later run it first. The environment and the directory that it
+leaves behind are those of later tasks on that worker: module load, export, cd.
+
+   muster everywhere -- module load gcc/12
+   muster everywhere -- 'export OMP_NUM_THREADS=8; cd /scratch'`,
+		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()),
+			&cli.StringFlag{Name: "cd", Destination: &dir, Usage: "begin in `DIR`", DefaultText: "this one"},
+			&cli.IntFlag{Name: "min", Destination: &least, Value: 1, Usage: "wait until `N` workers have run it"},
+			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &wait, Usage: "wait for the results and collect them, instead of printing the id"},
+			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"},
+		), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			if len(words.argv) == 0 {
+				return usageError{hinted{errNoCommand, "muster everywhere -- module load gcc/12"}}
+			}
+			if least < 1 {
+				return usagef("--min %d: at least one worker runs it", least)
+			}
+			at, err := taskDir(dir)
+			if err != nil {
+				return usageError{err}
+			}
+			client, err := connect(c)
+			if err != nil {
+				return err
+			}
+			profile, err := profileOf(c, client)
+			if err != nil {
+				return err
+			}
+			a, err := client.Everywhere(c.Context, profile, control.EverywhereRequest{Command: strings.Join(words.argv, " "), Dir: at, Min: least})
+			if errors.Is(err, control.ErrUnreachable) {
+				return usageError{hinted{errors.New("an everywhere needs workers, and no dispatcher is running"), "`muster up -n 4 --detach` starts one with 4 workers"}}
+			}
+			if err != nil {
+				return answered(err)
+			}
+			if wait {
+				return collect(c, s, client, a.ID, collectOptions{json: asJSON})
+			}
+			return sayID(s, a, asJSON)
+		},
+	}
+}
+
+// inputFlags are the flags that say what a command's inputs are.
+func inputFlags(o *runOptions) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "arg-file", Aliases: []string{"a"}, Usage: "read inputs from `FILE`, one a line; - is stdin; repeat for several sources"},
+		&cli.BoolFlag{Name: "csv", Destination: &o.csv, Usage: "inputs are CSV; the first row names the columns"},
+		&cli.BoolFlag{Name: "tsv", Destination: &o.tsv, Usage: "inputs are tab-separated; the first row names the columns"},
+		&cli.BoolFlag{Name: "jsonl", Destination: &o.jsonl, Usage: "inputs are JSON, one object, array or value a line"},
+		&cli.BoolFlag{Name: "no-header", Destination: &o.noHeader, Usage: "the first row of --csv or --tsv is data"},
+		&cli.BoolFlag{Name: "link", Destination: &o.link, Usage: "take several sources side by side instead of all combinations"},
+		&cli.StringFlag{Name: "I", Destination: &o.replace, Value: "{}", Usage: "use `STR` for {}"},
+		&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text; what is put in is quoted"},
+		&cli.StringFlag{Name: "name", Destination: &o.name, Usage: "name results by `TEMPLATE`, with CMD's placeholders"},
+		&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`", DefaultText: "this one"},
+		&cli.StringSliceFlag{Name: "env", Usage: "give tasks the variable `NAME[=VALUE]`"},
+		&cli.DurationFlag{Name: "timeout", Destination: &o.timeout, Usage: "stop a task that runs longer than `DURATION`, such as 90s"},
+	}
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/internal/control"
+	"muster/internal/state"
+)
+
+// detach starts a dispatcher in the background and returns when it answers.
+// With a tether it ends when that is closed.
+func detach(c *cli.Context, s streams, o serveOptions, tether *io.Closer) (*control.UpAnswer, error) {
+	o.Tether = tether != nil
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find muster's own path: %w", err)
+	}
+	dir, err := state.Dir(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "dispatcher-"+o.Name+".log")
+	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	defer log.Close()
+	ready, readyW, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	defer ready.Close()
+	argv := []string{"serve"}
+	for _, name := range []string{"log-level", "log-json"} {
+		if c.IsSet(name) {
+			argv = append(argv, "--"+name+"="+c.String(name))
+		}
+	}
+	cmd := exec.Command(exe, argv...)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{readyW}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	err = cmd.Start()
+	readyW.Close()
+	if err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	if err := json.NewEncoder(stdin).Encode(o); err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	if tether != nil {
+		*tether = stdin
+	} else {
+		stdin.Close()
+	}
+	var m readyMessage
+	if err := json.NewDecoder(ready).Decode(&m); err != nil {
+		cmd.Wait()
+		tail, _ := os.ReadFile(path)
+		return nil, fmt.Errorf("the dispatcher ended at once (%s): %s", cmd.ProcessState, tail[max(0, len(tail)-2000):])
+	}
+	if m.Answer == nil {
+		cmd.Wait()
+		var err error = errors.New(m.Error)
+		if m.Hint != "" {
+			err = hinted{err, m.Hint}
+		}
+		if m.Exit == exitUsage {
+			err = usageError{err}
+		}
+		return nil, err
+	}
+	return m.Answer, nil
+}
+
+// lock keeps a second dispatcher of the same name from being started.
+func lock(dir, name string) (unlock func(), err error) {
+	path := filepath.Join(dir, name+".lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start a dispatcher: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, hinted{fmt.Errorf("a dispatcher %s is being started, or is ending", name), "try again in a moment, or use another name: --dispatcher NAME"}
+	}
+	return func() { f.Close() }, nil
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"muster/task"
+)
+
+// Sync mode runs tasks one after another in the caller's terminal: whatever
+// they ask there, a debugger too, is answered there. No other setting counts.
+
+// runHere runs one command in this terminal. Ctrl-C is the command's: this
+// process waits for what it makes of it.
+func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.ErrorValue {
+	kept := make(chan os.Signal, 1)
+	signal.Notify(kept, syscall.SIGINT, syscall.SIGQUIT)
+	defer signal.Stop(kept)
+	ctx := context.Background()
+	if spec.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, spec.Timeout)
+		defer cancel()
+	}
+	cmd := exec.CommandContext(ctx, spec.Argv[0], spec.Argv[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 2 * time.Second
+	cmd.Dir = spec.Dir
+	cmd.Env = append(append(os.Environ(), spec.Env...), fmt.Sprintf("MUSTER_INDEX=%d", spec.Index), "MUSTER_NAME="+spec.Name)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout))
+	case !errors.As(err, &exit):
+		return &task.ErrorValue{Kind: task.KindSpawn, Code: 127, Message: err.Error()}
+	}
+	status := exit.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled() && status.Signal() == syscall.SIGINT:
+		return &task.ErrorValue{Kind: task.KindInterrupt, Code: 130, Signal: "SIGINT", Message: "interrupted by SIGINT"}
+	case status.Signaled():
+		return &task.ErrorValue{Kind: task.KindSignal, Code: 128 + int(status.Signal()), Message: "killed by " + status.Signal().String()}
+	}
+	return &task.ErrorValue{Kind: task.KindExit, Code: status.ExitStatus(), Message: fmt.Sprintf("exit status %d", status.ExitStatus())}
+}
+
+// runSync is a run in sync mode.
+func (p *plan) runSync(s streams) error {
+	failed, n := 0, 0
+	for n = 1; ; n++ {
+		row, err := p.in.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return usageError{err}
+		}
+		spec := p.render(row, n, 1)
+		stdin := s.in
+		if p.fromStdin {
+			stdin = nil // it is where the inputs come from
+		}
+		v := runHere(spec, stdin, s.out, s.err)
+		if v == nil {
+			continue
+		}
+		failed++
+		fmt.Fprintf(s.err, "muster: task %d: %s\n", n, describe(v))
+		if v.Kind == task.KindInterrupt {
+			return exitError(exitInterrupted)
+		}
+		if p.o.stop {
+			break
+		}
+	}
+	if failed > 0 {
+		return exitError(exitTaskFailed)
+	}
+	return nil
+}

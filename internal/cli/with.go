@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/dispatcher"
+	"muster/internal/control"
+)
+
+// withPool runs a command with a profile that is there as long as it lasts.
+func withPool(c *cli.Context, s streams, workers int, profile string, env, argv []string) error {
+	if workers < 1 {
+		return usagef("-n %d: at least one worker", workers)
+	}
+	if err := nested("muster with -n", plural(workers, "worker")); err != nil {
+		return err
+	}
+	list, err := specs(c, workers)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(list) != 1 {
+		return usagef("-n is for one profile: choose it with -p")
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	// The pool is gone when this process is, however that ends.
+	q := control.UpRequest{Profiles: list}
+	a, err := client.Up(c.Context, q)
+	own := errors.Is(err, control.ErrUnreachable)
+	var tether io.Closer
+	if own {
+		a, err = detach(c, s, serveOptions{Name: c.String("dispatcher"), Kind: "up", Up: q}, &tether)
+	}
+	if err != nil {
+		return answered(err)
+	}
+	if a.Profiles[profile] == "same" {
+		return usageError{hinted{fmt.Errorf("profile %s is up already", profile), "without -n, `muster with` uses it as it is"}}
+	}
+	end := func() error {
+		if own {
+			defer tether.Close()
+			return client.Shutdown(context.Background())
+		}
+		return client.Down(context.Background(), profile)
+	}
+	return errors.Join(runWith(c, s, client, profile, env, argv), answered(end()))
+}
+
+// runWith runs the command, waits until nothing of the profile is unresolved,
+// and returns the command's exit code.
+func runWith(c *cli.Context, s streams, client *control.Client, profile string, env, argv []string) error {
+	// Ctrl-C is the command's; what it left is then not waited for.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.in, s.out, s.err
+	if err := cmd.Start(); err != nil {
+		return usageError{fmt.Errorf("with: %w", err)}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var err error
+	for waiting := true; waiting; {
+		select {
+		case err = <-ended:
+			waiting = false
+		case sig := <-signals:
+			if sig != syscall.SIGINT { // which the terminal has sent it too
+				cmd.Process.Signal(sig)
+			}
+		}
+	}
+	ctx, stop := interruptible(c)
+	defer stop()
+	if werr := settle(ctx, client, profile); werr != nil && err == nil {
+		err = interrupted(ctx, c, werr)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
+			return exitError(128 + int(status.Signal()))
+		}
+		return exitError(exit.ExitCode())
+	}
+	return err
+}
+
+// settle waits for what the profile has not resolved.
+func settle(ctx context.Context, client *control.Client, profile string) error {
+	st, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var open []dispatcher.ID
+	for _, f := range st.Futures {
+		if f.Profile == profile && f.State != "resolved" {
+			open = append(open, f.ID)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	_, err = client.Wait(ctx, control.WaitRequest{IDs: open})
+	return err
+}

@@ -1,0 +1,252 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"muster/dispatcher"
+	"muster/task"
+)
+
+// Client talks to the dispatcher behind one socket. It is safe for concurrent
+// use.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client of the socket. Nothing is dialled yet.
+func NewClient(socket string) *Client {
+	return &Client{socket, &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+		MaxIdleConnsPerHost: 64,
+	}}}
+}
+
+// Close lets go of connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// do makes a call and returns the body of a good answer.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	q, err := http.NewRequestWithContext(ctx, method, "http://muster/v1"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(q)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w (nobody listens on %s)", ErrUnreachable, c.socket)
+	case err != nil:
+		return nil, fmt.Errorf("talk to the dispatcher on %s: %w", c.socket, errors.Unwrap(err))
+	case resp.StatusCode == http.StatusOK:
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{Status: resp.StatusCode}
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if json.Unmarshal(text, e) != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("the dispatcher answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	}
+	return nil, e
+}
+
+// call makes a call with a JSON body and reads a JSON answer.
+func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(b)
+	}
+	out, err := c.do(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if answer == nil {
+		_, err = io.Copy(io.Discard, out)
+	} else {
+		err = json.NewDecoder(out).Decode(answer)
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the dispatcher on %s ended amid its answer: %w", c.socket, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Status returns the full picture.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	st := &Status{}
+	return st, c.call(ctx, "GET", "/status", nil, st)
+}
+
+// Watch calls f with the status now and after every change, until ctx is done,
+// f fails or the dispatcher ends.
+func (c *Client) Watch(ctx context.Context, f func(*Status) error) error {
+	out, err := c.do(ctx, "GET", "/status?watch=true", nil)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	dec := json.NewDecoder(out)
+	for {
+		st := &Status{}
+		if err := dec.Decode(st); err != nil {
+			if ctx.Err() != nil || err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil
+			}
+			return err
+		}
+		if err := f(st); err != nil {
+			return err
+		}
+	}
+}
+
+// Info returns a profile's counters.
+func (c *Client) Info(ctx context.Context, profile string) (i task.Info, err error) {
+	return i, c.call(ctx, "GET", "/info?profile="+profile, nil, &i)
+}
+
+// Up adds profiles.
+func (c *Client) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
+	a := &UpAnswer{}
+	return a, c.call(ctx, "POST", "/profiles", q, a)
+}
+
+// Down resets a profile.
+func (c *Client) Down(ctx context.Context, profile string) error {
+	return c.call(ctx, "DELETE", "/profiles/"+profile, nil, nil)
+}
+
+// Shutdown ends the dispatcher.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return c.call(ctx, "POST", "/shutdown", nil, nil)
+}
+
+// Launch starts workers.
+func (c *Client) Launch(ctx context.Context, profile string, q LaunchRequest) (a struct {
+	Workers int      `json:"workers"`
+	Jobs    []string `json:"jobs"`
+}, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/launch", q, &a)
+}
+
+// Retire tells n workers to leave, all if n is below 0.
+func (c *Client) Retire(ctx context.Context, profile string, n int) (a RetireAnswer, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/retire", map[string]int{"workers": n}, &a)
+}
+
+// Join makes a join string.
+func (c *Client) Join(ctx context.Context, profile string, q JoinRequest) (a JoinAnswer, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/join", q, &a)
+}
+
+// Joins lists join strings, without their secrets, as JSON.
+func (c *Client) Joins(ctx context.Context, list any) error {
+	return c.call(ctx, "GET", "/joins", nil, list)
+}
+
+// Revoke ends a join string.
+func (c *Client) Revoke(ctx context.Context, id string) error {
+	return c.call(ctx, "DELETE", "/joins/"+id, nil, nil)
+}
+
+// Submit queues a task.
+func (c *Client) Submit(ctx context.Context, profile string, q SubmitRequest) (a SubmitAnswer, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/submit", q, &a)
+}
+
+// Map queues tasks, one JSON object a line.
+func (c *Client) Map(ctx context.Context, profile string, stop bool, lines io.Reader) (a SubmitAnswer, err error) {
+	out, err := c.do(ctx, "POST", fmt.Sprintf("/profiles/%s/map?stop=%t", profile, stop), lines)
+	if err != nil {
+		return a, err
+	}
+	defer out.Close()
+	return a, json.NewDecoder(out).Decode(&a)
+}
+
+// Everywhere queues a task for every worker.
+func (c *Client) Everywhere(ctx context.Context, profile string, q EverywhereRequest) (a SubmitAnswer, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/everywhere", q, &a)
+}
+
+// Wait waits for futures.
+func (c *Client) Wait(ctx context.Context, q WaitRequest) (a WaitAnswer, err error) {
+	return a, c.call(ctx, "POST", "/wait", q, &a)
+}
+
+// Future returns how a future stands.
+func (c *Client) Future(ctx context.Context, id dispatcher.ID) (s dispatcher.FutureStatus, err error) {
+	return s, c.call(ctx, "GET", fmt.Sprintf("/futures/%d", id), nil, &s)
+}
+
+// Results calls f with each result of a future, in order, as they come.
+func (c *Client) Results(ctx context.Context, id dispatcher.ID, wait bool, f func(*Result) error) error {
+	out, err := c.do(ctx, "GET", fmt.Sprintf("/futures/%d/results?wait=%t", id, wait), nil)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	dec := json.NewDecoder(out)
+	for {
+		r := &Result{}
+		err := dec.Decode(r)
+		switch {
+		case err == io.EOF:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return fmt.Errorf("the dispatcher on %s ended amid its answer: %w", c.socket, err)
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+	}
+}
+
+// Stream copies the whole of a result's stdout or stderr to w.
+func (c *Client) Stream(ctx context.Context, id dispatcher.ID, index int, stream string, w io.Writer) error {
+	out, err := c.do(ctx, "GET", fmt.Sprintf("/futures/%d/results/%d/%s", id, index, stream), nil)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = io.Copy(w, out)
+	return err
+}
+
+// Cancel ends a future, and reports whether it was unresolved.
+func (c *Client) Cancel(ctx context.Context, id dispatcher.ID) (a CancelAnswer, err error) {
+	return a, c.call(ctx, "POST", fmt.Sprintf("/futures/%d/cancel", id), nil, &a)
+}
+
+// Finish says what came of a task of a sync profile.
+func (c *Client) Finish(ctx context.Context, id dispatcher.ID, q FinishRequest) error {
+	return c.call(ctx, "POST", fmt.Sprintf("/futures/%d/finish", id), q, nil)
+}
+
+// Forget drops a future and its results.
+func (c *Client) Forget(ctx context.Context, id dispatcher.ID) error {
+	return c.call(ctx, "DELETE", fmt.Sprintf("/futures/%d", id), nil, nil)
+}

@@ -1,0 +1,322 @@
+// Package control is the interface by which commands, and programs in any
+// language, talk to a dispatcher: HTTP with JSON over a unix socket. The server
+// wraps a host, the client is what muster's own commands use; docs/api.md
+// describes every call.
+package control
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"muster/dispatcher"
+	"muster/internal/host"
+	"muster/task"
+)
+
+// APIVersion is the first element of every path. It grows when a call changes
+// its meaning or goes away; what is added leaves it as it is, and whoever reads
+// an answer skips what he does not know.
+const APIVersion = 1
+
+// Socket is where the dispatcher of a name, or a run, is reached.
+func Socket(dir, name string) string { return filepath.Join(dir, name+".ctl.sock") }
+
+// Task is one task as clients write it.
+type Task struct {
+	Argv    []string `json:"argv,omitempty"`
+	Func    string   `json:"func,omitempty"`
+	Env     Env      `json:"env,omitempty"`
+	Dir     string   `json:"dir,omitempty"`
+	Stdin   *string  `json:"stdin,omitempty"`
+	Timeout Duration `json:"timeout,omitempty"`
+	Name    string   `json:"name,omitempty"`
+	// Base64 says that every string of the task is base64, for those that are
+	// not UTF-8.
+	Base64 bool `json:"base64,omitempty"`
+}
+
+// Env is NAME=VALUE entries; in JSON also an object.
+type Env []string
+
+// UnmarshalJSON reads a list of NAME=VALUE or an object.
+func (e *Env) UnmarshalJSON(b []byte) error {
+	var m map[string]string
+	if json.Unmarshal(b, &m) == nil {
+		for name, value := range m {
+			*e = append(*e, name+"="+value)
+		}
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return errors.New(`env is {"NAME": "VALUE"} or ["NAME=VALUE"]`)
+	}
+	*e = list
+	return nil
+}
+
+// Duration is a time that JSON has as a string, such as "90s", or as seconds.
+type Duration time.Duration
+
+// MarshalJSON writes the string.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads a string or a number of seconds.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var seconds float64
+	if json.Unmarshal(b, &seconds) == nil {
+		*d = Duration(seconds * float64(time.Second))
+	} else {
+		var text string
+		if err := json.Unmarshal(b, &text); err != nil {
+			return errors.New(`a duration is a string such as "90s" or a number of seconds`)
+		}
+		t, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%q is no duration: write 90s or 1h30m", text)
+		}
+		*d = Duration(t)
+	}
+	if *d < 0 {
+		return errors.New("a duration cannot be negative")
+	}
+	return nil
+}
+
+// NewTask writes a spec as a task.
+func NewTask(s task.Spec) Task {
+	t := Task{Argv: s.Argv, Func: s.Func, Env: s.Env, Dir: s.Dir, Timeout: Duration(s.Timeout), Name: s.Name}
+	if s.Input != nil {
+		text := string(s.Input)
+		t.Stdin = &text
+	}
+	if !t.utf8() {
+		t.Base64 = true
+		t.each(func(s *string) error {
+			*s = base64.StdEncoding.EncodeToString([]byte(*s))
+			return nil
+		})
+	}
+	return t
+}
+
+// each calls f with every string, in lists that are the task's own.
+func (t *Task) each(f func(*string) error) error {
+	t.Argv, t.Env = append([]string{}, t.Argv...), append(Env{}, t.Env...)
+	all := []*string{&t.Dir, &t.Name}
+	for i := range t.Argv {
+		all = append(all, &t.Argv[i])
+	}
+	for i := range t.Env {
+		all = append(all, &t.Env[i])
+	}
+	if t.Stdin != nil {
+		text := *t.Stdin
+		t.Stdin = &text
+		all = append(all, t.Stdin)
+	}
+	for _, s := range all {
+		if err := f(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Task) utf8() bool {
+	ok := utf8.ValidString(t.Dir) && utf8.ValidString(t.Name) && (t.Stdin == nil || utf8.ValidString(*t.Stdin))
+	for _, list := range [][]string{t.Argv, t.Env} {
+		for _, s := range list {
+			ok = ok && utf8.ValidString(s)
+		}
+	}
+	return ok
+}
+
+// Spec checks the task and returns it as an executor takes it.
+func (t Task) Spec() (task.Spec, error) {
+	if t.Base64 {
+		err := t.each(func(s *string) error {
+			b, err := base64.StdEncoding.DecodeString(*s)
+			*s = string(b)
+			return err
+		})
+		if err != nil {
+			return task.Spec{}, fmt.Errorf("the task says base64 and is not: %w", err)
+		}
+	}
+	if len(t.Argv) == 0 && t.Func == "" {
+		return task.Spec{}, errors.New(`a task needs a command: "argv": ["PROGRAM", "ARGUMENT", ...]`)
+	}
+	if len(t.Argv) == 0 {
+		t.Argv = []string{t.Func}
+	}
+	for _, list := range [][]string{t.Argv, t.Env, {t.Dir, t.Name}} {
+		for _, s := range list {
+			if strings.ContainsRune(s, 0) {
+				return task.Spec{}, errors.New("a string of the task holds a NUL, which no command can be given")
+			}
+		}
+	}
+	for _, kv := range t.Env {
+		if i := strings.IndexByte(kv, '='); i < 1 {
+			return task.Spec{}, fmt.Errorf("env: %q is not NAME=VALUE", kv)
+		}
+	}
+	if t.Dir != "" && !filepath.IsAbs(t.Dir) {
+		return task.Spec{}, fmt.Errorf("dir: %q is not absolute", t.Dir)
+	}
+	if t.Dir == "" {
+		t.Dir = "/"
+	}
+	s := task.Spec{Argv: t.Argv, Func: t.Func, Env: t.Env, Dir: t.Dir, Timeout: time.Duration(t.Timeout), Name: t.Name}
+	if t.Stdin != nil {
+		s.Input = []byte(*t.Stdin)
+	}
+	return s, nil
+}
+
+// Result is what one task resolved to.
+type Result struct {
+	Index   int         `json:"index"` // from 1
+	Name    string      `json:"name,omitempty"`
+	Argv    []string    `json:"argv"`
+	OK      bool        `json:"ok"`
+	Error   *ErrorValue `json:"error"`
+	Task    task.ID     `json:"task"`
+	Attempt int         `json:"attempt"`
+	Worker  string      `json:"worker"`
+	Slot    int         `json:"slot"`
+	Started *time.Time  `json:"started"`
+	Seconds float64     `json:"seconds"`
+	Stdout  Stream      `json:"stdout"`
+	Stderr  Stream      `json:"stderr"`
+	Base64  bool        `json:"base64,omitempty"` // name and argv are base64
+}
+
+// Stream is one output of a task: the text, or base64 of what is not UTF-8, or
+// neither if it is longer than 64 KiB and is to be asked for by itself.
+type Stream struct {
+	Bytes  int64   `json:"bytes"`
+	Text   *string `json:"text,omitempty"`
+	Base64 []byte  `json:"base64,omitempty"`
+}
+
+// maxInline is how much of a stream goes with a result, in bytes.
+const maxInline = 64 << 10
+
+// ErrorValue is what a task that did not succeed resolved to.
+type ErrorValue struct {
+	Kind     string          `json:"kind"`
+	Class    string          `json:"class"` // error, interrupt or neither
+	Code     int             `json:"code"`
+	Message  string          `json:"message"`
+	Signal   string          `json:"signal,omitempty"`
+	Evidence string          `json:"evidence,omitempty"`
+	Detail   json.RawMessage `json:"detail,omitempty"`
+}
+
+// NewErrorValue writes an error value for JSON.
+func NewErrorValue(e *task.ErrorValue) *ErrorValue {
+	if e == nil {
+		return nil
+	}
+	v := &ErrorValue{Kind: e.Kind.String(), Class: e.Kind.Class().String(), Code: e.Code, Message: e.Message, Signal: e.Signal, Evidence: e.Evidence}
+	if json.Valid(e.Detail) && utf8.Valid(e.Detail) {
+		v.Detail = e.Detail
+	}
+	return v
+}
+
+// Value returns the error value as the rest of muster has it.
+func (e *ErrorValue) Value() *task.ErrorValue {
+	if e == nil {
+		return nil
+	}
+	return &task.ErrorValue{Kind: task.ParseKind(e.Kind), Code: e.Code, Message: e.Message, Signal: e.Signal, Evidence: e.Evidence, Detail: e.Detail}
+}
+
+// Result is the result as the rest of muster has it, without its output.
+func (r *Result) Result() task.Result {
+	t := task.Result{ID: r.Task, Index: r.Index, Name: r.Name, Argv: r.Argv, Attempt: r.Attempt, Worker: r.Worker, Slot: r.Slot,
+		Elapsed: time.Duration(r.Seconds * float64(time.Second)), Err: r.Error.Value()}
+	if r.Started != nil {
+		t.Started = *r.Started
+	}
+	if r.Base64 {
+		name, _ := base64.StdEncoding.DecodeString(t.Name)
+		t.Name, t.Argv = string(name), nil
+		for _, a := range r.Argv {
+			b, _ := base64.StdEncoding.DecodeString(a)
+			t.Argv = append(t.Argv, string(b))
+		}
+	}
+	return t
+}
+
+func newResult(d *dispatcher.Done) Result {
+	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name})
+	r := Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Task: d.ID, Attempt: d.Attempt,
+		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stdout: newStream(d, 1), Stderr: newStream(d, 2)}
+	if !d.Started.IsZero() {
+		r.Started = &d.Started
+	}
+	return r
+}
+
+func newStream(d *dispatcher.Done, n int) Stream {
+	s := Stream{Bytes: d.Output.Bytes(n)}
+	if s.Bytes > maxInline {
+		return s
+	}
+	b, err := d.Output.Tail(n, s.Bytes)
+	switch {
+	case err != nil:
+	case utf8.Valid(b):
+		text := string(b)
+		s.Text = &text
+	default:
+		s.Base64 = b
+	}
+	return s
+}
+
+// Status is the full picture of a dispatcher.
+type Status struct {
+	API      int                       `json:"api"`
+	Version  string                    `json:"version"`
+	Name     string                    `json:"name"`
+	Kind     string                    `json:"kind"` // up, run or ephemeral
+	Run      string                    `json:"run"`  // the folder in the state directory
+	Pid      int                       `json:"pid"`
+	Started  time.Time                 `json:"started"`
+	URLs     []host.Candidate          `json:"urls"`
+	Profiles []ProfileStatus           `json:"profiles"`
+	Futures  []dispatcher.FutureStatus `json:"futures"`
+	Jobs     []string                  `json:"jobs"` // with schedulers
+}
+
+// ProfileStatus is one profile of a dispatcher.
+type ProfileStatus struct {
+	dispatcher.PoolStatus
+	Sync bool `json:"sync,omitempty"`
+}
+
+// Error is a refusal: what the server says and why.
+type Error struct {
+	Status  int    `json:"-"`
+	Code    string `json:"code"` // unknown, exists, full, closed, bad, failed
+	Message string `json:"error"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// ErrUnreachable says that nobody listens on the socket.
+var ErrUnreachable = errors.New("no dispatcher is running")

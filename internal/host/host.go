@@ -1,0 +1,225 @@
+// Package host runs a dispatcher with all that belongs to it: its folder on
+// disk, the sockets where workers and commands reach it, the workers on this
+// machine and those with schedulers.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"muster/dispatcher"
+	"muster/hpc"
+	"muster/internal/launch"
+	"muster/internal/proctree"
+	"muster/internal/spool"
+	"muster/internal/state"
+	mtls "muster/tls"
+)
+
+// Options configures a Host.
+type Options struct {
+	StateDir  string
+	SocketDir string
+	Log       hclog.Logger
+	// Say tells the user something that matters now; nil for nobody.
+	Say func(format string, args ...any)
+	// Stderr is that of workers on this machine.
+	Stderr io.Writer
+	// Worker is the command line that starts a worker of this program, to which
+	// options are added, and Program the file that schedulers' jobs start; empty
+	// is a copy of this program.
+	Worker []string
+	// Env is added to the environment of workers on this machine.
+	Env []string
+	// Shared says that this process has children that are not muster's: those
+	// are left alone, at the price that what a killed worker left behind is not
+	// cleared here.
+	Shared bool
+	// Identity is the dispatcher's key; nil is the one in the state directory.
+	Identity *mtls.Identity
+	// Keep bounds the results that are held in memory, in bytes; 0 is the
+	// dispatcher's default.
+	Keep int64
+}
+
+// Host is a dispatcher and what belongs to it.
+type Host struct {
+	opt  Options
+	id   *mtls.Identity
+	Run  *state.Run
+	D    *dispatcher.Dispatcher
+	kids sync.RWMutex // read-locked while a command runs, locked while leftovers are cleared
+	own  map[int]bool // pids of workers on this machine; guarded by kids
+	keep func(pid int) bool
+
+	socket  string // where workers on this machine dial
+	unix    net.Listener
+	fleet   *launch.Fleet
+	started time.Time
+
+	mu       sync.Mutex // guards all below
+	profiles map[string]*Profile
+	tcp      map[string]net.Listener // by what they were asked to listen on
+	joins    map[string]*joinRecord
+	watch    context.CancelFunc // of the fleet; nil while nobody watches it
+	watched  chan struct{}
+	locals   int // workers ever started on this machine
+	closed   bool
+}
+
+// Open makes the dispatcher, its folder, and the socket for workers on this
+// machine. Close undoes it.
+func Open(opt Options) (h *Host, err error) {
+	if opt.Say == nil {
+		opt.Say = func(string, ...any) {}
+	}
+	h = &Host{opt: opt, id: opt.Identity, own: map[int]bool{}, profiles: map[string]*Profile{}, started: time.Now(),
+		tcp: map[string]net.Listener{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
+	if !opt.Shared {
+		if h.keep, err = proctree.Inherited(); err == nil {
+			err = proctree.Subreaper()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	state.Prune(opt.StateDir, time.Now())
+	state.PruneSockets(opt.SocketDir, time.Now())
+	if h.id == nil {
+		if h.id, err = mtls.LoadOrCreate(filepath.Join(opt.StateDir, "id")); err != nil {
+			return nil, err
+		}
+	}
+	if h.Run, err = state.NewRun(opt.StateDir, time.Now()); err != nil {
+		return nil, err
+	}
+	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Keep: opt.Keep})
+	h.socket = filepath.Join(opt.SocketDir, h.Run.ID+".sock")
+	if h.unix, err = ListenUnix(h.socket); err != nil {
+		h.Run.Close()
+		return nil, fmt.Errorf("listen for local workers: %w", err)
+	}
+	go h.D.Serve(h.unix)
+	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: h.here(), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials}
+	return h, nil
+}
+
+// ListenUnix listens on a socket that is this user's alone.
+func ListenUnix(path string) (net.Listener, error) {
+	old := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	return l, err
+}
+
+// here runs schedulers' commands, never while leftovers are cleared: those are
+// told from them by who started them.
+func (h *Host) here() hpc.Runner {
+	run := hpc.Here(hpc.Scrub(os.Environ()))
+	return func(ctx context.Context, argv []string, stdin string) (hpc.Output, error) {
+		h.kids.RLock()
+		defer h.kids.RUnlock()
+		return run(ctx, argv, stdin)
+	}
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
+
+// clear ends what workers that are gone left below this process.
+func (h *Host) clear() {
+	if h.opt.Shared {
+		return
+	}
+	h.kids.Lock()
+	defer h.kids.Unlock()
+	if err := proctree.Clear(time.Second, func(pid int) bool { return h.own[pid] || h.keep(pid) }); err != nil {
+		h.opt.Log.Error("processes may be left", "error", err)
+	}
+}
+
+// Profile returns the profile of a name, or nil.
+func (h *Host) Profile(name string) *Profile {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.profiles[name]
+}
+
+// Started is when the dispatcher began.
+func (h *Host) Started() time.Time { return h.started }
+
+// Fleet is what schedulers have been asked for.
+func (h *Host) Fleet() *launch.Fleet { return h.fleet }
+
+// Pin is the pin of the dispatcher's key.
+func (h *Host) Pin() mtls.Pin { return h.id.Pin() }
+
+// Jobs reports whether a scheduler has been asked for anything.
+func (h *Host) Jobs() bool { return len(h.fleet.Jobs()) > 0 }
+
+// Close says goodbye to all workers, gives them patience to go, ends those on
+// this machine, and takes back what schedulers have, for which it waits until
+// ctx is done.
+func (h *Host) Close(ctx context.Context, patience time.Duration) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	profiles := h.profiles
+	for _, l := range h.tcp {
+		l.Close()
+	}
+	h.mu.Unlock()
+	h.unix.Close()
+	for _, p := range profiles {
+		p.letGo()
+	}
+	// A worker on this machine hears of the end by its pipe too, and at once.
+	var ending sync.WaitGroup
+	ending.Go(func() {
+		out, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		h.D.Close(out)
+	})
+	for _, p := range profiles {
+		for _, l := range p.workers() {
+			ending.Go(l.end)
+		}
+	}
+	ending.Wait()
+	h.stopWatching()
+	err := h.fleet.Cancel(ctx, "")
+	return errors.Join(err, h.Run.Close())
+}
+
+// Leave ends everything below this process at once, and forgets what is on
+// disk unless a scheduler may still have something.
+func (h *Host) Leave() error {
+	var err error
+	if !h.opt.Shared {
+		err = proctree.Clear(0, h.keep)
+	}
+	if !h.Jobs() {
+		os.RemoveAll(h.Run.Dir)
+	}
+	os.Remove(h.socket)
+	return err
+}

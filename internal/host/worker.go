@@ -1,0 +1,145 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"muster/hpc"
+	"muster/internal/proctree"
+	mtls "muster/tls"
+	"muster/worker"
+)
+
+// WorkerProcess is what the process of a worker is told on its command line.
+type WorkerProcess struct {
+	JoinFile string // - is standard input
+	Tether   bool   // end when standard input closes
+	worker.Options
+}
+
+// Errors of a worker's process.
+var (
+	ErrNoJoin    = errors.New("no join file")
+	ErrSignalled = errors.New("interrupted")
+	errTether    = errors.New("standard input closed")
+)
+
+// Run is the life of a worker's process.
+func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logger) (worker.Reason, error) {
+	in := bufio.NewReaderSize(stdin, 32<<10)
+	var err error
+	if w.Join, err = readJoin(w.JoinFile, in); err != nil {
+		return worker.Ended, err
+	}
+	if w.JoinFile != "-" {
+		w.Rejoin = func() (mtls.Join, error) { return mtls.ReadJoinFile(w.JoinFile) }
+	}
+	if w.Slots == 0 {
+		w.Slots = runtime.NumCPU()
+	}
+	w.identify()
+	if w.Keep, err = proctree.Inherited(); err == nil {
+		err = proctree.Subreaper()
+	}
+	if err != nil {
+		return worker.Ended, err
+	}
+	if w.Scratch, err = os.MkdirTemp("", "muster-worker-"); err != nil {
+		return worker.Ended, fmt.Errorf("make a scratch folder: %w", err)
+	}
+	defer os.RemoveAll(w.Scratch)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	w.Drain = onSignals(stop)
+	w.Log = log
+	if w.Tether {
+		go func() {
+			io.Copy(io.Discard, in)
+			stop(errTether)
+		}()
+	}
+	reason, err := worker.Run(ctx, w.Options)
+	if errors.Is(err, errTether) || errors.Is(context.Cause(ctx), errTether) {
+		err = nil
+	}
+	return reason, err
+}
+
+// identify names the worker after the scheduler's job that it runs in, the same
+// after a requeue, which it says. Such a worker waits a minute for its
+// dispatcher unless it is told otherwise.
+func (w *WorkerProcess) identify() {
+	job, inside := hpc.Inside(os.Getenv)
+	if inside && w.Patience == 0 {
+		w.Patience = time.Minute
+	}
+	if w.Element != "" {
+		return
+	}
+	w.Element = fmt.Sprintf("hand-%d", os.Getpid())
+	if inside {
+		w.Element = job.Element
+		if w.Restart == 0 {
+			w.Restart = uint32(job.Restart)
+		}
+	}
+}
+
+func readJoin(file string, stdin *bufio.Reader) (mtls.Join, error) {
+	switch file {
+	case "":
+		return mtls.Join{}, ErrNoJoin
+	case "-":
+		line, err := stdin.ReadString('\n')
+		if err != nil && line == "" {
+			return mtls.Join{}, fmt.Errorf("read the join string from standard input: %w", err)
+		}
+		return mtls.ParseJoin(strings.TrimSpace(line))
+	}
+	return mtls.ReadJoinFile(file)
+}
+
+// onSignals makes a scheduler's warnings and the first Ctrl-C a drain, and the
+// second Ctrl-C a stop.
+func onSignals(stop context.CancelCauseFunc) <-chan string {
+	drain := make(chan string, 1)
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	go func() {
+		draining := false
+		for sig := range ch {
+			if draining && sig == syscall.SIGINT {
+				stop(ErrSignalled)
+			}
+			if !draining {
+				draining = true
+				drain <- signalName(sig)
+			}
+		}
+	}()
+	return drain
+}
+
+func signalName(sig os.Signal) string {
+	return map[os.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGHUP: "SIGHUP",
+		syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2"}[sig]
+}
+
+// RunSlot is the life of the process that a worker starts for each of its slots.
+func RunSlot(functions map[string]worker.Function) error {
+	// Caught and dropped, not ignored: tasks would inherit that. The worker
+	// decides what a signal means.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	return worker.RunSlot(functions)
+}
