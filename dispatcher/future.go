@@ -51,6 +51,7 @@ type Future struct {
 	halted   bool // what has not started will not
 	resolved int
 	failed   int
+	order    []int32         // indices from 0, as they resolved
 	watch    chan struct{}   // closed when an item resolves; nil if nobody waits
 	done     chan struct{}   // closed when all have; nil until asked for
 	racers   []chan struct{} // sent to when all have
@@ -276,6 +277,7 @@ func (f *Future) append(done *Done) {
 
 func (f *Future) count(done *Done) {
 	f.resolved++
+	f.order = append(f.order, int32(done.Index-1))
 	if done.Err != nil {
 		f.failed++
 	}
@@ -429,13 +431,31 @@ func (f *Future) Pool() *Pool { return f.pool }
 func (f *Future) Result(i int) (done *Done, more bool, changed <-chan struct{}) {
 	f.pool.mu.Lock()
 	defer f.pool.mu.Unlock()
+	done, more, changed = f.result(i)
+	return done, more && (i < len(f.items) || !f.sealed), changed
+}
+
+// result returns the i-th result, if it is there, and whether anything is
+// unresolved.
+func (f *Future) result(i int) (done *Done, more bool, changed <-chan struct{}) {
 	if f.watch == nil && !f.isResolved() {
 		f.watch = make(chan struct{})
 	}
-	if i < len(f.items) {
+	if i >= 0 && i < len(f.items) {
 		done = f.items[i].done
 	}
-	return done, i < len(f.items) || !f.sealed, f.watch
+	return done, done != nil || !f.isResolved(), f.watch
+}
+
+// Resolved is Result for the i-th task to resolve.
+func (f *Future) Resolved(i int) (done *Done, more bool, changed <-chan struct{}) {
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	at := -1
+	if i < len(f.order) {
+		at = int(f.order[i])
+	}
+	return f.result(at)
 }
 
 // FutureStatus says how a future stands.

@@ -427,6 +427,7 @@ func (s *session) untilIdle() time.Duration {
 
 // finishRunning waits until what runs has ended, though nobody will hear of it.
 func (s *session) finishRunning(ctx context.Context) {
+	s.conn.Close()
 	s.mu.Lock()
 	s.finish, s.draining = true, true
 	refs := slices.Collect(maps.Keys(s.owner))

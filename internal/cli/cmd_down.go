@@ -103,7 +103,7 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 // endDispatchers ends the dispatcher, one profile of it, or all dispatchers,
 // and returns how many there were.
 func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOptions) (n int, err error) {
-	names := []string{c.String("dispatcher")}
+	names := []string{dispatcherName(c)}
 	dir, err := state.SocketDir(os.Getenv)
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -373,7 +374,11 @@ workers, and reset when CMD has ended and nothing is left unresolved.
 			if !host.ValidName(profile) {
 				return usagef("-p %q: a name has letters, digits, - and _, 40 at most", profile)
 			}
-			env := append(os.Environ(), "MUSTER_PROFILE="+profile, "MUSTER_DISPATCHER="+c.String("dispatcher"))
+			// The first of two values counts for some programs, the last for others.
+			env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+				return strings.HasPrefix(kv, "MUSTER_PROFILE=") || strings.HasPrefix(kv, "MUSTER_DISPATCHER=")
+			})
+			env = append(env, "MUSTER_PROFILE="+profile, "MUSTER_DISPATCHER="+dispatcherName(c))
 			if c.IsSet("n") {
 				return withPool(c, s, workers, profile, env, words.argv)
 			}

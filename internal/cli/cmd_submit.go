@@ -93,12 +93,12 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return err
 	}
 	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try}
-	a, err := client.Submit(c.Context, c.String("profile"), q)
-	if errors.Is(err, control.ErrUnreachable) && !c.IsSet("profile") {
+	a, err := client.Submit(c.Context, profileName(c), q)
+	if errors.Is(err, control.ErrUnreachable) && profileName(c) == "default" {
 		if err := startEphemeral(c, s); err != nil {
 			return err
 		}
-		a, err = client.Submit(c.Context, c.String("profile"), q)
+		a, err = client.Submit(c.Context, profileName(c), q)
 	}
 	if err != nil {
 		return answered(err)
@@ -140,7 +140,7 @@ func startEphemeral(c *cli.Context, s streams) error {
 	if err := nested("muster submit", "a dispatcher and a worker"); err != nil {
 		return err
 	}
-	_, err := detach(c, s, serveOptions{Name: c.String("dispatcher"), Kind: "ephemeral",
+	_, err := detach(c, s, serveOptions{Name: dispatcherName(c), Kind: "ephemeral",
 		Up: control.UpRequest{Profiles: []host.Spec{{Name: "default", Slots: 1, Ephemeral: true}}}}, nil)
 	return err
 }
@@ -224,8 +224,8 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 	if err := o.check(); err != nil {
 		return usageError{err}
 	}
-	if os.Getenv("MUSTER_TASK_ID") != "" && os.Getenv("MUSTER_TASK_PROFILE") == c.String("profile") {
-		return usageError{hinted{fmt.Errorf("this is a task of profile %s, and a map onto the same profile would wait for slots that its own callers hold", c.String("profile")),
+	if os.Getenv("MUSTER_TASK_ID") != "" && os.Getenv("MUSTER_TASK_PROFILE") == profileName(c) {
+		return usageError{hinted{fmt.Errorf("this is a task of profile %s, and a map onto the same profile would wait for slots that its own callers hold", profileName(c)),
 			"start another profile for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here"}}
 	}
 	var lines io.Reader
@@ -262,7 +262,7 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 	if p != nil {
 		lines = p.lines()
 	}
-	a, err := client.Map(c.Context, c.String("profile"), o.stop, lines)
+	a, err := client.Map(c.Context, profileName(c), o.stop, lines)
 	var bad *inputError
 	switch {
 	case errors.As(err, &bad):

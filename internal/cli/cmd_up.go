@@ -273,7 +273,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 		}
 		return s.sayUp(c, client, a, o.json)
 	}
-	serve := serveOptions{Name: c.String("dispatcher"), Kind: "up", Keep: keep, Up: q}
+	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: keep, Up: q}
 	if o.detach {
 		if a, err = detach(c, s, serve, nil); err != nil {
 			return err

@@ -221,7 +221,7 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	if err != nil {
 		return usageError{err}
 	}
-	err = client.Results(ctx, id, true, func(r *control.Result) error { return co.take(ctx, r) })
+	err = client.Results(ctx, id, func(r *control.Result) error { return co.take(ctx, r) })
 	co.bar.clear()
 	if cerr := co.out.Close(); err == nil {
 		err = cerr

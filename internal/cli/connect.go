@@ -37,6 +37,24 @@ func profileFlag() cli.Flag {
 	return &cli.StringFlag{Name: "profile", Aliases: []string{"p"}, EnvVars: []string{"MUSTER_PROFILE"}, Value: "default", Usage: "use the profile `NAME`"}
 }
 
+// dispatcherName is the dispatcher that the options name; an empty variable
+// names none.
+func dispatcherName(c *cli.Context) string {
+	if name := c.String("dispatcher"); name != "" {
+		return name
+	}
+	return "default"
+}
+
+// profileName is the profile that the options name; an empty variable names
+// none.
+func profileName(c *cli.Context) string {
+	if name := c.String("profile"); name != "" {
+		return name
+	}
+	return "default"
+}
+
 // runSocket is the name of a run's socket, which no dispatcher has.
 func runSocket(name string) string { return "run." + name }
 
@@ -53,7 +71,7 @@ func connect(c *cli.Context) (*control.Client, error) {
 		}
 		return control.NewClient(socket), nil
 	}
-	name := c.String("dispatcher")
+	name := dispatcherName(c)
 	if !host.ValidName(name) {
 		return nil, usagef("--dispatcher %q: a name has letters, digits, - and _, 40 at most", name)
 	}

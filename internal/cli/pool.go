@@ -101,13 +101,15 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 		return nil, err
 	}
 	pl := &pool{set: set, local: len(p.Launchers) == 0, name: p.Name}
-	if pl.listen, pl.hosts, err = pl.endpoint(); err != nil {
-		return nil, f.At(p.Where("url"), 0, err.Error(), "")
-	}
-	times := set.Workers
 	if w.change != nil {
 		w.change(set)
 	}
+	if pl.listen, pl.hosts, err = pl.endpoint(); err != nil && p.Has("url") {
+		return nil, f.At(p.Where("url"), 0, err.Error(), "")
+	} else if err != nil {
+		return nil, fmt.Errorf("--url: %w", err)
+	}
+	times := set.Workers
 	switch {
 	case times < 0:
 		times = 1

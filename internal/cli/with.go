@@ -41,7 +41,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	own := errors.Is(err, control.ErrUnreachable)
 	var tether io.Closer
 	if own {
-		a, err = detach(c, s, serveOptions{Name: c.String("dispatcher"), Kind: "up", Up: q}, &tether)
+		a, err = detach(c, s, serveOptions{Name: dispatcherName(c), Kind: "up", Up: q}, &tether)
 	}
 	if err != nil {
 		return answered(err)

@@ -200,9 +200,9 @@ func (c *Client) Future(ctx context.Context, id dispatcher.ID) (s dispatcher.Fut
 	return s, c.call(ctx, "GET", fmt.Sprintf("/futures/%d", id), nil, &s)
 }
 
-// Results calls f with each result of a future, in order, as they come.
-func (c *Client) Results(ctx context.Context, id dispatcher.ID, wait bool, f func(*Result) error) error {
-	out, err := c.do(ctx, "GET", fmt.Sprintf("/futures/%d/results?wait=%t", id, wait), nil)
+// Results calls f with each result of a future as they resolve.
+func (c *Client) Results(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
+	out, err := c.do(ctx, "GET", fmt.Sprintf("/futures/%d/results?order=resolved", id), nil)
 	if err != nil {
 		return err
 	}

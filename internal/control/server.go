@@ -630,21 +630,25 @@ func (s *Server) future(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return f.Status(), nil
 }
 
-// results streams a future's results in the order of their indices, each when
-// it is there; without wait it ends at the first that is not.
+// results streams a future's results, in the order of their indices or in that
+// in which they resolve, each when it is there; without wait it ends at the first that is not.
 func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	f, err := s.find(r)
 	if err != nil {
 		return nil, err
 	}
 	wait := r.URL.Query().Get("wait") != "false"
+	next := f.Result
+	if r.URL.Query().Get("order") == "resolved" {
+		next = f.Resolved
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Muster-Profile", f.Pool().Name())
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	out := http.NewResponseController(w)
 	for i := 0; ; {
-		done, more, changed := f.Result(i)
+		done, more, changed := next(i)
 		switch {
 		case done != nil:
 			if enc.Encode(newResult(done)) != nil {
