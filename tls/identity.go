@@ -56,6 +56,19 @@ type Identity struct {
 // Pin returns the pin of the identity's key.
 func (id *Identity) Pin() Pin { return id.pin }
 
+// NewIdentity returns the identity of a certificate and key that somebody else
+// made.
+func NewIdentity(cert tls.Certificate) (*Identity, error) {
+	if len(cert.Certificate) == 0 || cert.PrivateKey == nil {
+		return nil, errors.New("the certificate has no key, or is none")
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	return &Identity{cert, sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}, nil
+}
+
 const identityFile = "identity.pem"
 
 // LoadOrCreate returns the identity kept in dir, making both on first use. Key

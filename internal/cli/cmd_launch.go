@@ -18,6 +18,7 @@ import (
 	"muster/hpc"
 	"muster/internal/config"
 	"muster/internal/control"
+	"muster/internal/host"
 	"muster/internal/launch"
 	"muster/internal/state"
 	mtls "muster/tls"
@@ -391,7 +392,7 @@ func checkConfig(c *cli.Context, s streams, f *config.File) error {
 	for _, p := range f.Profiles {
 		set, err := f.Settings(p, sc)
 		if err == nil {
-			_, _, err = (&pool{set: set}).endpoint()
+			_, _, err = host.Endpoint(set.URLs)
 			if err != nil {
 				err = f.At(p.Where("url"), 0, err.Error(), "")
 			}

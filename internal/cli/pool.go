@@ -3,14 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/config"
+	"muster/internal/host"
 	"muster/internal/launch"
 )
 
@@ -104,7 +102,7 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 	if w.change != nil {
 		w.change(set)
 	}
-	if pl.listen, pl.hosts, err = pl.endpoint(); err != nil && p.Has("url") {
+	if pl.listen, pl.hosts, err = host.Endpoint(set.URLs); err != nil && p.Has("url") {
 		return nil, f.At(p.Where("url"), 0, err.Error(), "")
 	} else if err != nil {
 		return nil, fmt.Errorf("--url: %w", err)
@@ -145,40 +143,4 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 		pl.plans = append(pl.plans, plan)
 	}
 	return pl, nil
-}
-
-// endpoint is where a profile's dispatcher listens, and how workers reach it.
-func (p *pool) endpoint() (listen string, hosts []string, err error) {
-	port := ""
-	loopback := len(p.set.URLs) > 0
-	for _, text := range p.set.URLs {
-		u, err := url.Parse(text)
-		if err != nil {
-			return "", nil, fmt.Errorf("url: %w", err)
-		}
-		switch u.Scheme {
-		case "unix":
-			continue
-		case "tcp", "tls+tcp":
-		default:
-			return "", nil, fmt.Errorf("url %q: it is written tls+tcp://HOST:PORT", text)
-		}
-		if n, err := strconv.Atoi(u.Port()); err != nil || n > 65535 {
-			return "", nil, fmt.Errorf("url %q has no port: write tls+tcp://HOST:PORT, port 0 takes a free one", text)
-		}
-		if port != "" && port != u.Port() {
-			return "", nil, fmt.Errorf("url: one dispatcher listens on one port, and there are %s and %s", port, u.Port())
-		}
-		port = u.Port()
-		hosts = append(hosts, u.Hostname())
-		ip := net.ParseIP(u.Hostname())
-		loopback = loopback && ip != nil && ip.IsLoopback()
-	}
-	if port == "" {
-		port = "0"
-	}
-	if loopback && len(hosts) > 0 {
-		return net.JoinHostPort(hosts[0], port), hosts, nil
-	}
-	return ":" + port, hosts, nil
 }

@@ -202,7 +202,11 @@ func (c *Client) Future(ctx context.Context, id dispatcher.ID) (s dispatcher.Fut
 
 // Results calls f with each result of a future as they resolve.
 func (c *Client) Results(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
-	out, err := c.do(ctx, "GET", fmt.Sprintf("/futures/%d/results?order=resolved", id), nil)
+	return c.results(ctx, fmt.Sprintf("/futures/%d/results?order=resolved", id), f)
+}
+
+func (c *Client) results(ctx context.Context, path string, f func(*Result) error) error {
+	out, err := c.do(ctx, "GET", path, nil)
 	if err != nil {
 		return err
 	}
@@ -223,6 +227,11 @@ func (c *Client) Results(ctx context.Context, id dispatcher.ID, f func(*Result) 
 			return err
 		}
 	}
+}
+
+// InOrder calls f with each result of a future in the order of the inputs.
+func (c *Client) InOrder(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
+	return c.results(ctx, fmt.Sprintf("/futures/%d/results", id), f)
 }
 
 // Stream copies the whole of a result's stdout or stderr to w.

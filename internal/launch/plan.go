@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type Plan struct {
 	// share the state directory.
 	JoinInScript bool
 	Muster       string // the binary on the nodes; empty is a copy of this one
+	// Before are words before the worker's own command, such as env and what a
+	// Go program needs to know that it is a worker.
+	Before []string
 
 	job      hpc.Job
 	bare     bool
@@ -208,6 +212,20 @@ func elements(a *hpc.Array) int {
 	return a.Count()
 }
 
+// Sized returns the plan for n workers.
+func (p *Plan) Sized(n int) *Plan {
+	q := *p
+	var array *hpc.Array
+	if len(p.Arrays) > 0 {
+		array = p.Arrays[0]
+	}
+	if array = array.Sized(n); n == 1 {
+		array = nil
+	}
+	q.Arrays = []*hpc.Array{array}
+	return &q
+}
+
 // Limit splits arrays at the largest index that the scheduler takes.
 func (p *Plan) Limit(largest int) {
 	var arrays []*hpc.Array
@@ -307,9 +325,9 @@ func (p *Plan) Render(i int, n Names) (*Submission, error) {
 // body is what a job runs: a worker, in the shell's place so that signals
 // reach it.
 func (p *Plan) body(n Names) string {
-	argv := []string{n.Muster, "worker", "--join-file", n.JoinFile, "--slots", strconv.Itoa(p.Slots)}
+	argv := []string{"worker", "--join-file", n.JoinFile, "--slots", strconv.Itoa(p.Slots)}
 	if p.JoinInScript {
-		argv[3] = "-"
+		argv[2] = "-"
 	}
 	if p.walltime > 0 {
 		argv = append(argv, "--walltime", p.walltime.String())
@@ -318,7 +336,7 @@ func (p *Plan) body(n Names) string {
 		argv = append(argv, "--estimate", p.estimate.String())
 	}
 	argv = append(argv, p.options.Args()...)
-	line := "exec " + shell.Join(argv)
+	line := "exec " + shell.Join(slices.Concat(p.Before, []string{n.Muster}, argv))
 	if p.JoinInScript {
 		line += " <<'JOIN'\n" + n.JoinText + "\nJOIN"
 	}

@@ -20,6 +20,7 @@ type planText struct {
 	Poll         time.Duration `json:"poll"`
 	JoinInScript bool          `json:"join_in_script,omitempty"`
 	Muster       string        `json:"muster,omitempty"`
+	Before       []string      `json:"before,omitempty"`
 	Job          hpc.Job       `json:"job"`
 	Bare         bool          `json:"bare,omitempty"`
 	Command      []string      `json:"command"`
@@ -31,7 +32,7 @@ type planText struct {
 // MarshalJSON writes the evaluated plan, with its secrets.
 func (p *Plan) MarshalJSON() ([]byte, error) {
 	return json.Marshal(planText{p.Profile, p.Launcher, p.Dialect.Name, p.Arrays, p.Slots, p.foreign, p.Poll, p.JoinInScript,
-		p.Muster, p.job, p.bare, p.command, p.walltime, p.estimate, p.options})
+		p.Muster, p.Before, p.job, p.bare, p.command, p.walltime, p.estimate, p.options})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -45,7 +46,7 @@ func (p *Plan) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("a plan for the scheduler %q, which is not known here", t.Scheduler)
 	}
 	*p = Plan{Profile: t.Profile, Launcher: t.Launcher, Dialect: d, Arrays: t.Arrays, Slots: t.Slots, Foreign: t.Foreign != "",
-		Poll: t.Poll, JoinInScript: t.JoinInScript, Muster: t.Muster, job: t.Job, bare: t.Bare, command: t.Command,
+		Poll: t.Poll, JoinInScript: t.JoinInScript, Muster: t.Muster, Before: t.Before, job: t.Job, bare: t.Bare, command: t.Command,
 		walltime: t.Walltime, estimate: t.Estimate, foreign: t.Foreign, options: t.Options}
 	return nil
 }

@@ -1,0 +1,227 @@
+package future
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"muster/dispatcher"
+	"muster/internal/host"
+	"muster/internal/state"
+	"muster/task"
+)
+
+// local is a dispatcher in this process.
+type local struct{ h *host.Host }
+
+func openLocal(st *settings) (*local, error) {
+	getenv := os.Getenv
+	if st.stateDir != "" {
+		getenv = func(name string) string {
+			if name == "MUSTER_STATE" {
+				return st.stateDir
+			}
+			return os.Getenv(name)
+		}
+	}
+	dir, err := state.Dir(getenv)
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := state.SocketDir(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's path: %w", err)
+	}
+	// The program may have children of its own.
+	h, err := host.Open(host.Options{StateDir: dir, SocketDir: sockets, Log: st.log, Stderr: os.Stderr, Worker: []string{exe, "worker"},
+		Env: []string{envFuture + "=1"}, Shared: true, Identity: st.identity})
+	if err != nil {
+		return nil, err
+	}
+	return &local{h}, nil
+}
+
+func (l *local) profile(ctx context.Context) (*host.Profile, error) {
+	name := profileOf(ctx)
+	if p := l.h.Profile(name); p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("there is no profile %q: Up or Add makes one", name)
+}
+
+func (l *local) up(ctx context.Context, spec host.Spec) error {
+	_, err := l.h.Up(ctx, spec)
+	if err == nil && len(spec.Plans) > 0 {
+		l.h.Watch(nil)
+	}
+	return err
+}
+
+func (l *local) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	return l.h.Close(ctx, 10*time.Second)
+}
+
+// asOurs gives the dispatcher's errors the names that this package has for them.
+func asOurs(err error) error {
+	switch {
+	case errors.Is(err, dispatcher.ErrFull):
+		return ErrFull
+	case errors.Is(err, dispatcher.ErrClosed):
+		return ErrClosed
+	}
+	return err
+}
+
+func (l *local) submit(ctx context.Context, spec task.Spec, c call) (handle, error) {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.Pool.Submit(ctx, spec, dispatcher.FutureOptions{Timeout: c.timeout}, c.try)
+	if err != nil {
+		return nil, asOurs(err)
+	}
+	return &localHandle{l.h.D, f}, nil
+}
+
+func (l *local) mapping(ctx context.Context, c call, each func(func(task.Spec) error) error) (handle, error) {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.Pool.NewFuture(dispatcher.KindMap, dispatcher.FutureOptions{StopOnFailure: c.stop})
+	if err != nil {
+		return nil, asOurs(err)
+	}
+	if err := each(func(spec task.Spec) error { return f.Add(ctx, spec) }); err != nil {
+		f.Cancel(task.Cancelled("the map was not submitted whole"))
+		l.h.D.Forget(f)
+		return nil, asOurs(err)
+	}
+	f.Seal()
+	return &localHandle{l.h.D, f}, nil
+}
+
+func (l *local) everywhere(ctx context.Context, spec task.Spec) (handle, error) {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.Pool.Everywhere(spec, 1)
+	if err != nil {
+		return nil, asOurs(err)
+	}
+	return &localHandle{l.h.D, f}, nil
+}
+
+func (l *local) info(ctx context.Context) (Info, error) {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	return p.Pool.Info(), nil
+}
+
+func (l *local) status(ctx context.Context) (Status, error) {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	return p.Pool.Status(), nil
+}
+
+func (l *local) launch(ctx context.Context, n int) error {
+	p, err := l.profile(ctx)
+	if err != nil {
+		return err
+	}
+	if len(p.Spec.Plans) > 0 && n > 0 {
+		_, err := p.Launch(ctx, sized(p.Spec.Plans, n))
+		return err
+	}
+	for range n {
+		if _, err := p.StartLocal(p.Spec.Slots, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *local) retire(ctx context.Context, n int) error {
+	p, err := l.profile(ctx)
+	if err == nil {
+		p.Pool.Retire(n)
+	}
+	return err
+}
+
+// localHandle is a future of a dispatcher in this process.
+type localHandle struct {
+	d *dispatcher.Dispatcher
+	f *dispatcher.Future
+}
+
+func (h *localHandle) done() <-chan struct{} { return h.f.Done() }
+func (h *localHandle) cancel() bool          { return h.f.Cancel(task.Cancelled("")) }
+func (h *localHandle) forget()               { h.d.Forget(h.f) }
+
+func (h *localHandle) result(ctx context.Context, i int) (outcome, error) {
+	for {
+		done, more, changed := h.f.Result(i)
+		switch {
+		case done != nil:
+			return outcomeOf(done)
+		case !more:
+			return outcome{}, errNoMore
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return outcome{}, context.Cause(ctx)
+		}
+	}
+}
+
+func outcomeOf(done *dispatcher.Done) (outcome, error) {
+	o := outcome{name: done.Name}
+	if done.Err != nil {
+		o.err = done.Err
+		return o, nil
+	}
+	r, err := done.Output.Reader(1)
+	if err != nil {
+		return o, err
+	}
+	defer r.Close()
+	o.output, err = io.ReadAll(r)
+	return o, err
+}
+
+func (h *localHandle) failed(ctx context.Context) (int, error) {
+	for i := 0; ; {
+		done, more, changed := h.f.Resolved(i)
+		switch {
+		case done != nil && done.Err != nil:
+			return done.Index - 1, nil
+		case done != nil:
+			i++
+			continue
+		case !more:
+			return -1, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return -1, context.Cause(ctx)
+		}
+	}
+}
