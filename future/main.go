@@ -28,8 +28,8 @@ const (
 // main, and start workers.
 var mainCalled bool
 
-// insideTask reports whether this process runs a task.
-func insideTask() bool { return os.Getenv("_MUSTER_SLOT") != "" || os.Getenv("MUSTER_TASK_ID") != "" }
+// insideTask reports whether this process runs tasks, or is one.
+func insideTask() bool { return os.Getenv(envFuture) != "" || os.Getenv("MUSTER_TASK_ID") != "" }
 
 // Main is called first in main, and in TestMain. In a process that was started
 // as a worker it does that work and exits; in any other it returns.
@@ -45,7 +45,7 @@ func Main() {
 	var err error
 	switch what {
 	case "slot":
-		err = host.RunSlot(registered)
+		err = host.RunSlot()
 	case "worker":
 		err = runWorker(os.Args[2:])
 	default:
@@ -90,6 +90,7 @@ func runWorker(args []string) error {
 	if asyncdial {
 		w.Patience = -1
 	}
+	w.Functions = registered
 	log := hclog.New(&hclog.LoggerOptions{Name: "muster", Level: hclog.Warn, Output: os.Stderr})
 	_, err = w.Run(context.Background(), os.Stdin, log)
 	return err

@@ -75,7 +75,7 @@ func Map[In, Out any](ctx context.Context, s *Session, fn Func[In, Out], inputs 
 	return &Mapping[Out]{h: h, n: len(inputs), names: c.names}, nil
 }
 
-// Everywhere calls fn in every worker of the profile, in each of its slots:
+// Everywhere calls fn in every worker of the profile, once in each process:
 // before anything that is submitted later starts, and in workers that join
 // later before they take anything. The results are one a worker.
 func Everywhere[In, Out any](ctx context.Context, s *Session, fn Func[In, Out], in In) (*Mapping[Out], error) {

@@ -24,7 +24,7 @@ const envSave = "_MUSTER_SAVE"
 // everywhere runs shell text and returns the environment and the directory
 // that it left behind; nil if it did not get to its end. The shell is bash if
 // there is one: what environment modules export is functions of bash.
-func (s *slotProcess) everywhere(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
+func (s *slotRunner) everywhere(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
 	exe, err := os.Executable()
 	if err != nil {
 		return exec.Report{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126, Message: "find muster's own path: " + err.Error()}}, nil
@@ -45,7 +45,7 @@ func (s *slotProcess) everywhere(ctx context.Context, m *wire.Assign, spec task.
 }
 
 // shell is the shell of everywhere.
-func (s *slotProcess) shell() string {
+func (s *slotRunner) shell() string {
 	for _, kv := range s.runner.Env() {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
 			for _, dir := range filepath.SplitList(path) {
@@ -76,7 +76,7 @@ func saveState(file string) error {
 
 // readState reads what saveState wrote. A directory that is where the task
 // began is not kept: it was not changed.
-func (s *slotProcess) readState(file, began string) (*wire.State, error) {
+func (s *slotRunner) readState(file, began string) (*wire.State, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("its shell did not come to its end")
@@ -111,7 +111,7 @@ func ofShell(kv string) bool {
 }
 
 // adopt makes what an everywhere left behind the ground of later tasks.
-func (s *slotProcess) adopt(m *wire.State) {
+func (s *slotRunner) adopt(m *wire.State) {
 	s.runner.SetEnv(m.Env)
 	s.dir = m.Dir
 }

@@ -11,9 +11,14 @@ import (
 	"muster/worker/internal/exec"
 )
 
-// stubborn is how long a function may take to return when it is to stop. One
-// that does not takes its slot's process along.
-const stubborn = 2 * time.Second
+const (
+	// stubborn is how long a function may take to return when it is to stop. One
+	// that does not takes the worker along.
+	stubborn = 2 * time.Second
+	// announce is how long a function runs before it is said that it does: most
+	// have ended by then, and that is said instead.
+	announce = time.Millisecond
+)
 
 // maxInline is how much of a function's output goes with its result, in bytes;
 // what is longer is sent before it in pieces.
@@ -23,7 +28,7 @@ const (
 )
 
 // call runs a function of this program.
-func (s *slotProcess) call(ctx context.Context, spec *task.Spec, out func(int, []byte) error) exec.Report {
+func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []byte) error) exec.Report {
 	rep := exec.Report{Started: time.Now()}
 	fn := s.functions[spec.Func]
 	if fn == nil {
@@ -36,44 +41,60 @@ func (s *slotProcess) call(ctx context.Context, spec *task.Spec, out func(int, [
 		ctx, cancel = context.WithTimeoutCause(ctx, spec.Timeout, task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout)))
 		defer cancel()
 	}
+	said := time.AfterFunc(announce, func() { s.out.Flush() })
+	s.calls.RLock()
+	output, err, returned := s.invoke(ctx, fn, spec.Input)
+	s.calls.RUnlock()
+	said.Stop()
+	rep.Elapsed = time.Since(rep.Started)
+	if !returned {
+		rep.Err = stopped(ctx)
+		go s.abandonShip()
+		return rep
+	}
+	if rep.Err = err; ctx.Err() != nil && rep.Err != nil {
+		rep.Err = stopped(ctx)
+	}
+	for len(output) > maxInline {
+		n := min(len(output), pieceSize)
+		if err := out(1, output[:n]); err != nil {
+			break
+		}
+		output = output[n:]
+	}
+	rep.Stdout = output
+	if s.calls.TryLock() { // no function runs: what is below this process is nobody's
+		s.clear()
+		s.calls.Unlock()
+	}
+	return rep
+}
+
+// invoke calls the function, and gives it up if it does not return in time
+// when it is to stop.
+func (s *slotRunner) invoke(ctx context.Context, fn Function, input []byte) (output []byte, err *task.ErrorValue, returned bool) {
 	type answer struct {
 		output []byte
 		err    *task.ErrorValue
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		output, err := fn(ctx, spec.Input)
+		output, err := fn(ctx, input)
 		answered <- answer{output, err}
 	}()
-	var got answer
 	select {
-	case got = <-answered:
+	case got := <-answered:
+		return got.output, got.err, true
 	case <-ctx.Done():
-		grace := time.NewTimer(stubborn)
-		defer grace.Stop()
-		select {
-		case got = <-answered:
-		case <-grace.C:
-			rep.Elapsed = time.Since(rep.Started)
-			rep.Err = stopped(ctx)
-			go s.abandonShip()
-			return rep
-		}
 	}
-	rep.Elapsed = time.Since(rep.Started)
-	if rep.Err = got.err; ctx.Err() != nil && rep.Err != nil {
-		rep.Err = stopped(ctx)
+	grace := time.NewTimer(stubborn)
+	defer grace.Stop()
+	select {
+	case got := <-answered:
+		return got.output, got.err, true
+	case <-grace.C:
+		return nil, nil, false
 	}
-	for len(got.output) > maxInline {
-		n := min(len(got.output), pieceSize)
-		if err := out(1, got.output[:n]); err != nil {
-			break
-		}
-		got.output = got.output[n:]
-	}
-	rep.Stdout = got.output
-	proctree.Clear(stubborn, func(int) bool { return false })
-	return rep
 }
 
 func stopped(ctx context.Context) *task.ErrorValue {
@@ -83,18 +104,19 @@ func stopped(ctx context.Context) *task.ErrorValue {
 	return task.Cancelled("")
 }
 
-// abandonShip ends this process, in which a function runs that would not stop,
-// once its result is on its way. The worker starts another in its place.
-func (s *slotProcess) abandonShip() {
-	s.out.Flush()
-	s.mu.Lock()
-	for s.stop != nil { // the result has not been queued
-		s.mu.Unlock()
-		time.Sleep(time.Millisecond)
+// abandonShip ends this worker, in which a function runs that would not stop,
+// once its result is on its way. Whoever started the worker starts another.
+func (s *slotRunner) abandonShip() {
+	for {
 		s.mu.Lock()
+		queued := s.stop == nil
+		s.mu.Unlock()
+		if queued {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
-	s.mu.Unlock()
-	s.out.Close()
+	s.out.Flush()
 	proctree.Clear(0, func(int) bool { return false })
 	os.Exit(1)
 }

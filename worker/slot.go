@@ -52,7 +52,7 @@ type Function func(ctx context.Context, input []byte) (output []byte, err *task.
 
 // RunSlot is the whole life of a slot process. It returns when the worker has
 // closed its end, after everything it started is gone.
-func RunSlot(functions map[string]Function) error {
+func RunSlot() error {
 	if file := os.Getenv(envSave); file != "" {
 		return saveState(file)
 	}
@@ -75,24 +75,35 @@ func RunSlot(functions map[string]Function) error {
 	}
 	defer os.RemoveAll(scratch)
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "_MUSTER_") })
-	s := &slotProcess{
+	s := &slotRunner{
 		n: n, conn: conn, out: wire.NewWriter(conn), windows: map[wire.Ref]*window{},
-		tasks: make(chan wire.Message, 64), functions: functions, output: options.Output, scratch: scratch,
+		tasks: make(chan wire.Message, 64), output: options.Output, scratch: scratch,
 		runner: exec.New(exec.Options{ScratchDir: scratch, Env: env,
 			WorkerID: os.Getenv(envSlotWorker), Slot: n, KeepScratch: options.KeepScratch}),
 	}
 	return s.run()
 }
 
-// slotProcess runs the tasks of one slot, one after another.
-type slotProcess struct {
+// sender takes what a slot has to say: a connection to the worker, or the
+// worker itself.
+type sender interface {
+	Send(...wire.Message) error
+	Queue(...wire.Message) error
+	Flush() error
+}
+
+// slotRunner runs the tasks of one slot, one after another: commands in a
+// process of its own, functions in the worker's.
+type slotRunner struct {
 	n      int
-	conn   net.Conn
-	out    *wire.Writer
+	conn   net.Conn // nil in the worker's process
+	out    sender
 	runner *exec.Runner
 	tasks  chan wire.Message // Assign and State, in order
 
 	functions map[string]Function
+	calls     *sync.RWMutex // read-locked while a function runs
+	clear     func()        // ends what functions left behind
 	output    Output
 	scratch   string
 	dir       string // where tasks run instead of their own directory, if an everywhere said so
@@ -106,25 +117,45 @@ type slotProcess struct {
 
 var errWorkerGone = &task.ErrorValue{Kind: task.KindReset, Code: task.CodeReset, Message: task.TextReset}
 
-func (s *slotProcess) run() error {
+func (s *slotRunner) run() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for m := range s.tasks {
-			switch m := m.(type) {
-			case *wire.State:
-				s.adopt(m)
-			case *wire.Assign:
-				if !s.runTask(m) {
-					s.handBack()
-				}
-			}
-			if len(s.tasks) == 0 {
-				s.out.Flush()
+		s.work()
+	}()
+	r := wire.NewReader(s.conn)
+	for {
+		m, err := r.Read()
+		if err != nil {
+			break
+		}
+		s.handle(m)
+	}
+	s.end()
+	<-done
+	return proctree.Clear(0, func(int) bool { return false })
+}
+
+// work runs what handle has queued, until end.
+func (s *slotRunner) work() {
+	for m := range s.tasks {
+		switch m := m.(type) {
+		case *wire.State:
+			s.adopt(m)
+		case *wire.Assign:
+			if !s.runTask(m) {
+				s.handBack()
 			}
 		}
-	}()
-	s.read()
+		if len(s.tasks) == 0 {
+			s.out.Flush()
+		}
+	}
+}
+
+// end stops what runs, and what waits will not run. Nothing may be handled
+// after it.
+func (s *slotRunner) end() {
 	s.mu.Lock()
 	s.waiting = nil
 	if s.stop != nil {
@@ -135,48 +166,39 @@ func (s *slotProcess) run() error {
 	}
 	s.mu.Unlock()
 	close(s.tasks)
-	<-done
-	return proctree.Clear(0, func(int) bool { return false })
 }
 
-// read handles the worker's frames until it closes its end or dies.
-func (s *slotProcess) read() {
-	r := wire.NewReader(s.conn)
-	for {
-		m, err := r.Read()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		switch m := m.(type) {
-		case *wire.Assign:
-			s.waiting = append(s.waiting, m)
-			s.windows[m.Ref] = newWindow(int(m.Window))
-			s.mu.Unlock()
-			s.tasks <- m
-			continue
-		case *wire.State:
-			s.mu.Unlock()
-			s.tasks <- m
-			continue
-		case *wire.Credit:
-			if w := s.windows[m.Ref]; w != nil {
-				w.add(int(m.Bytes))
-			}
-		case *wire.Cancel:
-			s.cancel(m)
-		case *wire.Recall:
-			if s.unqueue(m.Ref) {
-				delete(s.windows, m.Ref)
-				s.out.Send(&wire.Returned{Ref: m.Ref})
-			}
-		}
+// handle takes one frame from the worker.
+func (s *slotRunner) handle(m wire.Message) {
+	s.mu.Lock()
+	switch m := m.(type) {
+	case *wire.Assign:
+		s.waiting = append(s.waiting, m)
+		s.windows[m.Ref] = newWindow(int(m.Window))
 		s.mu.Unlock()
+		s.tasks <- m
+		return
+	case *wire.State:
+		s.mu.Unlock()
+		s.tasks <- m
+		return
+	case *wire.Credit:
+		if w := s.windows[m.Ref]; w != nil {
+			w.add(int(m.Bytes))
+		}
+	case *wire.Cancel:
+		s.cancel(m)
+	case *wire.Recall:
+		if s.unqueue(m.Ref) {
+			delete(s.windows, m.Ref)
+			s.out.Send(&wire.Returned{Ref: m.Ref})
+		}
 	}
+	s.mu.Unlock()
 }
 
 // cancel stops what runs, or resolves what waits. Under mu.
-func (s *slotProcess) cancel(m *wire.Cancel) {
+func (s *slotRunner) cancel(m *wire.Cancel) {
 	switch {
 	case s.stop != nil && s.running == m.Ref:
 		s.stop(m.Err)
@@ -187,7 +209,7 @@ func (s *slotProcess) cancel(m *wire.Cancel) {
 	}
 }
 
-func (s *slotProcess) unqueue(r wire.Ref) bool {
+func (s *slotRunner) unqueue(r wire.Ref) bool {
 	i := slices.IndexFunc(s.waiting, func(m *wire.Assign) bool { return m.Ref == r })
 	if i < 0 {
 		return false
@@ -197,7 +219,7 @@ func (s *slotProcess) unqueue(r wire.Ref) bool {
 }
 
 // begin takes a task from those that wait, unless it was taken back meanwhile.
-func (s *slotProcess) begin(m *wire.Assign) (context.Context, *window) {
+func (s *slotRunner) begin(m *wire.Assign) (context.Context, *window) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.unqueue(m.Ref) {
@@ -205,12 +227,16 @@ func (s *slotProcess) begin(m *wire.Assign) (context.Context, *window) {
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	s.running, s.stop = m.Ref, stop
-	s.out.Send(&wire.Started{Ref: m.Ref})
+	if m.Spec.Func != "" {
+		s.out.Queue(&wire.Started{Ref: m.Ref}) // call says it soon, or the result does
+	} else {
+		s.out.Send(&wire.Started{Ref: m.Ref})
+	}
 	return ctx, s.windows[m.Ref]
 }
 
 // handBack returns what was to run only after a success.
-func (s *slotProcess) handBack() {
+func (s *slotRunner) handBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = slices.DeleteFunc(s.waiting, func(m *wire.Assign) bool {
@@ -224,7 +250,7 @@ func (s *slotProcess) handBack() {
 
 // runTask runs a task, unless it was taken back, and reports whether the next
 // one may run.
-func (s *slotProcess) runTask(m *wire.Assign) bool {
+func (s *slotRunner) runTask(m *wire.Assign) bool {
 	ctx, win := s.begin(m)
 	if ctx == nil {
 		return true
@@ -258,14 +284,14 @@ func (s *slotProcess) runTask(m *wire.Assign) bool {
 }
 
 // echo prints what a task printed, if that is asked for.
-func (s *slotProcess) echo(stream int, p []byte) {
+func (s *slotRunner) echo(stream int, p []byte) {
 	if s.output == OutputEcho && len(p) > 0 {
 		[]*os.File{os.Stdout, os.Stderr}[stream-1].Write(p)
 	}
 }
 
 // execute runs a command, a function, or an everywhere.
-func (s *slotProcess) execute(ctx context.Context, m *wire.Assign, out func(int, []byte) error) (exec.Report, *wire.State) {
+func (s *slotRunner) execute(ctx context.Context, m *wire.Assign, out func(int, []byte) error) (exec.Report, *wire.State) {
 	spec := m.Spec
 	if s.dir != "" {
 		spec.Dir = s.dir

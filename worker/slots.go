@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,6 +21,44 @@ type slot struct {
 	conn   net.Conn
 	w      *wire.Writer
 	exited chan struct{} // closed when the process is gone and reaped
+
+	runner *slotRunner // of functions, in this process; then there is nothing of the rest
+}
+
+// send hands the slot a frame.
+func (sl *slot) send(m wire.Message) {
+	if sl.runner != nil {
+		sl.runner.handle(m)
+		return
+	}
+	sl.w.Send(m) // if the slot has died, replace reports its tasks lost
+}
+
+// toDispatcher is the sender of slots in this process.
+type toDispatcher struct{ s *session }
+
+func (d toDispatcher) Send(list ...wire.Message) error {
+	d.Queue(list...)
+	return d.s.out.Flush()
+}
+
+func (d toDispatcher) Queue(list ...wire.Message) error {
+	for _, m := range list {
+		d.s.note(m)
+	}
+	err := d.s.out.Queue(list...)
+	d.s.tellIdle()
+	return err
+}
+
+func (d toDispatcher) Flush() error { return d.s.out.Flush() }
+
+// functionSlot is where functions of slot n run: in this process.
+func (s *session) functionSlot(n int) *slot {
+	r := &slotRunner{n: n, out: toDispatcher{s}, windows: map[wire.Ref]*window{}, tasks: make(chan wire.Message, 64),
+		functions: s.o.Functions, output: s.o.Output, calls: &s.calls, clear: s.clear}
+	go r.work()
+	return &slot{n: n, runner: r}
 }
 
 // startSlot starts slot n's process with one end of a socket pair as its
@@ -39,11 +76,14 @@ func (s *session) startSlot(n int) (*slot, error) {
 		envSlot+"="+strconv.Itoa(n), envSlotWorker+"="+s.id, envSlotScratch+"="+s.o.Scratch,
 		"MUSTER_TASK_PROFILE="+s.profile, envSlotOptions+"="+slotOptions{s.o.KeepScratch, s.o.Output}.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.kids.Lock()
+	defer s.kids.Unlock()
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start slot %d: %w", n, err)
 	}
 	sl := &slot{n: n, cmd: cmd, conn: ours, w: wire.NewWriter(ours), exited: make(chan struct{})}
+	s.living[sl] = true
 	s.readers.Add(1)
 	go s.serveSlot(sl)
 	return sl, nil
@@ -94,12 +134,10 @@ func (s *session) serveSlot(sl *slot) {
 func (s *session) forward(m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Result:
-		if !s.settle(m) {
-			return
+		if m.State != nil {
+			s.spread(m.State)
+			m.State = nil
 		}
-		s.release(m.Ref)
-	case *wire.Returned:
-		s.release(m.Ref)
 	case *wire.Output:
 		s.mu.Lock()
 		finish := s.finish
@@ -108,11 +146,34 @@ func (s *session) forward(m wire.Message) {
 			s.toOwner(m.Ref, &wire.Credit{Ref: m.Ref, Bytes: uint32(len(m.Data))})
 			return
 		}
-	case *wire.Started:
+	case *wire.Started, *wire.Returned:
 	default:
 		return
 	}
+	s.note(m)
 	s.out.Send(m)
+	s.tellIdle()
+}
+
+// note forgets a task that has ended here.
+func (s *session) note(m wire.Message) {
+	var ref wire.Ref
+	switch m := m.(type) {
+	case *wire.Result:
+		ref = m.Ref
+	case *wire.Returned:
+		ref = m.Ref
+	default:
+		return
+	}
+	s.mu.Lock()
+	delete(s.owner, ref)
+	s.lastBusy = time.Now()
+	s.mu.Unlock()
+}
+
+// tellIdle wakes the worker if it is to leave and nothing runs any more.
+func (s *session) tellIdle() {
 	if s.drained() {
 		select {
 		case s.idle <- struct{}{}:
@@ -121,41 +182,20 @@ func (s *session) forward(m wire.Message) {
 	}
 }
 
-func (s *session) release(r wire.Ref) {
+// spread gives every slot what an everywhere left behind.
+func (s *session) spread(state *wire.State) {
 	s.mu.Lock()
-	delete(s.owner, r)
-	s.lastBusy = time.Now()
-	s.mu.Unlock()
-}
-
-// settle spreads what an everywhere left behind, and reports whether the
-// result is the one to pass on: that of the last slot to run it.
-func (s *session) settle(m *wire.Result) bool {
-	s.mu.Lock()
-	if m.State != nil {
-		s.state = m.State
-		to := slices.Clone(s.slots)
-		s.mu.Unlock()
-		for _, sl := range to {
-			sl.w.Send(m.State)
+	s.state = state
+	var to []*slot
+	for _, sl := range s.slots {
+		if sl != nil {
+			to = append(to, sl)
 		}
-		m.State = nil
-		return true
 	}
-	defer s.mu.Unlock()
-	e := s.syncs[m.Ref]
-	if e == nil {
-		return true
+	s.mu.Unlock()
+	for _, sl := range to {
+		sl.send(state)
 	}
-	if e.err == nil {
-		e.err = m.Err
-	}
-	if e.left--; e.left > 0 {
-		return false
-	}
-	delete(s.syncs, m.Ref)
-	m.Err = e.err
-	return true
 }
 
 // replace clears what a dead slot left, reports its tasks lost and starts
@@ -171,17 +211,7 @@ func (s *session) replace(dead *slot) error {
 	defer s.mu.Unlock()
 	s.slots[dead.n-1] = sl
 	if s.state != nil {
-		sl.w.Send(s.state)
-	}
-	for ref := range s.syncs {
-		delete(s.syncs, ref) // the others' answers may be dropped
-		if s.owner[ref] != dead {
-			delete(s.owner, ref)
-			s.out.Send(&wire.Lost{Ref: ref, Reason: fmt.Sprintf("slot %d of worker %s died: %s", dead.n, s.id, dead.cmd.ProcessState)})
-		}
-	}
-	for _, m := range s.replay {
-		sl.w.Send(m) // the dispatcher has had its answer and drops another
+		sl.send(s.state)
 	}
 	for ref, owner := range s.owner {
 		if owner == dead {
@@ -195,10 +225,13 @@ func (s *session) replace(dead *slot) error {
 // clear ends every descendant of the worker that is not a living slot's. Slots
 // are os/exec's to reap.
 func (s *session) clear() {
+	s.kids.Lock()
+	defer s.kids.Unlock()
 	keep := map[int]bool{}
-	for _, sl := range s.slots {
+	for sl := range s.living {
 		select {
 		case <-sl.exited:
+			delete(s.living, sl)
 		default:
 			keep[sl.cmd.Process.Pid] = true
 		}

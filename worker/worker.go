@@ -71,6 +71,10 @@ type Options struct {
 	Keep func(pid int) bool
 	// SlotCommand starts one slot: argv, to which nothing is added.
 	SlotCommand []string
+	// Functions are what tasks may name; they run in this process, so that one
+	// that ends it takes the others that run along. Slots of a worker that has
+	// some are started when there is a command for them.
+	Functions map[string]Function
 }
 
 // AutoExit is what a worker does when its dispatcher ends or is lost.
@@ -152,7 +156,7 @@ func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
 	o.Log.Info("joined", "worker", welcome.WorkerID, "slots", o.Slots)
 	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID, profile: welcome.Profile,
 		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat, told: make(chan string, 1),
-		owner: map[wire.Ref]*slot{}, syncs: map[wire.Ref]*everySlot{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+		owner: map[wire.Ref]*slot{}, living: map[*slot]bool{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
 	w.drainAt, w.leaveAt = limits(began, o)
 	return w.run(ctx)
 }
@@ -322,7 +326,8 @@ type session struct {
 	conn      net.Conn
 	out       *wire.Writer // to the dispatcher
 	heartbeat time.Duration
-	slots     []*slot
+	calls     sync.RWMutex  // read-locked while a function runs
+	functions []*slot       // one a slot, if there are functions
 	died      chan *slot    // slots that have gone, while the session runs
 	idle      chan struct{} // a draining worker's last task has ended
 	readers   sync.WaitGroup
@@ -332,31 +337,32 @@ type session struct {
 
 	mu       sync.Mutex // guards all below
 	owner    map[wire.Ref]*slot
-	syncs    map[wire.Ref]*everySlot
-	replay   []*wire.Assign // functions that a new slot has to run first
-	state    *wire.State    // what the last everywhere left behind
-	taken    int            // tasks of MaxTasks
+	slots    []*slot     // nil where none has been started yet
+	state    *wire.State // what the last everywhere left behind
+	taken    int         // tasks of MaxTasks
 	lastBusy time.Time
 	draining bool
 	reason   Reason // why it drains
 	finish   bool   // nobody takes what tasks still print
 	lastSeen time.Time
-}
 
-// everySlot is a task that every slot runs.
-type everySlot struct {
-	left int
-	err  *task.ErrorValue // the first
+	kids   sync.Mutex     // held while a slot is started or leftovers are cleared
+	living map[*slot]bool // that have a process; guarded by kids
 }
 
 func (s *session) run(ctx context.Context) (Reason, error) {
 	defer s.end()
-	for i := range s.o.Slots {
+	s.slots = make([]*slot, s.o.Slots)
+	for i := range s.slots {
+		if s.o.Functions != nil {
+			s.functions = append(s.functions, s.functionSlot(i+1))
+			continue
+		}
 		sl, err := s.startSlot(i + 1)
 		if err != nil {
 			return Ended, err
 		}
-		s.slots = append(s.slots, sl)
+		s.slots[i] = sl
 	}
 	s.seen()
 	s.lastBusy = time.Now()
@@ -455,10 +461,21 @@ func (s *session) leave() (Reason, error) {
 // end stops the slots and waits until each has cleared what it ran.
 func (s *session) end() {
 	s.conn.Close()
-	for _, sl := range s.slots {
+	s.mu.Lock()
+	s.draining = true // no slot is started any more
+	slots := slices.DeleteFunc(slices.Clone(s.slots), func(sl *slot) bool { return sl == nil })
+	s.mu.Unlock()
+	for _, sl := range s.functions {
+		sl.runner.mu.Lock()
+		if sl.runner.stop != nil {
+			sl.runner.stop(errWorkerGone)
+		}
+		sl.runner.mu.Unlock()
+	}
+	for _, sl := range slots {
 		sl.conn.Close()
 	}
-	for _, sl := range s.slots {
+	for _, sl := range slots {
 		<-sl.exited
 	}
 	s.readers.Wait()
@@ -512,41 +529,53 @@ func (s *session) assign(m *wire.Assign) {
 		s.out.Send(&wire.Returned{Ref: m.Ref})
 		return
 	}
-	to := []*slot{s.slots[m.Slot-1]}
-	s.owner[m.Ref] = to[0]
-	if m.Spec.Everywhere && m.Spec.Func != "" {
-		// What a function leaves behind is in its own process only.
-		to = slices.Clone(s.slots)
-		s.syncs[m.Ref] = &everySlot{left: len(to)}
-		s.replay = append(s.replay, m)
+	sl, err := s.slotFor(m)
+	if err != nil {
+		s.mu.Unlock()
+		s.out.Send(&wire.Result{Ref: m.Ref, Slot: m.Slot, Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126, Message: err.Error()}})
+		return
 	}
+	s.owner[m.Ref] = sl
 	last := false
 	if s.o.MaxTasks > 0 && !m.Spec.Everywhere {
 		s.taken++
 		last = s.taken >= s.o.MaxTasks
 	}
 	s.mu.Unlock()
-	for _, sl := range to {
-		sl.w.Send(m) // if the slot has died, replace reports the task lost
-	}
+	sl.send(m)
 	if last {
 		s.drain("maxtasks", MaxTasks)
 	}
 }
 
+// slotFor returns where a task runs. Under mu.
+func (s *session) slotFor(m *wire.Assign) (*slot, error) {
+	n := int(m.Slot) - 1
+	if m.Spec.Func != "" {
+		if s.functions == nil {
+			return nil, fmt.Errorf("this worker runs commands, and has no function %q: workers of a Go program are that program", m.Spec.Func)
+		}
+		return s.functions[n], nil
+	}
+	if s.slots[n] == nil {
+		sl, err := s.startSlot(n + 1)
+		if err != nil {
+			return nil, err
+		}
+		s.slots[n] = sl
+		if s.state != nil {
+			sl.send(s.state)
+		}
+	}
+	return s.slots[n], nil
+}
+
 func (s *session) toOwner(r wire.Ref, m wire.Message) {
 	s.mu.Lock()
 	sl := s.owner[r]
-	to := []*slot{sl}
-	if s.syncs[r] != nil {
-		to = slices.Clone(s.slots)
-	}
 	s.mu.Unlock()
-	if sl == nil {
-		return
-	}
-	for _, sl := range to {
-		sl.w.Send(m)
+	if sl != nil {
+		sl.send(m)
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 // TestMain makes the test binary the slot process that its workers start.
 func TestMain(m *testing.M) {
 	if os.Getenv("_MUSTER_SLOT") != "" {
-		if err := worker.RunSlot(nil); err != nil {
+		if err := worker.RunSlot(); err != nil {
 			os.Exit(1)
 		}
 		return

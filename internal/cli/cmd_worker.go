@@ -120,5 +120,5 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 // newSlot is the process that a worker starts for each of its slots.
 func newSlot() *cli.Command {
 	return &cli.Command{Name: "slot", Hidden: true, Usage: "run one task at a time for a worker",
-		Action: func(*cli.Context) error { return host.RunSlot(nil) }}
+		Action: func(*cli.Context) error { return host.RunSlot() }}
 }

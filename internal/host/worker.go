@@ -137,9 +137,9 @@ func signalName(sig os.Signal) string {
 }
 
 // RunSlot is the life of the process that a worker starts for each of its slots.
-func RunSlot(functions map[string]worker.Function) error {
+func RunSlot() error {
 	// Caught and dropped, not ignored: tasks would inherit that. The worker
 	// decides what a signal means.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	return worker.RunSlot(functions)
+	return worker.RunSlot()
 }
