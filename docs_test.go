@@ -115,6 +115,34 @@ func TestCommandOfTheTests(t *testing.T) {
 	}
 }
 
+// TestScriptsOfTheManual: the page for users of mirai names scripts that exist,
+// and every script of the manual is named there.
+func TestScriptsOfTheManual(t *testing.T) {
+	text, err := os.ReadFile("docs/coming-from-mirai.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile(`\| ([a-z0-9_]+) \|\n`).FindAllStringSubmatch(string(text), -1) {
+		if m[1] == "script" {
+			continue
+		}
+		named[m[1]] = true
+		if _, err := os.Stat("testdata/script/" + m[1] + ".txtar"); err != nil {
+			t.Error(err)
+		}
+	}
+	scripts, _ := filepath.Glob("testdata/script/manual_*.txtar")
+	for _, s := range scripts {
+		if name := strings.TrimSuffix(filepath.Base(s), ".txtar"); !named[name] {
+			t.Errorf("%s is not in the table", name)
+		}
+	}
+	if len(named) < 9 || len(scripts) != 7 {
+		t.Errorf("%d scripts are named and %d of the manual are there", len(named), len(scripts))
+	}
+}
+
 // TestLinks checks that what a page refers to in the source tree is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)

@@ -18,13 +18,12 @@ var noop = future.Register("noop", func(context.Context, struct{}) (struct{}, er
 // inFlight are how many calls are under way at once.
 var inFlight = []int{1, 8, 64}
 
-// BenchmarkNoop calls a function that does nothing in two workers, each with
-// half as many slots as there are calls under way.
+// BenchmarkNoop calls a function that does nothing in a worker with as many
+// slots as there are calls under way.
 func BenchmarkNoop(b *testing.B) {
 	for _, n := range inFlight {
 		b.Run(fmt.Sprintf("inflight=%d", n), func(b *testing.B) {
-			workers := min(n, 2)
-			s := session(b, future.Workers(workers), future.Slots(n/workers))
+			s := session(b, future.Workers(1), future.Slots(n))
 			ctx := context.Background()
 			call := func() {
 				f, err := future.Submit(ctx, s, noop, struct{}{})

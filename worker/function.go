@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"muster/internal/proctree"
+	"muster/internal/wire"
 	"muster/task"
 	"muster/worker/internal/exec"
 )
@@ -43,15 +45,12 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 	}
 	said := time.AfterFunc(announce, func() { s.out.Flush() })
 	s.calls.RLock()
-	output, err, returned := s.invoke(ctx, fn, spec.Input)
+	watched := s.watch(ctx)
+	output, err := fn(ctx, spec.Input)
+	watched()
 	s.calls.RUnlock()
 	said.Stop()
 	rep.Elapsed = time.Since(rep.Started)
-	if !returned {
-		rep.Err = stopped(ctx)
-		go s.abandonShip()
-		return rep
-	}
 	if rep.Err = err; ctx.Err() != nil && rep.Err != nil {
 		rep.Err = stopped(ctx)
 	}
@@ -70,30 +69,33 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 	return rep
 }
 
-// invoke calls the function, and gives it up if it does not return in time
-// when it is to stop.
-func (s *slotRunner) invoke(ctx context.Context, fn Function, input []byte) (output []byte, err *task.ErrorValue, returned bool) {
-	type answer struct {
-		output []byte
-		err    *task.ErrorValue
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		output, err := fn(ctx, input)
-		answered <- answer{output, err}
-	}()
-	select {
-	case got := <-answered:
-		return got.output, got.err, true
-	case <-ctx.Done():
-	}
-	grace := time.NewTimer(stubborn)
-	defer grace.Stop()
-	select {
-	case got := <-answered:
-		return got.output, got.err, true
-	case <-grace.C:
-		return nil, nil, false
+// watch ends this worker if the function that begins now does not return in
+// time when it is to stop; the result is on its way then. Whoever started the
+// worker starts another. The function it returns says that it has returned.
+func (s *slotRunner) watch(ctx context.Context) (returned func()) {
+	var mu sync.Mutex
+	over := false
+	unwatch := context.AfterFunc(ctx, func() {
+		time.Sleep(stubborn)
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		s.mu.Lock()
+		ref := s.running
+		s.mu.Unlock()
+		s.out.Send(&wire.Result{Ref: ref, Slot: uint32(s.n), Err: stopped(ctx)})
+		s.leave()
+		proctree.Clear(0, func(int) bool { return false })
+		os.Exit(1)
+	})
+	return func() {
+		if !unwatch() {
+			mu.Lock()
+			over = true
+			mu.Unlock()
+		}
 	}
 }
 
@@ -102,21 +104,4 @@ func stopped(ctx context.Context) *task.ErrorValue {
 		return e
 	}
 	return task.Cancelled("")
-}
-
-// abandonShip ends this worker, in which a function runs that would not stop,
-// once its result is on its way. Whoever started the worker starts another.
-func (s *slotRunner) abandonShip() {
-	for {
-		s.mu.Lock()
-		queued := s.stop == nil
-		s.mu.Unlock()
-		if queued {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	s.out.Flush()
-	proctree.Clear(0, func(int) bool { return false })
-	os.Exit(1)
 }

@@ -104,6 +104,7 @@ type slotRunner struct {
 	functions map[string]Function
 	calls     *sync.RWMutex // read-locked while a function runs
 	clear     func()        // ends what functions left behind
+	leave     func()        // sends what has been said, before this process ends
 	output    Output
 	scratch   string
 	dir       string // where tasks run instead of their own directory, if an everywhere said so

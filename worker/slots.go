@@ -56,7 +56,7 @@ func (d toDispatcher) Flush() error { return d.s.out.Flush() }
 // functionSlot is where functions of slot n run: in this process.
 func (s *session) functionSlot(n int) *slot {
 	r := &slotRunner{n: n, out: toDispatcher{s}, windows: map[wire.Ref]*window{}, tasks: make(chan wire.Message, 64),
-		functions: s.o.Functions, output: s.o.Output, calls: &s.calls, clear: s.clear}
+		functions: s.o.Functions, output: s.o.Output, calls: &s.calls, clear: s.clear, leave: func() { s.out.Close() }}
 	go r.work()
 	return &slot{n: n, runner: r}
 }

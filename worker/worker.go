@@ -157,6 +157,10 @@ func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
 	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID, profile: welcome.Profile,
 		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat, told: make(chan string, 1),
 		owner: map[wire.Ref]*slot{}, living: map[*slot]bool{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+	if o.Functions != nil && o.Slots > 1 {
+		// Their results are many and small: those that are there go together.
+		w.out = wire.NewAsyncWriter(conn)
+	}
 	w.drainAt, w.leaveAt = limits(began, o)
 	return w.run(ctx)
 }

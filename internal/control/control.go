@@ -292,8 +292,9 @@ type Status struct {
 	API      int                       `json:"api"`
 	Version  string                    `json:"version"`
 	Name     string                    `json:"name"`
-	Kind     string                    `json:"kind"` // up, run or ephemeral
-	Run      string                    `json:"run"`  // the folder in the state directory
+	Kind     string                    `json:"kind"`   // up, run or ephemeral
+	Socket   string                    `json:"socket"` // where this interface is
+	Run      string                    `json:"run"`    // the folder in the state directory
 	Pid      int                       `json:"pid"`
 	Started  time.Time                 `json:"started"`
 	URLs     []host.Candidate          `json:"urls"`

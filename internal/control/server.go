@@ -31,6 +31,8 @@ type Server struct {
 	// last answers are given.
 	Shutdown func(ctx context.Context) error
 
+	socket string
+
 	mu   sync.Mutex // guards up: profiles come and go one at a time
 	http *http.Server
 }
@@ -43,6 +45,7 @@ const (
 
 // Serve answers on l until Close.
 func (s *Server) Serve(l net.Listener) error {
+	s.socket = l.Addr().String()
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
@@ -173,7 +176,7 @@ func (s *Server) byID(id dispatcher.ID) (*dispatcher.Future, error) {
 }
 
 func (s *Server) now() Status {
-	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.Kind, Run: s.Host.Run.ID, Pid: os.Getpid(),
+	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.Kind, Socket: s.socket, Run: s.Host.Run.ID, Pid: os.Getpid(),
 		Started: s.Host.Started(), URLs: s.Host.URLs(), Profiles: []ProfileStatus{}, Futures: []dispatcher.FutureStatus{}, Jobs: append([]string{}, s.Host.Fleet().Jobs()...)}
 	for _, p := range s.Host.D.Pools() {
 		ps := ProfileStatus{PoolStatus: p.Status()}
