@@ -96,6 +96,10 @@ func TestBench(t *testing.T) {
 			t.Errorf("it says nothing of %s:\n%s", want, out)
 		}
 	}
+	out, err = exec.Command("go", "run", "./bench", "-session", "-tasks", "100", "-workers", "3").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "1000 clients waiting: ") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestCommandOfTheTests: CI runs the second block of the README, which is what

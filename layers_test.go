@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"muster/dispatcher":                {"muster/dispatcher/internal/queue", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/bench":                     {},
+	"muster/bench":                     {"muster/dispatcher", "muster/internal/control"},
 	"muster/internal/config":           {},
 	"muster/internal/launch":           {"muster/hpc", "muster/internal/config", "muster/internal/shell"},
 	"muster/templates":                 {},

@@ -25,7 +25,16 @@ func main() {
 	tasks := flag.Int("tasks", 3000, "run `N` tasks that do nothing")
 	slots := flag.Int("slots", 2, "run `N` of them at once")
 	rounds := flag.Int("rounds", 5, "measure `N` times and take the medians")
+	session := flag.Bool("session", false, "measure a dispatcher that stays instead, with -workers")
+	workers := flag.Int("workers", 100, "with -session: `N` workers")
 	flag.Parse()
+	if *session {
+		if err := runSession(*tasks, *workers); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*tasks, *slots, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -39,11 +48,8 @@ func run(tasks, slots, rounds int) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{dir: dir, muster: filepath.Join(dir, "muster")}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.muster, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build muster (run this in its source tree): %w", err)
+	if err := b.build(); err != nil {
+		return err
 	}
 	if err := b.throughput(tasks, slots, rounds); err != nil {
 		return err
@@ -52,6 +58,16 @@ func run(tasks, slots, rounds int) error {
 		return err
 	}
 	return b.size(rounds)
+}
+
+func (b *bench) build() error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.muster, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build muster (run this in its source tree): %w", err)
+	}
+	return nil
 }
 
 // bench is where the measured programs run.

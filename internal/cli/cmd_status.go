@@ -321,7 +321,6 @@ revoke lets nobody in any more; workers that are in stay.
 				return err
 			}
 			if asJSON {
-				j.File = file
 				return writeJSON(s.out, j.Join)
 			}
 			fmt.Fprintf(s.err, "muster: %s admits %s to profile %s: muster worker --join-file %s\n", j.ID, plural(uses, "worker"), profile, file)

@@ -187,8 +187,8 @@ func exitOf(s streams, v *task.ErrorValue) error {
 // mapOptions are the options of `muster map` that run does not have.
 type mapOptions struct {
 	runOptions
-	tasks          string
-	wait, progress bool
+	tasks string
+	wait  bool
 }
 
 func newMap(s streams, words *commandLine) *cli.Command {

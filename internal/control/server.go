@@ -552,7 +552,10 @@ func (s *Server) everywhere(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err := read(r, &q); err != nil {
 		return nil, err
 	}
-	t := Task{Argv: []string{q.Command}, Dir: q.Dir, Env: q.Env}
+	t := Task{Dir: q.Dir, Env: q.Env}
+	if q.Command != "" {
+		t.Argv = []string{q.Command}
+	}
 	if q.Task != nil {
 		t = *q.Task
 	}

@@ -314,8 +314,6 @@ type joinRecord struct {
 	Join
 	launch  *mtls.Launch
 	profile *Profile
-	file    string
-	timer   *time.Timer
 }
 
 // Join says what a join string lets in.
@@ -325,7 +323,6 @@ type Join struct {
 	Uses    int       `json:"uses"`
 	Used    int       `json:"used"`
 	Until   time.Time `json:"until"` // zero for as long as the profile
-	File    string    `json:"file,omitempty"`
 }
 
 // NewJoin makes a join string that admits so many workers for so long; 0 is as
