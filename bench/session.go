@@ -35,7 +35,10 @@ func runSession(tasks, workers int) error {
 	if err := b.build(); err != nil {
 		return err
 	}
-	env := append(os.Environ(), "MUSTER_STATE="+dir+"/state", "XDG_RUNTIME_DIR="+dir)
+	if err := os.Mkdir(dir+"/run", 0o700); err != nil {
+		return err
+	}
+	env := append(os.Environ(), "MUSTER_STATE="+dir+"/state", "XDG_RUNTIME_DIR="+dir+"/run")
 	up := exec.Command(b.muster, "up", "-n", strconv.Itoa(workers), "--detach")
 	up.Env, up.Stderr = env, os.Stderr
 	if err := up.Run(); err != nil {
@@ -47,7 +50,7 @@ func runSession(tasks, workers int) error {
 		down.Run()
 	}()
 	ctx := context.Background()
-	c := control.NewClient(control.Socket(dir+"/muster", "default"))
+	c := control.NewClient(control.Socket(dir+"/run/muster", "default"))
 	st, err := allJoined(ctx, c, workers)
 	if err != nil {
 		return err

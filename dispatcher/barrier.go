@@ -27,7 +27,7 @@ func (p *Pool) passes(id task.ID, j job) bool {
 		return true
 	}
 	first := p.markers[0]
-	if j.owner != owner(first) {
+	if j.owner != &first.self {
 		return id < first.marker
 	}
 	if !p.atHead {
@@ -92,7 +92,7 @@ func (p *Pool) inOrder() []*session {
 
 // sync sends an everywhere to the worker.
 func (s *session) sync(f *Future) {
-	a := &attempt{Ref: queue.Ref{Task: f.marker, Attempt: 1, Epoch: s.epoch}, job: job{owner: f}, slot: 1,
+	a := &attempt{Ref: queue.Ref{Task: f.marker, Attempt: 1, Epoch: s.epoch}, job: job{owner: &f.self}, slot: 1,
 		spec: *f.everywhere, window: wire.MinWindow, size: wire.MinWindow}
 	s.attempts[a.Ref] = a
 	s.syncing = a
@@ -102,7 +102,7 @@ func (s *session) sync(f *Future) {
 // synced notes what an everywhere came to on this worker.
 func (s *session) synced(r task.Result) {
 	a, p := s.syncing, s.p
-	f := a.job.owner.(*Future)
+	f := a.job.owner.owner.(*Future)
 	delete(s.attempts, a.Ref)
 	s.syncing = nil
 	if s.applied < len(p.history) {
@@ -164,7 +164,7 @@ func (p *Pool) withdraw(f *Future, why *task.ErrorValue) {
 		p.atHead = false
 		for _, s := range p.sessions {
 			switch {
-			case s.syncing != nil && s.syncing.job.owner == owner(f):
+			case s.syncing != nil && s.syncing.job.owner == &f.self:
 				s.cancel(s.syncing, why)
 			case s.applied < len(p.history) && s.syncing == nil:
 				p.advance(s)

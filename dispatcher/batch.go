@@ -42,8 +42,9 @@ func (r *Done) Release() {
 // Batch is a set of tasks made from rows by one template, whose results are
 // read together.
 type Batch struct {
-	p   *Pool
-	opt BatchOptions
+	p    *Pool
+	self owned
+	opt  BatchOptions
 
 	mu        sync.Mutex // guards all below; taken after Pool.mu, never before
 	ready     []*Done
@@ -69,7 +70,9 @@ type BatchOptions struct {
 
 // NewBatch returns an empty batch.
 func (p *Pool) NewBatch(opt BatchOptions) *Batch {
-	return &Batch{p: p, opt: opt, notify: make(chan struct{}, 1)}
+	b := &Batch{p: p, opt: opt, notify: make(chan struct{}, 1)}
+	b.self.owner = b
+	return b
 }
 
 // Submit queues tasks, one a row, numbered from 1 in the order of submission.
@@ -87,7 +90,7 @@ func (b *Batch) Submit(rows [][]string) {
 	b.open += len(rows)
 	b.mu.Unlock()
 	for i, row := range rows {
-		b.p.push(job{owner: b, row: row, index: first + i})
+		b.p.push(job{owner: &b.self, row: row, index: first + i})
 	}
 	b.p.pump(time.Now())
 }

@@ -37,6 +37,7 @@ type registry struct {
 type Future struct {
 	id      ID
 	pool    *Pool
+	self    owned
 	kind    Kind
 	stop    bool // cancel the others when one fails
 	created time.Time
@@ -49,6 +50,7 @@ type Future struct {
 	items    []item
 	sealed   bool // no more items come
 	halted   bool // what has not started will not
+	unwanted bool // it was forgotten: results are thrown away
 	resolved int
 	failed   int
 	order    []int32         // indices from 0, as they resolved
@@ -80,6 +82,7 @@ var ErrFull = errors.New("the queue is full")
 // NewFuture returns a future that Add gives tasks to and Seal completes.
 func (p *Pool) NewFuture(kind Kind, opt FutureOptions) (*Future, error) {
 	f := &Future{pool: p, kind: kind, stop: opt.StopOnFailure, created: time.Now()}
+	f.self.owner = f
 	if err := p.register(f); err != nil {
 		return nil, err
 	}
@@ -143,12 +146,12 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	i := len(f.items)
 	if f.halted {
 		p.completed++
-		f.resolve(job{owner: f, index: i}, &Done{Result: task.Result{Err: task.Cancelled("")}})
+		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: task.Cancelled("")}})
 		return nil
 	}
 	// Resolving looks the task up by its item, so that must be known before
 	// anything can happen to it; nothing does before pump.
-	f.items[i-1].id = p.push(job{owner: f, index: i})
+	f.items[i-1].id = p.push(job{owner: &f.self, index: i})
 	p.pump(time.Now())
 	return nil
 }
@@ -208,6 +211,7 @@ func (f *Future) seal() {
 func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
 	spec.Everywhere = true
 	f := &Future{pool: p, kind: KindEverywhere, created: time.Now(), everywhere: &spec, min: max(min, 1)}
+	f.self.owner = f
 	if err := p.register(f); err != nil {
 		return nil, err
 	}
@@ -216,7 +220,7 @@ func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
 	if p.closed {
 		return nil, ErrClosed
 	}
-	f.marker = p.queue.PushLoose(job{owner: f})
+	f.marker = p.queue.PushLoose(job{owner: &f.self})
 	p.markers = append(p.markers, f)
 	p.pump(time.Now())
 	return f, nil
@@ -256,6 +260,9 @@ func (f *Future) resolve(j job, done *Done) {
 		f.pool.d.discard(done)
 		return
 	}
+	if f.unwanted {
+		f.pool.d.discard(done)
+	}
 	done.Index, done.ID = j.index, it.id
 	if it.spec != nil {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
@@ -269,6 +276,9 @@ func (f *Future) resolve(j job, done *Done) {
 
 // append adds a result of an everywhere.
 func (f *Future) append(done *Done) {
+	if f.unwanted {
+		f.pool.d.discard(done)
+	}
 	done.Index = len(f.items) + 1
 	f.items = append(f.items, item{id: done.ID, done: done})
 	f.pool.completed++
@@ -354,7 +364,7 @@ func (f *Future) abandon(why *task.ErrorValue) {
 	for i := range f.items {
 		if f.items[i].done == nil {
 			f.pool.completed++
-			f.resolve(job{owner: f, index: i + 1}, &Done{Result: task.Result{Err: why}})
+			f.resolve(job{owner: &f.self, index: i + 1}, &Done{Result: task.Result{Err: why}})
 		}
 	}
 	f.seal()
@@ -530,6 +540,7 @@ func (d *Dispatcher) Forget(f *Future) {
 	p := f.pool
 	p.mu.Lock()
 	delete(p.futures, f.id)
+	f.unwanted = true
 	items := f.items
 	if f.isResolved() {
 		f.items, f.resolved = nil, 0
@@ -566,6 +577,6 @@ func (f *Future) Finish(done *Done) error {
 		p.unqueued(j)
 	}
 	p.completed++
-	f.resolve(job{owner: f, index: i + 1}, done)
+	f.resolve(job{owner: &f.self, index: i + 1}, done)
 	return nil
 }

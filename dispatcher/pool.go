@@ -42,9 +42,12 @@ type owner interface {
 	drop(j job, why *task.ErrorValue)
 }
 
+// owned is an owner behind one word: a million jobs point at it.
+type owned struct{ owner }
+
 // job is what the queue holds of a task until it is assigned.
 type job struct {
-	owner owner
+	owner *owned
 	row   []string // of a Batch
 	index int      // from 1
 }

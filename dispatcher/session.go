@@ -535,7 +535,7 @@ func (s *session) farewell(m *wire.Goodbye) error {
 // park moves a future's output to disk if as much as may be is in memory. It
 // is the reader's call, outside the lock.
 func (s *session) park(a *attempt) {
-	if _, kept := a.job.owner.(*Future); !kept || a.out == nil {
+	if _, kept := a.job.owner.owner.(*Future); !kept || a.out == nil {
 		return
 	}
 	if s.d.kept.Load()+a.out.Memory() > s.d.opt.Keep {

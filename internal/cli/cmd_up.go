@@ -29,6 +29,10 @@ type upOptions struct {
 	json    bool
 }
 
+// ephemeralLife bounds how long a dispatcher waits that was started for one
+// submission and whose result nobody collects.
+const ephemeralLife = 7 * 24 * time.Hour
+
 // joinValid is how long a join string admits workers unless it is said.
 const joinValid = 24 * time.Hour
 
@@ -229,7 +233,10 @@ func newSpec(c *cli.Context, f *config.File, p *config.Profile, workers int) (ho
 	}
 	set := pl.set
 	spec := host.Spec{Name: p.Name, Memory: set.Memory, RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
-		Slots: max(set.Slots, 1), Walltime: set.Walltime, Everywhere: set.Everywhere, Dir: dir, Sync: set.Sync, Options: pl.options(), Plans: pl.plans}
+		Slots: max(set.Slots, 1), Walltime: set.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options(), Plans: pl.plans}
+	if len(set.Everywhere) > 0 {
+		spec.Dir = dir // else the same profile from elsewhere would be another
+	}
 	if len(set.URLs) > 0 || len(pl.plans) > 0 {
 		spec.Listen, spec.Hosts = pl.listen, pl.hosts
 	}
@@ -343,20 +350,18 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 		return err
 	}
 	over := make(chan struct{})
-	server := &control.Server{Host: h, Name: o.Name, Kind: o.Kind, Version: Version}
 	ended := make(chan error, 1)
 	end := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), recallPatience)
 		defer cancel()
 		ended <- h.Close(ctx, endPatience)
 	}
-	server.Shutdown = shutdown(over, ended)
 	l, err := host.ListenUnix(path)
 	if err != nil {
 		end()
 		return errors.Join(fmt.Errorf("let commands reach the dispatcher: %w", err), <-ended)
 	}
-	go server.Serve(l)
+	server := control.NewServer(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -367,6 +372,10 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 		err = ready(a)
 	}
 	if err == nil {
+		if o.Kind == "ephemeral" {
+			t := time.AfterFunc(ephemeralLife, func() { server.Shutdown(context.Background()) })
+			defer t.Stop()
+		}
 		s.untilOver(h, signals, over, o.Tether)
 	}
 	go end()

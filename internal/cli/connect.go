@@ -31,7 +31,7 @@ func runFlag() cli.Flag {
 }
 
 // anyPort stands for a dispatcher that is not up yet.
-var anyPort net.TCPAddr
+var anyPort = net.TCPAddr{IP: net.IPv6unspecified}
 
 func profileFlag() cli.Flag {
 	return &cli.StringFlag{Name: "profile", Aliases: []string{"p"}, EnvVars: []string{"MUSTER_PROFILE"}, Value: "default", Usage: "use the profile `NAME`"}

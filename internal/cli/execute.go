@@ -159,8 +159,7 @@ func (e *execution) serveControl(dir string) (undo func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("let other commands reach the run: %w", err)
 	}
-	server := &control.Server{Host: e.h, Name: name, Kind: "run", Version: Version}
-	go server.Serve(l)
+	server := control.NewServer(l, control.Options{Host: e.h, Name: name, Kind: "run", Version: Version})
 	e.log.Info("other commands reach this run", "as", "--run "+name)
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -42,9 +42,7 @@ func serve(t *testing.T, kind string) (*control.Client, string) {
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode is %v: %v", st.Mode(), err)
 	}
-	s := &control.Server{Host: h, Name: "test", Kind: kind, Version: "test"}
-	served := make(chan error)
-	go func() { served <- s.Serve(l) }()
+	s := control.NewServer(l, control.Options{Host: h, Name: "test", Kind: kind, Version: "test"})
 	if _, err := h.Up(context.Background(), host.Spec{Name: "default", Slots: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -57,9 +55,6 @@ func serve(t *testing.T, kind string) (*control.Client, string) {
 			t.Error(err)
 		}
 		s.Close(ctx)
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
 		os.RemoveAll(sockets)
 	})
 	return c, path

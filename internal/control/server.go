@@ -23,6 +23,15 @@ import (
 
 // Server answers for one host.
 type Server struct {
+	Options
+	socket string
+	http   *http.Server
+
+	mu sync.Mutex // guards up, and Kind: profiles come and go one at a time
+}
+
+// Options are what a Server serves.
+type Options struct {
 	Host    *host.Host
 	Name    string
 	Kind    string // up, run or ephemeral
@@ -30,11 +39,14 @@ type Server struct {
 	// Shutdown ends the dispatcher and returns when it has ended, before its
 	// last answers are given.
 	Shutdown func(ctx context.Context) error
+}
 
-	socket string
-
-	mu   sync.Mutex // guards up: profiles come and go one at a time
-	http *http.Server
+// NewServer answers on l until Close.
+func NewServer(l net.Listener, opt Options) *Server {
+	s := &Server{Options: opt, socket: l.Addr().String()}
+	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	go s.http.Serve(l) // it ends with an error when it is closed, or l is
+	return s
 }
 
 // Limits on what a client may send, in bytes.
@@ -43,20 +55,9 @@ const (
 	maxLine = 64 << 20
 )
 
-// Serve answers on l until Close.
-func (s *Server) Serve(l net.Listener) error {
-	s.socket = l.Addr().String()
-	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
-	err := s.http.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
 // Close lets calls that are being answered end, until ctx is done.
 func (s *Server) Close(ctx context.Context) {
-	if s.http != nil && s.http.Shutdown(ctx) != nil {
+	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
 	}
 }
@@ -175,8 +176,14 @@ func (s *Server) byID(id dispatcher.ID) (*dispatcher.Future, error) {
 	return nil, &Error{http.StatusNotFound, "unknown", fmt.Sprintf("there is no future %d here: it was never submitted, or it has been collected", id), ""}
 }
 
+func (s *Server) kind() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Kind
+}
+
 func (s *Server) now() Status {
-	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.Kind, Socket: s.socket, Run: s.Host.Run.ID, Pid: os.Getpid(),
+	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.kind(), Socket: s.socket, Run: s.Host.Run.ID, Pid: os.Getpid(),
 		Started: s.Host.Started(), URLs: s.Host.URLs(), Profiles: []ProfileStatus{}, Futures: []dispatcher.FutureStatus{}, Jobs: append([]string{}, s.Host.Fleet().Jobs()...)}
 	for _, p := range s.Host.D.Pools() {
 		ps := ProfileStatus{PoolStatus: p.Status()}
@@ -319,7 +326,7 @@ func (s *Server) down(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Kind == "run" {
+	if s.kind() == "run" {
 		return nil, &Error{http.StatusConflict, "bad", "a run ends by itself, or by Ctrl-C where it was started", ""}
 	}
 	s.mu.Lock()
@@ -438,7 +445,7 @@ type SubmitAnswer struct {
 }
 
 func (s *Server) takesTasks(p *host.Profile) error {
-	if s.Kind == "run" {
+	if s.kind() == "run" {
 		return &Error{http.StatusConflict, "bad", "a run takes its own inputs only", "`muster up` starts a dispatcher that takes tasks"}
 	}
 	return nil
@@ -750,7 +757,7 @@ func (s *Server) forget(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	s.Host.D.Forget(f)
-	if s.Kind == "ephemeral" && s.Shutdown != nil && len(s.Host.D.Futures()) == 0 {
+	if s.kind() == "ephemeral" && s.Shutdown != nil && len(s.Host.D.Futures()) == 0 {
 		go s.Shutdown(context.Background())
 	}
 	return struct{}{}, nil

@@ -15,6 +15,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/launch"
+	"muster/internal/spool"
 	"muster/internal/state"
 	"muster/task"
 	mtls "muster/tls"
@@ -77,9 +78,11 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 
 func (p *Profile) start(ctx context.Context) error {
 	for _, text := range p.Spec.Everywhere {
-		if _, err := p.Pool.Everywhere(task.Spec{Argv: []string{text}, Dir: p.Spec.Dir}, 1); err != nil {
+		f, err := p.Pool.Everywhere(task.Spec{Argv: []string{text}, Dir: p.Spec.Dir}, 1)
+		if err != nil {
 			return err
 		}
+		go p.tell(f, text)
 	}
 	if p.Spec.Listen != "" {
 		if _, err := p.addresses(); err != nil {
@@ -93,6 +96,23 @@ func (p *Profile) start(ctx context.Context) error {
 	}
 	_, err := p.Launch(ctx, p.Spec.Plans)
 	return err
+}
+
+// tell says where an everywhere of the profile's own has failed: nobody else
+// collects it.
+func (p *Profile) tell(f *dispatcher.Future, text string) {
+	<-f.Done()
+	for i := 0; ; i++ {
+		done, _, _ := f.Result(i)
+		if done == nil {
+			break
+		}
+		if done.Err != nil && done.Err.Kind.Class() == task.ClassError {
+			stderr, _ := done.Output.Tail(spool.Stderr, 1000)
+			p.h.opt.Say("everywhere %q failed on worker %s: %s\n%s", text, done.Worker, done.Err.Message, bytes.TrimSpace(stderr))
+		}
+	}
+	p.h.D.Forget(f)
 }
 
 // Down resets a profile: its workers go, its jobs are taken back, and what is

@@ -45,7 +45,7 @@ func (q *Queue[P]) Next(now time.Time, admit func(id task.ID, payload P, attempt
 	q.set(e, task.Assigned)
 	e.worker = w
 	e.attempt++
-	e.slot = behind.number
+	e.slot = uint16(behind.number)
 	q.unlist(behind)
 	behind.ahead = id
 	q.list(behind)
@@ -60,9 +60,9 @@ func (q *Queue[P]) Next(now time.Time, admit func(id task.ID, payload P, attempt
 // assign gives a free slot of the worker to a queued task.
 func (q *Queue[P]) assign(w *worker, id task.ID, e *entry[P]) Assignment[P] {
 	q.set(e, task.Assigned)
-	e.worker, e.bound = w, nil
+	e.worker = w
 	e.attempt++
-	e.slot = q.take(w)
+	e.slot = uint16(q.take(w))
 	w.slots[e.slot].current = id
 	return Assignment[P]{
 		Ref:     Ref{Task: id, Attempt: e.attempt, Epoch: w.epoch},

@@ -136,7 +136,7 @@ func (q *Queue[P]) Payload(id task.ID) (P, bool) {
 // task that is not queued.
 func (q *Queue[P]) Holder(id task.ID) (Ref, bool) {
 	e := q.tasks.at(id)
-	if e == nil || e.worker == nil {
+	if e == nil || e.state == task.Queued {
 		return Ref{}, false
 	}
 	return Ref{Task: id, Attempt: e.attempt, Epoch: e.worker.epoch}, true
@@ -164,7 +164,7 @@ func (q *Queue[P]) Counts() Counts {
 // find returns the entry that a worker speaks of, or nil if the ref is stale.
 func (q *Queue[P]) find(r Ref) *entry[P] {
 	e := q.tasks.at(r.Task)
-	if e == nil || e.worker == nil || e.worker.epoch != r.Epoch || e.attempt != r.Attempt {
+	if e == nil || e.state == task.Queued || e.worker.epoch != r.Epoch || e.attempt != r.Attempt {
 		return nil
 	}
 	return e
@@ -181,7 +181,7 @@ func (q *Queue[P]) set(e *entry[P], s task.State) {
 
 // loose is 1 for a queued task that is bound to no worker.
 func (e *entry[P]) loose() int {
-	if e.state == task.Queued && e.bound == nil {
+	if e.state == task.Queued && e.worker == nil {
 		return 1
 	}
 	return 0
@@ -197,9 +197,8 @@ func (q *Queue[P]) remove(id task.ID, e *entry[P]) P {
 // requeue puts a task that is on no slot any more before all that were never
 // assigned.
 func (q *Queue[P]) requeue(id task.ID, e *entry[P]) {
-	e.bound = nil
-	q.set(e, task.Queued)
 	e.worker, e.slot = nil, 0
+	q.set(e, task.Queued)
 	if !q.bind(id, e) {
 		q.front.push(id)
 	}

@@ -22,7 +22,7 @@ func (q *Queue[P]) bind(id task.ID, e *entry[P]) bool {
 	w := q.ring[q.next]
 	q.next++
 	q.loose -= e.loose()
-	e.bound = w
+	e.worker = w
 	w.backlog.push(id)
 	q.review(w)
 	return true
@@ -31,7 +31,7 @@ func (q *Queue[P]) bind(id task.ID, e *entry[P]) bool {
 // oldest returns the first task in the worker's backlog.
 func (q *Queue[P]) oldest(w *worker) (task.ID, bool) {
 	for id, ok := w.backlog.top(); ok; id, ok = w.backlog.top() {
-		if e := q.tasks.at(id); e != nil && e.bound == w && e.state == task.Queued {
+		if e := q.tasks.at(id); e != nil && e.worker == w && e.state == task.Queued {
 			return id, true
 		}
 		w.backlog.pop()
@@ -112,10 +112,10 @@ func (q *Queue[P]) delist(w *worker) {
 	slices.Sort(ids)
 	for _, id := range ids {
 		e := q.tasks.at(id)
-		if e == nil || e.bound != w || e.state != task.Queued {
+		if e == nil || e.worker != w || e.state != task.Queued {
 			continue
 		}
-		e.bound = nil
+		e.worker = nil
 		q.loose += e.loose()
 		if !q.bind(id, e) {
 			q.front.push(id)

@@ -7,14 +7,13 @@ import "muster/task"
 // neighbours keeps little of their memory.
 const chunkSize = 256
 
-// entry is what is known of one task: 40 bytes beside the payload.
+// entry is what is known of one task: 24 bytes beside the payload.
 type entry[P any] struct {
 	payload    P
-	worker     *worker // whoever has it; nil while it is queued
-	bound      *worker // whoever is to have it: round-robin's choice; nil for anybody
+	worker     *worker // whoever has it; while it is queued, whoever is to: round-robin's choice, nil for anybody
 	attempt    uint32  // assignments so far
 	returned   uint32  // those of them that came back unstarted
-	slot       uint32  // index into worker.slots; meaningless when held
+	slot       uint16  // index into worker.slots; meaningless when held
 	state      task.State
 	cancelling bool
 }
@@ -68,7 +67,7 @@ func (s *store[P]) from(id task.ID) (task.ID, *entry[P]) {
 		number, i := place(id)
 		c := s.chunks[number]
 		for c != nil && i < chunkSize {
-			if e := &c.entries[i]; e.state == task.Queued && e.attempt == 0 && e.bound == nil {
+			if e := &c.entries[i]; e.state == task.Queued && e.attempt == 0 && e.worker == nil {
 				return task.ID(number*chunkSize) + task.ID(i) + 1, e
 			}
 			i++

@@ -181,7 +181,7 @@ func (q *Queue[P]) vacate(id task.ID, e *entry[P]) {
 		s.current, s.ahead, s.running = s.ahead, 0, false
 	default:
 		s.current, s.running = 0, false
-		q.offer(w, e.slot)
+		q.offer(w, uint32(e.slot))
 	}
 	q.list(s)
 }
