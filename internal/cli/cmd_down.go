@@ -64,11 +64,7 @@ it on the machine where they were started.`,
 
 // retire tells workers to leave.
 func retire(c *cli.Context, s streams, n int) error {
-	client, err := connect(c)
-	if err != nil {
-		return err
-	}
-	profile, err := profileOf(c, client)
+	client, profile, err := attach(c)
 	if err != nil {
 		return err
 	}

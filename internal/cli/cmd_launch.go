@@ -115,11 +115,7 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 			return err
 		}
 	}
-	client, err := connect(c)
-	if err != nil {
-		return err
-	}
-	profile, err := profileOf(c, client)
+	client, profile, err := attach(c)
 	if err != nil {
 		return err
 	}
@@ -135,6 +131,15 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	}
 	fmt.Fprintf(s.err, "muster: %s asked for\n", plural(done.Workers, "worker"))
 	return nil
+}
+
+// attach returns a client of what the options name, and the profile.
+func attach(c *cli.Context) (client *control.Client, profile string, err error) {
+	if client, err = connect(c); err != nil {
+		return nil, "", err
+	}
+	profile, err = profileOf(c, client)
+	return client, profile, err
 }
 
 // profileOf is the profile that the options name, or the only one that a run has.

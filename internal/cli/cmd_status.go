@@ -36,11 +36,7 @@ func newInfo(s streams) *cli.Command {
 			if c.Args().Present() {
 				return usagef("info takes options only, not %q", c.Args().First())
 			}
-			client, err := connect(c)
-			if err != nil {
-				return err
-			}
-			profile, err := profileOf(c, client)
+			client, profile, err := attach(c)
 			if err != nil {
 				return err
 			}

@@ -426,11 +426,7 @@ leaves behind are those of later tasks on that worker: module load, export, cd.
 			if err != nil {
 				return usageError{err}
 			}
-			client, err := connect(c)
-			if err != nil {
-				return err
-			}
-			profile, err := profileOf(c, client)
+			client, profile, err := attach(c)
 			if err != nil {
 				return err
 			}

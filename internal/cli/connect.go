@@ -78,12 +78,17 @@ func connect(c *cli.Context) (*control.Client, error) {
 	return control.NewClient(control.Socket(dir, name)), nil
 }
 
-// runs lists the names of runs that may be under way, the latest last.
+// runs lists the names of the runs that are under way, the latest last.
 func runs(dir string) []string {
 	paths, _ := filepath.Glob(control.Socket(dir, runSocket("*")))
 	slices.SortFunc(paths, func(a, b string) int { return modTime(a).Compare(modTime(b)) })
 	var names []string
 	for _, p := range paths {
+		c, err := net.Dial("unix", p)
+		if err != nil {
+			continue // it was killed
+		}
+		c.Close()
 		name := strings.TrimPrefix(filepath.Base(p), runSocket(""))
 		names = append(names, strings.TrimSuffix(name, filepath.Base(control.Socket("", ""))))
 	}

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -116,12 +115,17 @@ func Open(opt Options) (h *Host, err error) {
 	return h, nil
 }
 
-// ListenUnix listens on a socket that is this user's alone.
+// ListenUnix listens on a socket that is this user's alone, in a folder that is.
 func ListenUnix(path string) (net.Listener, error) {
-	old := syscall.Umask(0o177)
 	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // here runs schedulers' commands, never while leftovers are cleared: those are
