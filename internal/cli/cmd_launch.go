@@ -82,7 +82,11 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	}
 	var plans []*launch.Plan
 	if !o.local {
-		if plans, err = planLaunch(c, o); err != nil {
+		name, err := plannedProfile(c)
+		if err != nil {
+			return err
+		}
+		if plans, err = planLaunch(c, o, name); err != nil {
 			return usageError{err}
 		}
 	}
@@ -160,7 +164,20 @@ func profileOf(c *cli.Context, client *control.Client) (string, error) {
 	return "default", nil
 }
 
-func planLaunch(c *cli.Context, o launchOptions) ([]*launch.Plan, error) {
+// plannedProfile is the profile of the config whose workers are wanted: that of
+// a run is the one that it was started with.
+func plannedProfile(c *cli.Context) (string, error) {
+	if name := c.String("profile"); name != "" {
+		return name, nil
+	}
+	if c.String("run") == "" {
+		return "default", nil
+	}
+	_, name, err := attach(c)
+	return name, err
+}
+
+func planLaunch(c *cli.Context, o launchOptions, name string) ([]*launch.Plan, error) {
 	if o.workers < 0 {
 		return nil, fmt.Errorf("-n %d: at least one worker is started", o.workers)
 	}
@@ -188,10 +205,6 @@ func planLaunch(c *cli.Context, o launchOptions) ([]*launch.Plan, error) {
 	f, err := loadConfig(c)
 	if err != nil || f == nil {
 		return nil, err // without a config, workers are this machine's
-	}
-	name := c.String("profile")
-	if name == "" {
-		name = "default"
 	}
 	profile := find(f, name)
 	if profile == nil {

@@ -137,7 +137,7 @@ func (p *plan) spec() host.Spec {
 	if p.pool != nil {
 		spec.Name = p.pool.name
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
-		spec.Walltime = p.pool.set.Walltime
+		spec.Walltime, spec.RoundRobin = p.pool.set.Walltime, p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.plans) > 0 {
 			spec.Listen, spec.Hosts = p.pool.listen, p.pool.hosts
 		}
