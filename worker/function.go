@@ -17,8 +17,8 @@ const (
 	// stubborn is how long a function may take to return when it is to stop. One
 	// that does not takes the worker along.
 	stubborn = 2 * time.Second
-	// announce is how long a function runs before it is said that it does: most
-	// have ended by then, and that is said instead.
+	// announce is how long a function may run before it is said that it does:
+	// most have ended by then, and that is said with it.
 	announce = time.Millisecond
 )
 
@@ -43,13 +43,11 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 		ctx, cancel = context.WithTimeoutCause(ctx, spec.Timeout, task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout)))
 		defer cancel()
 	}
-	said := time.AfterFunc(announce, func() { s.out.Flush() })
 	s.calls.RLock()
 	watched := s.watch(ctx)
 	output, err := fn(ctx, spec.Input)
 	watched()
 	s.calls.RUnlock()
-	said.Stop()
 	rep.Elapsed = time.Since(rep.Started)
 	if rep.Err = err; ctx.Err() != nil && rep.Err != nil {
 		rep.Err = stopped(ctx)

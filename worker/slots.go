@@ -48,6 +48,14 @@ func (d toDispatcher) Queue(list ...wire.Message) error {
 	}
 	err := d.s.out.Queue(list...)
 	d.s.tellIdle()
+	// One timer for all that gathers: one for each call would wake the thread
+	// that waits for the network each time.
+	if d.s.flushing.CompareAndSwap(false, true) {
+		time.AfterFunc(announce, func() {
+			d.s.flushing.Store(false)
+			d.s.out.Flush()
+		})
+	}
 	return err
 }
 

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -332,6 +333,7 @@ type session struct {
 	heartbeat time.Duration
 	calls     sync.RWMutex  // read-locked while a function runs
 	functions []*slot       // one a slot, if there are functions
+	flushing  atomic.Bool   // what was queued will be flushed soon
 	died      chan *slot    // slots that have gone, while the session runs
 	idle      chan struct{} // a draining worker's last task has ended
 	readers   sync.WaitGroup

@@ -17,6 +17,7 @@ import (
 	"muster/internal/report"
 	"muster/internal/shell"
 	"muster/internal/spool"
+	"muster/internal/state"
 	"muster/task"
 )
 
@@ -204,12 +205,17 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	if err != nil {
 		return interrupted(ctx, c, err)
 	}
-	tmp, err := os.MkdirTemp("", "muster-collect-")
+	// A large output that JSON names is kept as long as one of a run.
+	dir, err := state.Dir(os.Getenv)
 	if err != nil {
-		return fmt.Errorf("collect: %w", err)
+		return err
 	}
-	defer os.RemoveAll(tmp)
-	co := &collector{c: c, client: client, id: id, o: o, s: s, dir: spool.Open(tmp), single: st.Kind == dispatcher.KindSubmit}
+	run, err := state.NewRun(dir, time.Now())
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	co := &collector{c: c, client: client, id: id, o: o, s: s, dir: spool.Open(run.Out()), single: st.Kind == dispatcher.KindSubmit}
 	if !co.single {
 		total := st.Total
 		if st.Kind == dispatcher.KindEverywhere && st.State != "resolved" {
