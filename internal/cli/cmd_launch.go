@@ -370,7 +370,7 @@ what comes from env(), file() and exec() is not shown.`,
 		Action: func(c *cli.Context) error {
 			what := c.Args().First()
 			if c.Args().Len() != 1 || what != "check" && what != "show" {
-				return usageError{hinted{errors.New("config: say check or show"), "options come first: muster config -c FILE check"}}
+				return usageError{hinted{errors.New("config: say check or show"), "muster config check -c FILE"}}
 			}
 			f, err := loadConfig(c)
 			if err == nil && f == nil {

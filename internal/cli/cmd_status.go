@@ -261,12 +261,12 @@ func newJoin(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "join",
 		Usage:     "make, list and revoke join strings, for workers that you start yourself",
-		UsageText: "muster join [OPTIONS] new -o FILE | list | revoke ID",
+		UsageText: "muster join new -o FILE [OPTIONS] | list | revoke ID",
 		Description: `new writes a join string, a secret, into FILE, which is yours alone to read; each
 worker that is started with muster worker --join-file FILE joins the dispatcher.
 revoke lets nobody in any more; workers that are in stay.
 
-   muster join -p cluster --uses 100 -o ~/join new
+   muster join new -p cluster --uses 100 -o ~/join
    muster worker --join-file ~/join`,
 		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()),
 			&cli.IntFlag{Name: "uses", Destination: &uses, Value: 1, Usage: "let `N` workers join with it"},
@@ -290,7 +290,7 @@ revoke lets nobody in any more; workers that are in stay.
 				fmt.Fprintf(s.err, "muster: %s lets nobody in any more\n", c.Args().Get(1))
 				return nil
 			case what != "new" || c.Args().Len() != 1:
-				return usageError{hinted{errors.New("join: say new, list, or revoke ID"), "muster join -o FILE new"}}
+				return usageError{hinted{errors.New("join: say new, list, or revoke ID"), "muster join new -o FILE"}}
 			case file == "":
 				return usageError{hinted{errors.New("join new: where to?"), "-o FILE, a file that muster worker --join-file reads; - is standard output"}}
 			case valid < 0:

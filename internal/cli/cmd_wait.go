@@ -27,7 +27,7 @@ func ids(c *cli.Context) ([]dispatcher.ID, error) {
 	for _, w := range c.Args().Slice() {
 		n, err := strconv.ParseUint(w, 10, 64)
 		if err != nil {
-			return nil, usageError{hinted{fmt.Errorf("%q is no id", w), "submit, map and everywhere print ids; options come before them"}}
+			return nil, usageError{hinted{fmt.Errorf("%q is no id", w), "submit, map and everywhere print ids"}}
 		}
 		list = append(list, dispatcher.ID(n))
 	}

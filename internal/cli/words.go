@@ -21,7 +21,8 @@ type commandLine struct {
 }
 
 // take removes inputs and CMD from the words and returns the rest, which is
-// options only. Only run and map have inputs. Other commands' words are returned as they are.
+// options only; only run and map have inputs. Of a command without a CMD all
+// words are returned, the options first.
 //
 // The first --, or the first word that is neither an option nor an option's
 // value, starts CMD. The first ::: before that starts inputs, verbatim up to
@@ -31,15 +32,22 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		return args, nil
 	}
 	global, rest := splitOptions(app.Flags, args[1:])
-	if len(rest) == 0 || !slices.Contains(takesCommand, rest[0]) {
+	if len(rest) == 0 {
 		return args, nil
 	}
 	name := rest[0]
 	var flags []cli.Flag
+	known := false
 	for _, c := range app.Commands {
 		if c.Name == name {
-			flags = c.Flags
+			flags, known = c.Flags, true
 		}
+	}
+	if !known {
+		return args, nil
+	}
+	if !slices.Contains(takesCommand, name) {
+		return slices.Concat(args[:1], global, []string{name}, optionsFirst(flags, rest[1:])), nil
 	}
 	own, rest := splitOptions(flags, rest[1:])
 	options := slices.Concat(args[:1], global, []string{name}, own)
@@ -77,6 +85,25 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	return options, nil
+}
+
+// optionsFirst puts a command's options before its other words: people write
+// them in either place, and urfave/cli takes them in one.
+func optionsFirst(flags []cli.Flag, words []string) []string {
+	var options, others []string
+	for len(words) > 0 {
+		var own []string
+		own, words = splitOptions(flags, words)
+		options = append(options, own...)
+		if len(words) == 0 {
+			break
+		}
+		if words[0] == "--" {
+			return slices.Concat(options, []string{"--"}, others, words[1:])
+		}
+		others, words = append(others, words[0]), words[1:]
+	}
+	return slices.Concat(options, others)
 }
 
 func isSource(w string) bool { return w == ":::" || w == ":::+" }

@@ -27,7 +27,9 @@ type Server struct {
 	socket string
 	http   *http.Server
 
-	mu sync.Mutex // guards up, and Kind: profiles come and go one at a time
+	mu sync.Mutex // held while profiles come and go, one at a time
+
+	kindMu sync.Mutex // guards Kind
 }
 
 // Options are what a Server serves.
@@ -177,8 +179,8 @@ func (s *Server) byID(id dispatcher.ID) (*dispatcher.Future, error) {
 }
 
 func (s *Server) kind() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.kindMu.Lock()
+	defer s.kindMu.Unlock()
 	return s.Kind
 }
 
@@ -286,7 +288,7 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 	defer s.mu.Unlock()
 	a := &UpAnswer{Profiles: map[string]string{}}
 	for _, spec := range q.Profiles {
-		if s.Kind == "run" {
+		if s.kind() == "run" {
 			return nil, &Error{http.StatusConflict, "bad", "a run has the one profile that it was started with", ""}
 		}
 		if !host.ValidName(spec.Name) {
@@ -308,14 +310,18 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 			return nil, &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),
 				"--replace resets it: what is unresolved resolves with 19, Connection reset; `muster launch` adds workers"}
 		}
-		if _, err := s.Host.Up(ctx, spec); err != nil {
+		if _, err := s.Host.Up(ctx, spec); errors.Is(err, dispatcher.ErrClosed) {
+			return nil, &Error{http.StatusGone, "closed", "this dispatcher is ending", "try again in a moment"}
+		} else if err != nil {
 			return nil, err
 		}
 		if len(spec.Plans) > 0 {
 			s.Host.Watch(nil)
 		}
-		if !spec.Ephemeral && s.Kind == "ephemeral" {
+		if !spec.Ephemeral && s.kind() == "ephemeral" {
+			s.kindMu.Lock()
 			s.Kind = "up"
+			s.kindMu.Unlock()
 		}
 	}
 	return a, nil
