@@ -49,6 +49,8 @@ func scriptParams() testscript.Params {
 			}
 			env.Defer(func() { os.RemoveAll(sockets) })
 			env.Setenv("XDG_RUNTIME_DIR", sockets)
+			// The race detector has each program sleep a second before it exits.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("LC_ALL", "C.UTF-8")

@@ -363,7 +363,8 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 	}
 	server := control.NewServer(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		// A connection that has asked nothing yet is waited for, for 5 s.
+		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 		defer cancel()
 		server.Close(ctx)
 	}()
