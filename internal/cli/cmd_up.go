@@ -379,6 +379,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 		}
 		s.untilOver(h, signals, over, o.Tether)
 	}
+	l.Close() // who comes now finds nobody; those who are here get their answers
 	go end()
 	select {
 	case closed := <-ended:

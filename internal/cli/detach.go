@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -92,7 +93,13 @@ func lock(dir, name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	// One that has just answered that it ends is gone in a moment.
+	deadline := time.Now().Add(endPatience)
+	for err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		return nil, hinted{fmt.Errorf("a dispatcher %s is being started, or is ending", name), "try again in a moment, or use another name: --dispatcher NAME"}
 	}

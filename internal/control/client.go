@@ -47,7 +47,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (i
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%w (nobody listens on %s)", ErrUnreachable, c.socket)
 	case err != nil:
 		return nil, fmt.Errorf("talk to the dispatcher on %s: %w", c.socket, errors.Unwrap(err))

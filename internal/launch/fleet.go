@@ -57,6 +57,7 @@ type member struct {
 	reason  string
 	listed  bool // the scheduler has spoken of it
 	missing int  // good answers in a row that did not
+	off     bool // it waits again after it had run, which has been said
 	told    bool // that it ended without having joined
 }
 
@@ -283,9 +284,12 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 			e, ok := seen[key{g.ID, index}]
 			switch {
 			case ok:
-				if m.state == hpc.Running && e.State == hpc.Pending {
+				// It may have run between two questions: then its worker has joined.
+				off := e.State == hpc.Pending && (m.state == hpc.Running || !g.foreign && g.joined(g.element(index)))
+				if off && !m.off {
 					f.Say("job %s was taken off its node and waits again; its tasks are lost and will be tried again", g.element(index))
 				}
+				m.off = off
 				if e.State != hpc.Unknown {
 					m.state, m.raw = e.State, e.Raw
 				}
