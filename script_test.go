@@ -28,6 +28,22 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"waitfor":  cmdWaitFor,
 	"gone":     cmdGone,
 	"peak":     cmdPeak,
+
+	// script_network_test.go
+	"network":   cmdNetwork,
+	"in":        cmdIn,
+	"link":      cmdLink,
+	"delay":     cmdDelay,
+	"hide":      cmdHide,
+	"tmpfs":     cmdTmpfs,
+	"user":      cmdUser,
+	"sshd":      cmdSSHD,
+	"rekey":     cmdRekey,
+	"slurmnet":  cmdSlurmNet,
+	"nolisten":  cmdNoListen,
+	"noproc":    cmdNoProc,
+	"watchargs": cmdWatchArgs,
+	"nosecret":  cmdNoSecret,
 }
 
 // cmdCode runs a command and checks its exit status: code 3 muster run ...
@@ -169,8 +185,10 @@ func scriptCondition(cond string) (bool, error) {
 	}
 	if name, ok := strings.CutPrefix(cond, "boots:"); ok {
 		missing := testbed.Missing(map[string][]string{
-			"slurm": {"munged", "slurmctld", "slurmd", "sbatch"},
-			"sge":   {"sge_qmaster", "sge_execd", "qsub"},
+			"slurm":   {"munged", "slurmctld", "slurmd", "sbatch"},
+			"sge":     {"sge_qmaster", "sge_execd", "qsub"},
+			"network": {"ip", "nft", "nsenter", "perl"},
+			"sshd":    {"sshd", "ssh", "ssh-keygen", "sshpass", "gcc", "tcsh"},
 		}[name]...)
 		if missing != "" && os.Getenv("CI") != "" {
 			return false, fmt.Errorf("%s cannot be booted: it needs %s", name, missing)

@@ -1,5 +1,5 @@
-// Package testbed starts real schedulers for tests, each below a directory of
-// its own, as root and without systemd.
+// Package testbed starts real schedulers, SSH servers and networks for tests,
+// each below a directory of its own, as root and without systemd.
 package testbed
 
 import (
@@ -20,7 +20,9 @@ import (
 // empty if nothing is.
 func Missing(programs ...string) string {
 	packages := map[string]string{"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client",
-		"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qsub": "gridengine-client"}
+		"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qsub": "gridengine-client",
+		"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshpass": "sshpass", "ip": "iproute2",
+		"nft": "nftables", "nsenter": "util-linux", "gcc": "gcc", "perl": "perl-base", "tcsh": "tcsh"}
 	var want []string
 	for _, p := range programs {
 		if _, err := look(p); err != nil {
@@ -28,7 +30,7 @@ func Missing(programs ...string) string {
 		}
 	}
 	if os.Getuid() != 0 {
-		return "root, who alone can start a scheduler for others"
+		return "root, who alone can start daemons for others"
 	}
 	if len(want) > 0 {
 		return "apt-get install --no-install-recommends " + strings.Join(want, " ")
@@ -40,11 +42,18 @@ func Missing(programs ...string) string {
 type Cluster struct {
 	Dir  string
 	Env  []string // what its commands need, NAME=VALUE
+	net  *Network // nil is this machine
 	stop []func()
 }
 
-// Command returns a command of the scheduler's.
+// Command returns a command of the scheduler's, on the network's login node if it
+// runs in one.
 func (c *Cluster) Command(name string, args ...string) *exec.Cmd {
+	if c.net != nil {
+		cmd := c.net.Command("login", append([]string{name}, args...)...)
+		cmd.Env = append(os.Environ(), c.Env...)
+		return cmd
+	}
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), c.Env...)
 	for _, kv := range c.Env {
@@ -77,13 +86,18 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// daemon starts a program in the foreground, as a child that Stop ends.
-func (c *Cluster) daemon(name string, args ...string) (*exec.Cmd, error) {
+// daemon starts a program in the foreground, as a child that Stop ends; on a node
+// if the cluster runs in a network.
+func (c *Cluster) daemon(node, name string, args ...string) (*exec.Cmd, error) {
 	path, err := look(name)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(path, args...)
+	if c.net != nil {
+		cmd = c.net.Command(node, append([]string{path}, args...)...)
+		cmd.Dir = c.Dir
+	}
 	cmd.Env = append(os.Environ(), c.Env...)
 	log, err := os.OpenFile(filepath.Join(c.Dir, filepath.Base(name)+".out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
