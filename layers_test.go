@@ -17,6 +17,7 @@ var layers = map[string][]string{
 	"muster":                           {"muster/internal/cli"},
 	"muster/task":                      {}, // the vocabulary imports nothing of ours
 	"muster/tls":                       {}, // doors know nothing of each other, nor of tasks
+	"muster/ssh":                       {"muster/internal/shell"},
 	"muster/ssh/relay":                 {}, // knows nothing of SSH: any stream will do
 	"muster/internal/quiet":            {},
 	"muster/internal/shell":            {},

@@ -36,7 +36,18 @@ func Join(argv []string) string {
 			b.WriteString("'" + w + "'")
 			continue
 		}
+		if i > 0 && plainAfterFirst(w) {
+			b.WriteString(w)
+			continue
+		}
 		b.WriteString(Quote(w))
 	}
 	return b.String()
+}
+
+// plainAfterFirst reports whether a word that is not the first is as it is but
+// for a =, which then assigns nothing. zsh expands one at a word's start.
+func plainAfterFirst(w string) bool {
+	before, after, ok := strings.Cut(w, "=")
+	return ok && before != "" && Quote(before+strings.ReplaceAll(after, "=", "")) == before+strings.ReplaceAll(after, "=", "")
 }

@@ -45,8 +45,14 @@ func TestJoinStartsWithACommand(t *testing.T) {
 	}
 }
 
+func TestJoinLeavesOptionsReadable(t *testing.T) {
+	if got := Join([]string{"a=b", "-o", "Port=22", "=x", "--dir=~/x"}); got != "'a=b' -o Port=22 '=x' '--dir=~/x'" {
+		t.Errorf("%s", got)
+	}
+}
+
 func FuzzQuote(f *testing.F) {
-	for _, s := range []string{"", "a b", "it's", "$HOME `id` $(id)", "\n", "~root", "*", "\\", "-n", "\xff\xfe", "'", "''", "a=b", "!x", "#"} {
+	for _, s := range []string{"", "a b", "it's", "$HOME `id` $(id)", "\n", "~root", "*", "\\", "-n", "\xff\xfe", "'", "''", "a=b", "=b", "a==", "a=~", "!x", "#"} {
 		f.Add(s, "x")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
