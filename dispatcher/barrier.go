@@ -58,7 +58,7 @@ func (p *Pool) advance(s *session) {
 		return
 	}
 	p.lagging--
-	if s.paused && !s.leaving() {
+	if s.paused && !s.leaving() && s.away == nil {
 		p.queue.Resume(s.epoch)
 	}
 	s.paused = false
@@ -71,7 +71,7 @@ func (s *session) leaving() bool { return s.signals != "" || s.retiring != "" }
 func (p *Pool) synchronise() {
 	if p.lagging > 0 {
 		for _, s := range p.inOrder() {
-			if s.applied < len(p.history) && len(s.attempts) == 0 && !s.leaving() &&
+			if s.applied < len(p.history) && len(s.attempts) == 0 && !s.leaving() && s.away == nil &&
 				!(p.atHead && s.applied == len(p.history)-1 && p.queue.Earlier(s.epoch, p.markers[0].marker)) {
 				s.sync(p.history[s.applied])
 			}

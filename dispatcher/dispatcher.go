@@ -62,6 +62,7 @@ type Dispatcher struct {
 	pending chan struct{} // one token for each connection that has not joined
 	wg      sync.WaitGroup
 	kept    atomic.Int64 // bytes of futures' output in memory
+	leases  leases
 
 	mu       sync.Mutex // guards all below; taken before a pool's, never after
 	launches map[string]entrance
@@ -74,6 +75,7 @@ type Dispatcher struct {
 type entrance struct {
 	launch *mtls.Launch
 	pool   *Pool
+	lease  time.Duration // of its workers
 }
 
 // New returns a Dispatcher that has no pools yet. Close ends it.
@@ -94,6 +96,7 @@ func New(opt Options) *Dispatcher {
 		launches: map[string]entrance{},
 		pools:    map[string]*Pool{},
 		futures:  registry{all: map[ID]*Future{}},
+		leases:   leases{by: map[identity]*session{}},
 	}
 }
 

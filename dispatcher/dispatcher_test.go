@@ -31,6 +31,9 @@ type world struct {
 	l      *listener
 	launch *mtls.Launch
 	n      int // peers so far
+
+	scratch string               // of workers
+	ends    []context.CancelFunc // of workers that are real
 }
 
 // options is what a test may change.
@@ -60,7 +63,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 			t.Fatal(err)
 		}
 		w := &world{t: t, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
-		w.d.AddLaunch(w.launch)
+		w.d.AddLaunch(w.launch, 0)
 		w.b = w.d.NewBatch(batch)
 		served := make(chan error)
 		go func() { served <- w.door.Serve(w.l) }()
@@ -85,7 +88,11 @@ type peer struct {
 	conn *mtls.Conn
 	in   chan wire.Message
 	mute atomic.Bool // pings are not answered
+	deaf atomic.Bool // nothing is acknowledged
 	gone chan struct{}
+
+	received atomic.Uint64 // frames that count for a lease
+	acked    atomic.Uint64 // of ours
 }
 
 // hello makes the first words of a worker with one slot that has a name of its own.
@@ -121,13 +128,15 @@ func (w *world) worker(slots uint32) *peer {
 	if err != nil || welcome.Refused != "" {
 		w.t.Fatalf("the worker was not admitted: %v %+v", err, welcome)
 	}
-	p := newPeer(w.t, raw, conn)
+	p := newPeer(w.t, raw, conn, make(chan wire.Message, 10_000), 0)
 	synctest.Wait()
 	return p
 }
 
-func newPeer(t *testing.T, raw *memConn, conn *mtls.Conn) *peer {
-	p := &peer{Writer: wire.NewWriter(conn), t: t, raw: raw, conn: conn, in: make(chan wire.Message, 10_000), gone: make(chan struct{})}
+// newPeer goes on where received frames had come, into in.
+func newPeer(t *testing.T, raw *memConn, conn *mtls.Conn, in chan wire.Message, received uint64) *peer {
+	p := &peer{Writer: wire.NewWriter(conn), t: t, raw: raw, conn: conn, in: in, gone: make(chan struct{})}
+	p.received.Store(received)
 	go p.read()
 	return p
 }
@@ -147,9 +156,15 @@ func (p *peer) read() {
 			if !p.mute.Load() {
 				p.Send(&wire.Pong{Seq: m.Seq})
 			}
+			if !p.deaf.Load() {
+				p.Send(&wire.Ack{Received: p.received.Load()})
+			}
 		case *wire.Goodbye:
 			return
+		case *wire.Ack:
+			p.acked.Store(m.Received)
 		default:
+			p.received.Add(1)
 			p.in <- m
 		}
 	}
@@ -302,12 +317,12 @@ func TestRefusals(t *testing.T) {
 		{"expired", func(w *world, h *wire.Hello) {
 			w.launch = mtls.NewLaunch("short", 1, time.Now().Add(time.Hour))
 			h.Launch = "short"
-			w.d.AddLaunch(w.launch)
+			w.d.AddLaunch(w.launch, 0)
 			time.Sleep(time.Hour + time.Second)
 		}, token, "has expired"},
 		{"spent", func(w *world, h *wire.Hello) {
 			w.launch = mtls.NewLaunch("one", 1, time.Time{})
-			w.d.AddLaunch(w.launch)
+			w.d.AddLaunch(w.launch, 0)
 			w.worker(1)
 			h.Launch = "one"
 		}, token, "as many workers as it may"},
@@ -906,7 +921,7 @@ func flakyWorker(w *world, element string, r *rand.Rand, stop chan struct{}) {
 			Element: element, Restart: restart, Host: "host", Pid: 1, Slots: 2, Build: "test"}
 		raw.SetDeadline(time.Now().Add(time.Minute))
 		if conn, welcome, err := w.greet(raw, h, w.launch.Token()); err == nil && welcome.Refused == "" {
-			work(newPeer(w.t, raw, conn), stop)
+			work(newPeer(w.t, raw, conn, make(chan wire.Message, 10_000), 0), stop)
 		}
 		raw.Close()
 	}

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ type Pool struct {
 	queue     *queue.Queue[job]
 	launches  map[string]*mtls.Launch
 	sessions  map[uint64]*session // by epoch
+	absent    int                 // sessions that are away
 	joined    uint64              // workers ever admitted
 	completed uint64              // tasks resolved
 	left      [wire.LeftMaxTasks + 1]int
@@ -97,11 +99,13 @@ func (p *Pool) Name() string { return p.name }
 // Options returns what the pool was made with.
 func (p *Pool) Options() PoolOptions { return p.opt }
 
-// AddLaunch lets workers that prove l's token join this pool.
-func (p *Pool) AddLaunch(l *mtls.Launch) {
+// AddLaunch lets workers that prove l's token join this pool. One whose
+// connection breaks keeps its tasks for as long as lease, in which it may come
+// back; with 0 they are taken back at once.
+func (p *Pool) AddLaunch(l *mtls.Launch, lease time.Duration) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
-	p.d.launches[l.ID()] = entrance{l, p}
+	p.d.launches[l.ID()] = entrance{l, p, lease}
 }
 
 // RemoveLaunch lets nobody in any more with the launch's token.
@@ -112,8 +116,8 @@ func (p *Pool) RemoveLaunch(l *mtls.Launch) {
 	delete(p.d.launches, l.ID())
 }
 
-// Workers returns how many workers are connected, how many ever were, and a
-// channel that is closed when anything of the pool's status changes.
+// Workers returns how many workers are connected or may come back, how many ever
+// joined, and a channel that is closed when anything of the pool's status changes.
 func (p *Pool) Workers() (connected int, ever uint64, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,6 +198,10 @@ func (p *Pool) reset(why string) {
 	p.timer.Stop()
 	p.memory.close()
 	for _, s := range p.sessions {
+		if s.away != nil {
+			p.giveUp(s, errors.New(why))
+			continue
+		}
 		s.goodbye()
 	}
 	for _, f := range p.futures {
@@ -206,7 +214,9 @@ func (p *Pool) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.sessions {
-		s.conn.Close()
+		if s.link != nil {
+			s.link.raw.Close()
+		}
 	}
 }
 

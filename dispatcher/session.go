@@ -1,17 +1,12 @@
 package dispatcher
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
@@ -19,137 +14,56 @@ import (
 	mtls "muster/tls"
 )
 
-// session is one worker's connection from its welcome to its end.
+// session is one worker from its welcome to its end, over one connection or, with
+// a lease, several.
 type session struct {
 	d     *Dispatcher
 	p     *Pool
 	id    string // what users see
 	hello wire.Hello
-	conn  net.Conn
+	lease time.Duration   // how long it outlives its connection; 0 is not at all
+	key   mtls.SessionKey // with a lease: proves another connection to be its
+	in    *mtls.Launch
 	w     *wire.Writer
+	r     *wire.Reader // belongs to whoever serves the link
 	epoch uint64
-	stop  chan struct{} // closed when the reader ends
 	since time.Time
 
 	// All below is guarded by Pool.mu.
-	signals  string // why the worker drains
-	retiring string // why it was asked to
+	link     *link    // nil while it is away
+	away     *absence // nil while it is not
+	spoke    bool     // something has come from it
+	dead     bool     // its process is said to have ended
+	signals  string   // why the worker drains
+	retiring string   // why it was asked to
 	attempts map[queue.Ref]*attempt
 	applied  int      // how many of the pool's everywheres it has run
 	syncing  *attempt // the one that it runs now; in attempts too
 	paused   bool     // it has everywheres to catch up with
 	ended    int      // tasks that it has ended
 	lastSeen time.Time
-	pings    map[uint64]time.Time
+	pings    map[uint64]ping
 	seq      uint64
+	owed     uint64 // frames that are to be acknowledged before the next pong
 }
 
-// serveConn admits one connection and serves it to its end.
-func (d *Dispatcher) serveConn(raw net.Conn) {
-	defer raw.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), HelloTimeout)
-	defer cancel()
-	raw.SetDeadline(time.Now().Add(HelloTimeout))
-	conn, hello, in, err := d.join(ctx, raw)
-	<-d.pending
-	if err != nil {
-		level := hclog.Warn
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-			level = hclog.Debug // a worker that came in by another address
-		}
-		d.log.Log(level, "a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
-		return
-	}
-	defer in.launch.Release(hello.Element, hello.Restart)
-	raw.SetDeadline(time.Time{})
-	s := in.pool.open(conn, hello)
-	if s == nil {
-		return
-	}
-	reason := s.read()
-	close(s.stop)
-	raw.Close()
-	s.w.Close()
-	s.p.leave(s, reason)
-}
-
-// join shakes hands, checks the hello and answers it.
-func (d *Dispatcher) join(ctx context.Context, raw net.Conn) (conn *mtls.Conn, hello wire.Hello, in entrance, err error) {
-	if conn, err = mtls.Server(ctx, raw, d.opt.Identity); err != nil {
-		return nil, hello, in, err
-	}
-	if err = wire.ReadHello(conn, &hello); err != nil {
-		return nil, hello, in, err
-	}
-	in, err = d.admit(conn, &hello)
-	welcome := &wire.Welcome{Version: wire.Version, Heartbeat: d.opt.Heartbeat, WorkerID: workerID(&hello)}
-	if in.pool != nil {
-		welcome.Profile = in.pool.name
-	}
-	if err != nil {
-		welcome.Refused = err.Error()
-		welcome.Later = errors.Is(err, mtls.ErrLive) // that one may be dead and not known to be
-	}
-	if werr := wire.WriteHello(conn, welcome); err == nil && werr != nil {
-		in.launch.Release(hello.Element, hello.Restart)
-		err = werr
-	}
-	return conn, hello, in, err
-}
-
-// workerID is the launch's element on its host, as users read it.
-func workerID(h *wire.Hello) string { return h.Element + "@" + h.Host }
-
-var errUnknownLaunch = errors.New("its join token is not known here: the launch it belongs to has ended, or it dialled another dispatcher")
-
-// maxSlots bounds what one worker may claim.
-const maxSlots = 4096
-
-func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (in entrance, err error) {
-	if h.Version < wire.MinVersion || h.MinVersion > wire.Version {
-		return in, fmt.Errorf("version mismatch: the worker speaks protocol %d to %d (muster %s), the dispatcher %d to %d: use the same muster on both sides",
-			h.MinVersion, h.Version, h.Build, wire.MinVersion, wire.Version)
-	}
-	d.mu.Lock()
-	in = d.launches[h.Launch]
-	d.mu.Unlock()
-	if in.launch == nil {
-		return in, errUnknownLaunch
-	}
-	if err := mtls.CheckProof(conn, in.launch.Token(), h.ProofContext(), h.Proof); err != nil {
-		return in, err
-	}
-	if h.Slots < 1 || h.Slots > maxSlots {
-		return in, fmt.Errorf("a worker has 1 to %d slots, not %d", maxSlots, h.Slots)
-	}
-	return in, in.launch.Admit(h.Element, h.Restart, time.Now())
-}
-
-func (p *Pool) open(conn net.Conn, hello wire.Hello) *session {
-	s := &session{d: p.d, p: p, id: workerID(&hello), hello: hello, conn: conn, since: time.Now(),
-		stop: make(chan struct{}), attempts: map[queue.Ref]*attempt{}, pings: map[uint64]time.Time{}}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil
-	}
-	s.w = wire.NewAsyncWriter(conn)
-	s.lastSeen = time.Now()
-	s.epoch = p.queue.Join(int(hello.Slots))
-	p.sessions[s.epoch] = s
-	p.joined++
-	p.log.Info("worker joined", "worker", s.id, "profile", p.name, "slots", hello.Slots, "pid", hello.Pid)
-	p.newcomer(s)
-	p.d.wg.Add(1)
-	go s.heartbeat()
-	p.pump(time.Now())
-	return s
+// ping is one that has not been answered.
+type ping struct {
+	at   time.Time
+	sent uint64 // frames before it, with a lease
 }
 
 // leave takes the worker's tasks back when its connection has ended.
 func (p *Pool) leave(s *session, reason error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.remove(s, reason)
+}
+
+// remove is leave under mu.
+func (p *Pool) remove(s *session, reason error) {
+	p.d.leases.remove(s)
+	s.in.Release(s.hello.Element, s.hello.Restart)
 	now := time.Now()
 	why := fmt.Sprintf("worker %s: %v", s.id, reason)
 	if errors.Is(reason, errGoodbye) {
@@ -233,26 +147,46 @@ var (
 	errWalltime = errors.New("its job's walltime was over")
 	errSilent   = errors.New("it fell silent")
 	errWindow   = errors.New("it sent more output than its window allows")
+
+	errUnacknowledged = errors.New("it does not acknowledge what it is sent")
 )
 
 // read handles the worker's frames until the connection ends, and says why it did.
 func (s *session) read() error {
-	r := wire.NewReader(s.conn)
-	for {
-		m, err := r.Read()
+	for first := true; ; first = false {
+		m, err := s.r.Read()
 		if err != nil {
 			if s.silent(time.Now()) {
-				return errSilent
+				return broken{errSilent}
 			}
 			if err == io.EOF {
-				return errors.New("connection closed")
+				return broken{errors.New("connection closed")}
 			}
-			return err
+			if errors.As(err, new(wire.MalformedError)) {
+				return err
+			}
+			return broken{err}
+		}
+		if first {
+			s.speak()
 		}
 		if err := s.handle(m); err != nil {
 			return err
 		}
+		if s.lease == 0 {
+			continue
+		}
+		if ack := s.r.Ack(); ack != nil {
+			s.w.Send(ack)
+		}
 	}
+}
+
+// speak notes that the worker has said something.
+func (s *session) speak() {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.spoke = true
 }
 
 func (s *session) handle(m wire.Message) error {
@@ -263,6 +197,11 @@ func (s *session) handle(m wire.Message) error {
 		return s.farewell(m)
 	case *wire.Ping:
 		s.w.Send(&wire.Pong{Seq: m.Seq})
+	case *wire.Ack:
+		if s.lease == 0 {
+			return nil
+		}
+		return s.w.Acked(m.Received)
 	}
 	now := time.Now()
 	if res, ok := m.(*wire.Result); ok {
@@ -283,11 +222,7 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Drain:
 		s.drain(m.Reason, now)
 	case *wire.Pong:
-		if at, ok := s.pings[m.Seq]; ok {
-			delete(s.pings, m.Seq)
-			s.p.queue.RTT(s.epoch, now.Sub(at))
-		}
-		return nil
+		return s.pong(m.Seq, now)
 	default:
 		return nil
 	}
@@ -341,11 +276,15 @@ func (s *session) cancel(a *attempt, why *task.ErrorValue) {
 		return
 	}
 	s.w.Send(&wire.Cancel{Ref: wire.Ref(a.Ref), Err: why})
+	if s.away != nil {
+		s.abandon(a)
+	}
 }
 
 func (s *session) attempt(r wire.Ref) *attempt {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	s.lastSeen = time.Now()
 	return s.attempts[queue.Ref(r)]
 }
 
@@ -354,6 +293,9 @@ func (s *session) attempt(r wire.Ref) *attempt {
 func (s *session) output(m *wire.Output) error {
 	a := s.attempt(m.Ref)
 	if a == nil {
+		if s.lease > 0 { // the worker may have more of it, and the result behind that
+			s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(len(m.Data))})
+		}
 		return nil
 	}
 	if a.window -= len(m.Data); a.window < 0 {
@@ -369,9 +311,6 @@ func (s *session) output(m *wire.Output) error {
 	s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(a.used + grow)})
 	a.window += a.used + grow
 	a.used = 0
-	s.p.mu.Lock()
-	s.lastSeen = time.Now()
-	s.p.mu.Unlock()
 	return nil
 }
 
@@ -448,6 +387,9 @@ func (s *session) hold(a *attempt, r task.Result) {
 	time.AfterFunc(s.d.opt.Hold, func() {
 		s.p.mu.Lock()
 		defer s.p.mu.Unlock()
+		if s.away != nil {
+			return // it is held again when its worker is back
+		}
 		if _, ok := s.p.queue.Release(a.Ref); ok {
 			delete(s.attempts, a.Ref)
 			s.resolve(a, r)
@@ -558,18 +500,18 @@ func (s *session) silent(now time.Time) bool {
 
 // heartbeat pings the worker, which also measures the round trip, and hangs up
 // on one that has been silent too long.
-func (s *session) heartbeat() {
+func (s *session) heartbeat(l *link) {
 	defer s.d.wg.Done()
 	t := time.NewTicker(s.d.opt.Heartbeat)
 	defer t.Stop()
 	for {
 		s.ping(time.Now())
 		select {
-		case <-s.stop:
+		case <-l.gone:
 			return
 		case now := <-t.C:
 			if s.silent(now) {
-				s.conn.Close()
+				l.raw.Close()
 				return
 			}
 		}
@@ -581,7 +523,30 @@ func (s *session) ping(now time.Time) {
 	defer s.p.mu.Unlock()
 	s.seq++
 	if len(s.pings) < 16 {
-		s.pings[s.seq] = now
+		p := ping{at: now}
+		if s.lease > 0 {
+			p.sent, _ = s.w.Progress()
+		}
+		s.pings[s.seq] = p
 	}
 	s.w.Send(&wire.Ping{Seq: s.seq})
+}
+
+// pong takes the answer to a ping. A worker acknowledges with it what came
+// before that ping, so what came before the last one has been. Under Pool.mu.
+func (s *session) pong(seq uint64, now time.Time) error {
+	p, ok := s.pings[seq]
+	if !ok {
+		return nil
+	}
+	delete(s.pings, seq)
+	s.p.queue.RTT(s.epoch, now.Sub(p.at))
+	if s.lease == 0 {
+		return nil
+	}
+	if _, acked := s.w.Progress(); acked < s.owed {
+		return errUnacknowledged
+	}
+	s.owed = p.sent
+	return nil
 }

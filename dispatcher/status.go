@@ -16,11 +16,11 @@ func (p *Pool) Info() task.Info {
 
 func (p *Pool) info() task.Info {
 	c := p.queue.Counts()
-	return task.Info{Connections: len(p.sessions), Cumulative: int(p.joined),
+	return task.Info{Connections: len(p.sessions) - p.absent, Cumulative: int(p.joined),
 		Awaiting: c.Queued, Executing: c.Assigned + c.Running + c.Held, Completed: int(p.completed)}
 }
 
-// WorkerStatus is one connected worker.
+// WorkerStatus is one worker that is connected or may come back.
 type WorkerStatus struct {
 	ID     string    `json:"id"`
 	Host   string    `json:"host"`
@@ -28,7 +28,7 @@ type WorkerStatus struct {
 	Slots  int       `json:"slots"`
 	Busy   int       `json:"busy"`  // tasks that it has now
 	Done   int       `json:"done"`  // tasks that it has ended
-	State  string    `json:"state"` // idle, busy, syncing or draining
+	State  string    `json:"state"` // idle, busy, syncing, draining, or away: its connection broke
 	Joined time.Time `json:"joined"`
 }
 
@@ -80,6 +80,8 @@ func (s *session) status() WorkerStatus {
 	w := WorkerStatus{ID: s.id, Host: s.hello.Host, Pid: int(s.hello.Pid), Slots: int(s.hello.Slots),
 		Busy: len(s.attempts), Done: s.ended, State: "idle", Joined: s.since}
 	switch {
+	case s.away != nil:
+		w.State = "away"
 	case s.leaving():
 		w.State = "draining"
 	case s.syncing != nil:

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -43,10 +44,11 @@ func (d toDispatcher) Send(list ...wire.Message) error {
 }
 
 func (d toDispatcher) Queue(list ...wire.Message) error {
+	var err error
 	for _, m := range list {
 		d.s.note(m)
+		err = errors.Join(err, d.s.report(m))
 	}
-	err := d.s.out.Queue(list...)
 	d.s.tellIdle()
 	// One timer for all that gathers: one for each call would wake the thread
 	// that waits for the network each time.
@@ -146,20 +148,13 @@ func (s *session) forward(m wire.Message) {
 			s.spread(m.State)
 			m.State = nil
 		}
-	case *wire.Output:
-		s.mu.Lock()
-		finish := s.finish
-		s.mu.Unlock()
-		if finish {
-			s.toOwner(m.Ref, &wire.Credit{Ref: m.Ref, Bytes: uint32(len(m.Data))})
-			return
-		}
-	case *wire.Started, *wire.Returned:
+	case *wire.Output, *wire.Started, *wire.Returned:
 	default:
 		return
 	}
 	s.note(m)
-	s.out.Send(m)
+	s.report(m)
+	s.out.Flush()
 	s.tellIdle()
 }
 
@@ -216,17 +211,23 @@ func (s *session) replace(dead *slot) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.slots[dead.n-1] = sl
 	if s.state != nil {
 		sl.send(s.state)
 	}
+	var had []wire.Ref
 	for ref, owner := range s.owner {
 		if owner == dead {
 			delete(s.owner, ref)
-			s.out.Send(&wire.Lost{Ref: ref, Reason: fmt.Sprintf("slot %d of worker %s died: %s", dead.n, s.id, dead.cmd.ProcessState)})
+			had = append(had, ref)
 		}
 	}
+	s.mu.Unlock()
+	for _, ref := range had {
+		s.forget(ref)
+		s.out.Send(&wire.Lost{Ref: ref, Reason: fmt.Sprintf("slot %d of worker %s died: %s", dead.n, s.id, dead.cmd.ProcessState)})
+	}
+	s.tellIdle()
 	return nil
 }
 

@@ -18,16 +18,13 @@ import (
 	"io"
 	"maps"
 	"net"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"muster/internal/quiet"
 	"muster/internal/wire"
 	"muster/task"
 	mtls "muster/tls"
@@ -55,9 +52,13 @@ type Options struct {
 	KeepScratch bool
 	// Output says what becomes of what tasks print.
 	Output Output
+	// Dir is where tasks run whatever they say; empty is where they say.
+	Dir string
 	// Rejoin returns the join string for another dial, which may have changed;
-	// nil for Join.
+	// nil for Join. If its error is fs.ErrNotExist the launch has been taken back.
 	Rejoin func() (mtls.Join, error)
+	// Dial reaches an address of the join string; nil is net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Walltime is how long the worker's job lasts from now, 0 if there is no
 	// limit: shortly before it, what runs is handed back.
 	Walltime time.Duration
@@ -111,14 +112,6 @@ const (
 
 func (r Reason) String() string { return wire.LeftText(uint32(r)) }
 
-// dialTimeout bounds dialling, handshake and hello together.
-const dialTimeout = 20 * time.Second
-
-// ErrRefused marks a dispatcher's refusal to admit the worker.
-var ErrRefused = errors.New("the dispatcher refused this worker")
-
-var errLater = errors.New("this may pass")
-
 // Run dials, serves until the dispatcher says goodbye, the worker has drained
 // or the connection breaks, and returns with no process left. The error is nil
 // after a goodbye and after draining, and ctx's when ctx ended it.
@@ -149,18 +142,22 @@ const again Reason = 1 << 16
 
 // serve is one session, from the first dial to its end.
 func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
-	conn, welcome, err := persist(ctx, o)
+	in, err := persist(ctx, o)
 	if err != nil {
 		return Ended, err
 	}
-	defer conn.Close()
+	conn, welcome := in.conn, in.welcome
 	o.Log.Info("joined", "worker", welcome.WorkerID, "slots", o.Slots)
 	w := &session{o: o, log: o.Log.Named("worker"), id: welcome.WorkerID, profile: welcome.Profile,
-		conn: conn, out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat, told: make(chan string, 1),
-		owner: map[wire.Ref]*slot{}, living: map[*slot]bool{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
+		conn: conn, in: wire.NewReader(conn), out: wire.NewWriter(conn), heartbeat: welcome.Heartbeat, told: make(chan string, 1),
+		lease: welcome.Lease, ticket: in.ticket, gone: make(chan error, 1), back: make(chan dialled, 1), acked: make(chan struct{}, 1),
+		owner: map[wire.Ref]*slot{}, flows: map[wire.Ref]*flow{}, living: map[*slot]bool{}, died: make(chan *slot, o.Slots), idle: make(chan struct{}, 1)}
 	if o.Functions != nil && o.Slots > 1 {
 		// Their results are many and small: those that are there go together.
 		w.out = wire.NewAsyncWriter(conn)
+	}
+	if w.lease > 0 {
+		w.out.Retain()
 	}
 	w.drainAt, w.leaveAt = limits(began, o)
 	return w.run(ctx)
@@ -182,153 +179,14 @@ func limits(began time.Time, o Options) (drain, leave <-chan time.Time) {
 	return time.After(time.Until(end.Add(-last))), time.After(time.Until(end))
 }
 
-// persist joins, again and again as long as Patience lasts: a job may start
-// while the network or its dispatcher is not there, or while the session of
-// its predecessor has not been given up.
-func persist(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
-	deadline := time.Now().Add(o.Patience)
-	if o.Patience < 0 {
-		deadline = time.Now().AddDate(100, 0, 0)
-	}
-	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		conn, welcome, err := join(ctx, o)
-		final := err == nil || errors.Is(err, ErrRefused) && !errors.Is(err, errLater) && o.AutoExit != ExitNever
-		if final || time.Now().Add(wait).After(deadline) {
-			return conn, welcome, err
-		}
-		if o.Rejoin != nil {
-			if join, err := o.Rejoin(); err == nil {
-				o.Join = join
-			}
-		}
-		o.Log.Warn("cannot join yet; trying again", "in", wait, "error", err)
-		select {
-		case <-time.After(wait):
-		case why := <-o.Drain:
-			return nil, nil, fmt.Errorf("told to end (%s) before it could join: %w", why, err)
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		}
-	}
-}
-
-// join tries every address of the join string side by side and takes the
-// first that lets the worker in.
-func join(ctx context.Context, o Options) (*mtls.Conn, *wire.Welcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	type try struct {
-		addr    string
-		conn    *mtls.Conn
-		welcome *wire.Welcome
-		err     error
-	}
-	// One address at a time says hello: a token admits one session, so two that
-	// both reached the dispatcher must not both ask. Handshakes go side by side,
-	// so that an address where nobody answers holds nobody up.
-	var hello door
-	tries := make(chan try, len(o.Join.Addrs))
-	for _, addr := range o.Join.Addrs {
-		go func() {
-			conn, welcome, err := joinOne(ctx, addr, o, &hello)
-			tries <- try{addr, conn, welcome, err}
-		}()
-	}
-	var failed []error
-	var won *try
-	for range o.Join.Addrs {
-		t := <-tries
-		switch {
-		case t.err != nil:
-			failed = append(failed, fmt.Errorf("%s: %w", t.addr, t.err))
-		case won == nil:
-			won = &t
-			cancel()
-		default:
-			t.conn.Close()
-		}
-	}
-	if won != nil {
-		return won.conn, won.welcome, nil
-	}
-	return nil, nil, fmt.Errorf("dial the dispatcher: %w", errors.Join(failed...))
-}
-
-func joinOne(ctx context.Context, addr string, o Options, hello *door) (*mtls.Conn, *wire.Welcome, error) {
-	network, address, ok := strings.Cut(addr, ":")
-	if !ok || network != "tcp" && network != "unix" {
-		return nil, nil, fmt.Errorf("an address is tcp:HOST:PORT or unix:PATH")
-	}
-	raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err // the caller names the address
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	raw = quiet.Conn(raw)
-	if deadline, ok := ctx.Deadline(); ok {
-		raw.SetDeadline(deadline)
-	}
-	conn, welcome, err := greet(ctx, raw, o, hello)
-	if err != nil {
-		raw.Close()
-		return nil, nil, err
-	}
-	raw.SetDeadline(time.Time{})
-	return conn, welcome, nil
-}
-
-func greet(ctx context.Context, raw net.Conn, o Options, hello *door) (*mtls.Conn, *wire.Welcome, error) {
-	conn, err := mtls.Client(ctx, raw, o.Join.Pin)
-	if err != nil {
-		return nil, nil, err
-	}
-	hello.Lock()
-	defer hello.Unlock()
-	if err := ctx.Err(); err != nil || hello.passed {
-		return nil, nil, errors.Join(err, errPassed)
-	}
-	host, _ := os.Hostname()
-	h := &wire.Hello{Version: wire.Version, MinVersion: wire.MinVersion, Launch: o.Join.Launch,
-		Element: o.Element, Restart: o.Restart, Host: host, Pid: uint32(os.Getpid()),
-		Slots: uint32(o.Slots), Build: o.Build}
-	if h.Proof, err = mtls.Proof(conn, o.Join.Token, h.ProofContext()); err != nil {
-		return nil, nil, err
-	}
-	if err := wire.WriteHello(conn, h); err != nil {
-		return nil, nil, err
-	}
-	welcome := &wire.Welcome{}
-	if err := wire.ReadHello(conn, welcome); err != nil {
-		return nil, nil, err
-	}
-	if welcome.Refused != "" && welcome.Later {
-		return nil, nil, fmt.Errorf("%w: %s (%w)", ErrRefused, welcome.Refused, errLater)
-	}
-	if welcome.Refused != "" {
-		return nil, nil, fmt.Errorf("%w: %s", ErrRefused, welcome.Refused)
-	}
-	hello.passed = true
-	return conn, welcome, nil
-}
-
-// door lets one connection at a time say hello, until one was let in.
-type door struct {
-	sync.Mutex
-	passed bool
-}
-
-var errPassed = errors.New("another address was quicker")
-
 // session is a worker between its welcome and its end.
 type session struct {
 	o         Options
 	log       hclog.Logger
 	id        string
 	profile   string
-	conn      net.Conn
+	conn      *mtls.Conn   // the last; it belongs to run
+	in        *wire.Reader // belongs to read
 	out       *wire.Writer // to the dispatcher
 	heartbeat time.Duration
 	calls     sync.RWMutex  // read-locked while a function runs
@@ -340,12 +198,28 @@ type session struct {
 	drainAt   <-chan time.Time
 	leaveAt   <-chan time.Time
 	told      chan string // the dispatcher wants the worker to drain
+	gone      chan error  // the connection has ended; nil is a goodbye
+
+	lease      time.Duration // how long the session outlives its connection; 0 is not at all
+	back       chan dialled  // what came of looking for the dispatcher again
+	acked      chan struct{} // the dispatcher has all that was said
+	dialling   sync.WaitGroup
+	away       atomic.Bool  // there is no connection
+	backlogged atomic.Int64 // bytes in the backlogs of all tasks
+	full       atomic.Bool  // it has been said that they cannot be written
+
+	// These belong to run.
+	ticket   ticket      // for the next connection
+	expiry   *time.Timer // ends the lease; nil while there is a connection
+	stopDial context.CancelFunc
+	leaving  bool // the goodbye has been said
 
 	mu       sync.Mutex // guards all below
 	owner    map[wire.Ref]*slot
-	slots    []*slot     // nil where none has been started yet
-	state    *wire.State // what the last everywhere left behind
-	taken    int         // tasks of MaxTasks
+	flows    map[wire.Ref]*flow // with a lease; also of tasks that have ended, whose output is not sent yet
+	slots    []*slot            // nil where none has been started yet
+	state    *wire.State        // what the last everywhere left behind
+	taken    int                // tasks of MaxTasks
 	lastBusy time.Time
 	draining bool
 	reason   Reason // why it drains
@@ -376,53 +250,61 @@ func (s *session) run(ctx context.Context) (Reason, error) {
 	if s.o.IdleTime > 0 {
 		unused = time.After(s.o.IdleTime)
 	}
-	gone := make(chan error, 1)
-	go func() { gone <- s.read() }()
+	s.readers.Go(func() { s.gone <- s.read() })
 	beat := time.NewTicker(max(s.heartbeat, time.Second))
 	defer beat.Stop()
 	for {
 		select {
-		case err := <-gone:
-			if s.o.AutoExit == ExitFinish {
-				s.finishRunning(ctx)
+		case err := <-s.gone:
+			if !s.depart(ctx, err) {
+				return s.lost(ctx, err)
 			}
-			return again, err
+		case d := <-s.back:
+			if err := s.comeBack(d); err != nil {
+				return s.lost(ctx, err)
+			}
+		case <-s.leaseOver():
+			return s.lost(ctx, fmt.Errorf("the dispatcher was out of reach for more than %v", s.lease))
+		case <-s.acked:
+			if s.leaving && s.out.Pending() == 0 {
+				return s.reason, nil
+			}
 		case <-ctx.Done():
 			s.out.Send(&wire.Goodbye{Text: "stopped"})
 			s.out.Close()
 			return Ended, context.Cause(ctx)
 		case why := <-s.o.Drain:
-			if s.drain(why, Ended) {
-				return s.leave()
-			}
+			s.drain(why, Ended)
 		case why := <-s.told:
-			if s.drain(why, Ended) {
-				return s.leave()
-			}
+			s.drain(why, Ended)
 		case <-unused:
 			left := s.untilIdle()
-			if left <= 0 && s.drain("idletime", Idletime) {
-				return s.leave()
+			if unused = time.After(left); left <= 0 {
+				unused = nil
+				s.drain("idletime", Idletime)
 			}
-			unused = time.After(max(left, time.Millisecond))
 		case sl := <-s.died:
 			if err := s.replace(sl); err != nil {
 				return Ended, err
 			}
 		case <-beat.C:
-			if s.silent() {
+			if !s.silent() {
+				continue
+			}
+			if s.lease == 0 {
 				return again, errors.New("the dispatcher fell silent")
 			}
+			s.hangUp()
 		case <-s.drainAt:
-			if s.drain("walltime", Walltime) {
-				return s.leave()
-			}
+			s.drain("walltime", Walltime)
 		case <-s.leaveAt:
 			s.log.Warn("the walltime is over; handing back what runs")
 			s.out.Send(&wire.Goodbye{Code: wire.LeftWalltime, Text: "walltime"})
 			return Walltime, s.out.Close()
 		case <-s.idle:
-			return s.leave()
+			if s.leave() {
+				return s.reason, s.out.Close()
+			}
 		}
 	}
 }
@@ -431,7 +313,7 @@ func (s *session) run(ctx context.Context) (Reason, error) {
 func (s *session) untilIdle() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.owner) > 0 {
+	if len(s.owner) > 0 || len(s.flows) > 0 || s.away.Load() {
 		return s.o.IdleTime
 	}
 	return s.o.IdleTime - time.Since(s.lastBusy)
@@ -443,7 +325,12 @@ func (s *session) finishRunning(ctx context.Context) {
 	s.mu.Lock()
 	s.finish, s.draining = true, true
 	refs := slices.Collect(maps.Keys(s.owner))
+	flows := s.flows
+	s.flows = map[wire.Ref]*flow{}
 	s.mu.Unlock()
+	for _, f := range flows {
+		f.drop(s)
+	}
 	if len(refs) == 0 {
 		return
 	}
@@ -457,15 +344,9 @@ func (s *session) finishRunning(ctx context.Context) {
 	}
 }
 
-// leave says goodbye after draining.
-func (s *session) leave() (Reason, error) {
-	s.log.Info("leaving", "reason", s.reason)
-	s.out.Send(&wire.Goodbye{Code: uint32(s.reason), Text: s.reason.String()})
-	return s.reason, s.out.Close()
-}
-
 // end stops the slots and waits until each has cleared what it ran.
 func (s *session) end() {
+	s.stopDialling()
 	s.conn.Close()
 	s.mu.Lock()
 	s.draining = true // no slot is started any more
@@ -485,16 +366,21 @@ func (s *session) end() {
 		<-sl.exited
 	}
 	s.readers.Wait()
+	for _, sl := range s.functions {
+		sl.runner.end() // one that still runs returns by itself, or has watch end the process
+	}
 	s.clear()
 	s.out.Close()
+	for _, f := range s.openFlows() {
+		f.drop(s)
+	}
 }
 
 // read handles what the dispatcher sends until the connection ends; nil means
 // that it said goodbye.
 func (s *session) read() error {
-	r := wire.NewReader(s.conn)
 	for {
-		m, err := r.Read()
+		m, err := s.in.Read()
 		if err == io.EOF {
 			return errors.New("the dispatcher closed the connection")
 		}
@@ -508,13 +394,17 @@ func (s *session) read() error {
 		case *wire.Cancel:
 			s.toOwner(m.Ref, m)
 		case *wire.Credit:
-			s.toOwner(m.Ref, m)
+			s.credited(m)
 		case *wire.Recall:
 			if !s.atLimit() {
 				s.toOwner(m.Ref, m)
 			}
 		case *wire.Ping:
 			s.out.Send(&wire.Pong{Seq: m.Seq})
+		case *wire.Ack:
+			if err := s.acknowledged(m); err != nil {
+				return err
+			}
 		case *wire.Drain:
 			select {
 			case s.told <- m.Reason:
@@ -523,6 +413,7 @@ func (s *session) read() error {
 		case *wire.Goodbye:
 			return nil
 		}
+		s.acknowledge()
 	}
 }
 
@@ -535,6 +426,9 @@ func (s *session) assign(m *wire.Assign) {
 		s.out.Send(&wire.Returned{Ref: m.Ref})
 		return
 	}
+	if s.o.Dir != "" {
+		m.Spec.Dir = s.o.Dir
+	}
 	sl, err := s.slotFor(m)
 	if err != nil {
 		s.mu.Unlock()
@@ -542,6 +436,9 @@ func (s *session) assign(m *wire.Assign) {
 		return
 	}
 	s.owner[m.Ref] = sl
+	if s.lease > 0 {
+		s.flows[m.Ref] = &flow{ref: m.Ref, allowed: int(m.Window)}
+	}
 	last := false
 	if s.o.MaxTasks > 0 && !m.Spec.Everywhere {
 		s.taken++
@@ -585,18 +482,20 @@ func (s *session) toOwner(r wire.Ref, m wire.Message) {
 	}
 }
 
-// drain starts leaving and reports whether nothing runs any more.
-func (s *session) drain(why string, reason Reason) bool {
+// drain starts leaving, which goes on when nothing runs any more.
+func (s *session) drain(why string, reason Reason) {
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		return s.drained()
+		return
 	}
 	s.draining, s.reason = true, reason
 	s.mu.Unlock()
 	s.log.Info("draining", "reason", why)
-	s.out.Send(&wire.Drain{Reason: why})
-	return s.drained()
+	if !s.awayAndEven() {
+		s.out.Send(&wire.Drain{Reason: why})
+	}
+	s.tellIdle()
 }
 
 // atLimit reports whether what the worker has are the last tasks that it may
@@ -610,7 +509,7 @@ func (s *session) atLimit() bool {
 func (s *session) drained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.draining && len(s.owner) == 0
+	return s.draining && len(s.owner) == 0 && len(s.flows) == 0
 }
 
 func (s *session) seen() {
@@ -622,5 +521,5 @@ func (s *session) seen() {
 func (s *session) silent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.heartbeat > 0 && time.Since(s.lastSeen) > 4*s.heartbeat
+	return s.heartbeat > 0 && time.Since(s.lastSeen) > 4*s.heartbeat && !s.away.Load()
 }

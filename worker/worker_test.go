@@ -69,7 +69,7 @@ func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, *dispatcher.Po
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool.AddLaunch(launch)
+	pool.AddLaunch(launch, 0)
 	go d.Serve(l)
 	return d, pool, mtls.Join{Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
 }

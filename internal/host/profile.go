@@ -240,7 +240,7 @@ func (h *Host) stopWatching() {
 func (h *Host) credentials(plan *launch.Plan, job string, workers int) (string, func(string) bool) {
 	p := h.Profile(plan.Profile)
 	l := mtls.NewLaunch(job, workers, time.Time{})
-	p.Pool.AddLaunch(l)
+	p.Pool.AddLaunch(l, 0)
 	addrs, _ := p.addresses() // Launch has seen that there are some
 	return mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode(), l.Seen
 }
@@ -368,7 +368,7 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere bool) (Join, 
 		id = fmt.Sprintf("join-%d", n)
 	}
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
-	p.Pool.AddLaunch(l)
+	p.Pool.AddLaunch(l, 0)
 	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
 }

@@ -23,12 +23,21 @@ type Hello struct {
 	Pid                 uint32
 	Slots               uint32
 	Build               string // muster's version, for messages only
+
+	Lease    bool   // the worker can outlive its connection: see Writer.Retain
+	Resume   bool   // this connection goes on with a session; Proof is of its key
+	Received uint64 // frames of that session that have come from the dispatcher
 }
 
 // ProofContext is what of a hello the proof of its token covers, so that an
 // honest worker's proof does not serve for another identity.
 func (m *Hello) ProofContext() []byte {
 	return fmt.Appendf(nil, "%d:%s%d:%s%d", len(m.Launch), m.Launch, len(m.Element), m.Element, m.Restart)
+}
+
+// ResumeContext is what of a hello the proof of a session's key covers.
+func (m *Hello) ResumeContext() []byte {
+	return fmt.Appendf(m.ProofContext(), ":%d", m.Received)
 }
 
 // Welcome is the dispatcher's answer: either Refused says why not, or the
@@ -40,6 +49,8 @@ type Welcome struct {
 	WorkerID  string        // what users see
 	Heartbeat time.Duration // how often to ping; a peer silent for four of these is gone
 	Profile   string        // whose tasks it gets
+	Lease     time.Duration // how long the session outlives a broken connection; 0 is not at all
+	Received  uint64        // of a session that goes on: frames that have come from the worker
 }
 
 // Assign sends a task to a slot. If something runs there it comes next.
@@ -114,6 +125,10 @@ type Ping struct{ Seq uint64 }
 // Pong answers a Ping.
 type Pong struct{ Seq uint64 }
 
+// Ack says how many frames have come since the session began; those need not be
+// kept any longer. Acks, Pings and Pongs are not counted themselves.
+type Ack struct{ Received uint64 }
+
 // Drain says that nothing new may be assigned.
 type Drain struct{ Reason string }
 
@@ -138,6 +153,7 @@ var newMessages = [...]func() Message{
 	TypeDrain:    func() Message { return &Drain{} },
 	TypeGoodbye:  func() Message { return &Goodbye{} },
 	TypeState:    func() Message { return &State{} },
+	TypeAck:      func() Message { return &Ack{} },
 }
 
 func newMessage(t Type) Message {
@@ -163,6 +179,7 @@ func (*Pong) frame() (Type, bool)     { return TypePong, true }
 func (*Drain) frame() (Type, bool)    { return TypeDrain, true }
 func (*Goodbye) frame() (Type, bool)  { return TypeGoodbye, true }
 func (*State) frame() (Type, bool)    { return TypeState, true }
+func (*Ack) frame() (Type, bool)      { return TypeAck, false }
 
 func (m *Hello) append(b []byte) []byte {
 	b = putUint(b, 1, uint64(m.Version))
@@ -174,7 +191,10 @@ func (m *Hello) append(b []byte) []byte {
 	b = putString(b, 7, m.Host)
 	b = putUint(b, 8, uint64(m.Pid))
 	b = putUint(b, 9, uint64(m.Slots))
-	return putString(b, 10, m.Build)
+	b = putString(b, 10, m.Build)
+	b = putBool(b, 11, m.Lease)
+	b = putBool(b, 12, m.Resume)
+	return putUint(b, 13, m.Received)
 }
 
 func (m *Hello) parse(b []byte) error {
@@ -200,6 +220,12 @@ func (m *Hello) parse(b []byte) error {
 			m.Slots = clamp32(v)
 		case 10:
 			m.Build = string(s)
+		case 11:
+			m.Lease = v != 0
+		case 12:
+			m.Resume = v != 0
+		case 13:
+			m.Received = v
 		}
 	})
 }
@@ -209,7 +235,9 @@ func (m *Welcome) append(b []byte) []byte {
 	b = putString(b, 2, m.Refused)
 	b = putString(b, 3, m.WorkerID)
 	b = putUint(b, 4, uint64(m.Heartbeat))
-	return putString(putBool(b, 5, m.Later), 6, m.Profile)
+	b = putString(putBool(b, 5, m.Later), 6, m.Profile)
+	b = putUint(b, 7, uint64(m.Lease))
+	return putUint(b, 8, m.Received)
 }
 
 func (m *Welcome) parse(b []byte) error {
@@ -227,6 +255,10 @@ func (m *Welcome) parse(b []byte) error {
 			m.Later = v != 0
 		case 6:
 			m.Profile = string(s)
+		case 7:
+			m.Lease = time.Duration(min(v, uint64(MaxLease)))
+		case 8:
+			m.Received = v
 		}
 	})
 }
@@ -420,9 +452,11 @@ func (r *Ref) parse(b []byte) error {
 	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) { r.field(num, v) })
 }
 
+func (m *Ack) append(b []byte) []byte  { return putUint(b, 1, m.Received) }
 func (m *Ping) append(b []byte) []byte { return putUint(b, 1, m.Seq) }
 func (m *Pong) append(b []byte) []byte { return putUint(b, 1, m.Seq) }
 
+func (m *Ack) parse(b []byte) error  { return parseSeq(b, &m.Received) }
 func (m *Ping) parse(b []byte) error { return parseSeq(b, &m.Seq) }
 func (m *Pong) parse(b []byte) error { return parseSeq(b, &m.Seq) }
 

@@ -21,6 +21,9 @@
 // Unknown fields and unknown frames without the required flag are skipped:
 // workers that waited for days in a scheduler's queue are older than their
 // dispatcher. A slot and its worker speak frames only, over a socket pair.
+//
+// A session may outlive its connection if both sides can hold a lease: see
+// Writer.Retain and Ack.
 package wire
 
 import (
@@ -79,6 +82,7 @@ const (
 	TypeDrain    Type = 12 // W→D  assign nothing more; D→W finish what runs, then leave
 	TypeGoodbye  Type = 13 // both this connection ends in order
 	TypeState    Type = 14 // D→W  (a worker to its slots) later tasks run with this environment, in this directory
+	TypeAck      Type = 15 // both so many frames have come, since the session began
 )
 
 // Why a worker leaves: Goodbye.Code, with mirai's numbers.
@@ -119,12 +123,20 @@ type Message interface {
 
 // Reader reads frames. It is not safe for concurrent use.
 type Reader struct {
-	r   *bufio.Reader
-	buf []byte
+	r     *bufio.Reader
+	buf   []byte
+	count count
 }
 
 // NewReader returns a Reader on r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// MalformedError is an error of Read that is the peer's and not the connection's:
+// another connection would bring the same again.
+type MalformedError struct{ error }
+
+// Unwrap returns what is wrong.
+func (m MalformedError) Unwrap() error { return m.error }
 
 // Read returns the next message. Byte slices in it are valid until the next
 // Read. A frame of an unknown type is skipped, or an error if it is required.
@@ -134,15 +146,16 @@ func (r *Reader) Read() (Message, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.count.frame(t, len(body)+6)
 		m := newMessage(t)
 		if m == nil {
 			if flags&flagRequired != 0 {
-				return nil, fmt.Errorf("the peer sent a frame of type %d, which this muster (protocol %d) does not know: use the same version on both sides", t, Version)
+				return nil, MalformedError{fmt.Errorf("the peer sent a frame of type %d, which this muster (protocol %d) does not know: use the same version on both sides", t, Version)}
 			}
 			continue
 		}
 		if err := m.parse(body); err != nil {
-			return nil, fmt.Errorf("frame of type %d: %w", t, err)
+			return nil, MalformedError{fmt.Errorf("frame of type %d: %w", t, err)}
 		}
 		return m, nil
 	}
@@ -155,7 +168,7 @@ func (r *Reader) frame() (Type, byte, []byte, error) {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n < 2 || n > MaxFrame {
-		return 0, 0, nil, fmt.Errorf("the peer sent a frame of %d bytes; 2 to %d are allowed", n, MaxFrame)
+		return 0, 0, nil, MalformedError{fmt.Errorf("the peer sent a frame of %d bytes; 2 to %d are allowed", n, MaxFrame)}
 	}
 	n -= 2
 	if cap(r.buf) < int(n) {
@@ -177,11 +190,12 @@ var ErrClosed = errors.New("connection closed")
 // Writer sends frames from any goroutine, those that have gathered meanwhile
 // in one call.
 type Writer struct {
-	w    io.Writer
 	done chan struct{} // closed when the goroutine has ended; nil if there is none
 
 	mu      sync.Mutex // guards all below
 	cond    sync.Cond
+	w       io.Writer // nil while there is no connection
+	kept    *retained // nil without a lease
 	buf     []byte
 	spare   []byte
 	writing bool
@@ -240,39 +254,47 @@ func (w *Writer) queue(msgs []Message) error {
 		return ErrClosed
 	}
 	for _, m := range msgs {
+		start := len(w.buf)
 		w.buf = appendFrame(w.buf, m)
+		if w.kept != nil {
+			w.keep(start)
+		}
 	}
 	return nil
 }
 
 func (w *Writer) flush() error {
 	if w.done != nil {
-		w.cond.Signal()
+		w.cond.Broadcast()
 		return w.err
 	}
 	if w.writing {
 		return nil // whoever writes will write this too
 	}
-	w.writing = true
 	for len(w.buf) > 0 && w.err == nil {
 		w.write()
 	}
-	w.writing = false
-	w.cond.Broadcast()
 	return w.err
 }
 
 // write writes what has gathered, without the lock.
 func (w *Writer) write() {
-	b := w.buf
+	b, to := w.buf, w.w
 	w.buf, w.spare = w.spare[:0], nil
+	w.writing = true
 	w.mu.Unlock()
-	_, err := w.w.Write(b)
+	_, err := to.Write(b)
 	w.mu.Lock()
+	w.writing = false
+	w.cond.Broadcast()
 	if cap(b) <= 1<<20 {
 		w.spare = b[:0]
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case w.kept != nil:
+		w.w, w.buf = nil, nil
+	default:
 		w.err, w.buf = err, nil
 	}
 }

@@ -37,6 +37,7 @@ var messages = []Message{
 	&Pong{math.MaxUint64},
 	&Drain{"SIGTERM"},
 	&Goodbye{2, "walltime"},
+	&Ack{1 << 33},
 }
 
 func TestEveryMessageSurvives(t *testing.T) {
@@ -135,7 +136,7 @@ func TestHostileNumbersDoNotWrapAround(t *testing.T) {
 
 func TestHello(t *testing.T) {
 	want := &Hello{Version: 1, MinVersion: 1, Launch: "l", Element: "e", Restart: 2, Proof: []byte{1, 2},
-		Host: "h", Pid: 3, Slots: 4, Build: "b"}
+		Host: "h", Pid: 3, Slots: 4, Build: "b", Lease: true, Resume: true, Received: 1 << 40}
 	var buf bytes.Buffer
 	if err := WriteHello(&buf, want); err != nil {
 		t.Fatal(err)
@@ -148,7 +149,7 @@ func TestHello(t *testing.T) {
 	if buf.String() != "what follows" {
 		t.Errorf("the hello took more than its own: %q is left", buf.String())
 	}
-	welcome := &Welcome{Version: 1, Refused: "no", WorkerID: "w", Heartbeat: time.Second}
+	welcome := &Welcome{Version: 1, Refused: "no", WorkerID: "w", Heartbeat: time.Second, Lease: time.Hour, Received: 7}
 	back := &Welcome{}
 	if err := errors.Join(WriteHello(&buf, welcome), ReadHello(bytes.NewReader(buf.Bytes()[12:]), back)); err != nil || *back != *welcome {
 		t.Errorf("%+v, %v", back, err)
@@ -264,6 +265,12 @@ func FuzzReader(f *testing.F) {
 func FuzzHello(f *testing.F) {
 	var buf bytes.Buffer
 	WriteHello(&buf, &Hello{Version: 1, Launch: "l", Proof: []byte{1}})
+	f.Add(bytes.Clone(buf.Bytes()))
+	buf.Reset()
+	WriteHello(&buf, &Hello{Version: 1, Lease: true, Resume: true, Received: 9})
+	f.Add(bytes.Clone(buf.Bytes()))
+	buf.Reset()
+	WriteHello(&buf, &Welcome{Version: 1, Lease: MaxLease, Received: 9})
 	f.Add(buf.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, m := range []Message{&Hello{}, &Welcome{}} {

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"muster/dispatcher/internal/queue"
 	"muster/task"
@@ -90,6 +91,42 @@ func TestPause(t *testing.T) {
 		q.Push(2)
 		if got := take(q); len(got) != 2 || got[0].Epoch != a {
 			t.Fatalf("robin %v: %+v", robin, got)
+		}
+	}
+}
+
+// TestPauseOfABusyWorker: it keeps what it has, is sent nothing, and is then
+// where it was.
+func TestPauseOfABusyWorker(t *testing.T) {
+	for _, robin := range []bool{false, true} {
+		q := queue.New[uint64](0, robin)
+		a := q.Join(2)
+		for range 5 {
+			q.Push(0)
+		}
+		got := take(q)
+		if len(got) != 2 {
+			t.Fatalf("robin %v: %+v", robin, got)
+		}
+		now := time.Unix(100, 0)
+		q.Started(got[0].Ref, now)
+		q.Pause(a)
+		if _, ok := q.Finished(got[0].Ref, time.Second, now); !ok {
+			t.Fatal("a paused worker's result was not taken")
+		}
+		if more := take(q); more != nil {
+			t.Fatalf("a paused worker took %+v", more)
+		}
+		b := q.Join(1)
+		if other := take(q); len(other) != 1 || other[0].Epoch != b || other[0].Task != 3 {
+			t.Fatalf("robin %v: the other took %+v", robin, other)
+		}
+		q.Resume(a)
+		if more := take(q); len(more) != 1 || more[0].Epoch != a {
+			t.Fatalf("robin %v: then it took %+v", robin, more)
+		}
+		if n := q.Counts().FreeSlots; n != 0 {
+			t.Errorf("%d slots are free", n)
 		}
 	}
 }

@@ -69,15 +69,11 @@ func (q *Queue[P]) Join(slots int) (epoch uint64) {
 	return w.epoch
 }
 
-// Pause makes the worker take nothing new until Resume. It must have nothing
-// yet and not drain.
-func (q *Queue[P]) Pause(epoch uint64) {
-	if w := q.workers[epoch]; w != nil {
-		q.retire(w)
-	}
-}
+// Pause makes the worker take nothing new until Resume. What it has it keeps;
+// what is bound to it and not assigned goes to others.
+func (q *Queue[P]) Pause(epoch uint64) { q.Drain(epoch) }
 
-// Resume ends what Pause began.
+// Resume ends what Pause began, or Drain.
 func (q *Queue[P]) Resume(epoch uint64) {
 	w := q.workers[epoch]
 	if w == nil || !w.draining {
@@ -88,6 +84,7 @@ func (q *Queue[P]) Resume(epoch uint64) {
 	if len(w.vacant) > 0 {
 		q.idle.push(w)
 	}
+	q.relist(w)
 	q.enlist(w)
 	q.review(w)
 }
@@ -99,6 +96,12 @@ func (q *Queue[P]) Drain(epoch uint64) {
 		return
 	}
 	q.retire(w)
+	q.relist(w)
+}
+
+// relist puts the worker's slots where they belong after it has begun or ceased
+// to drain.
+func (q *Queue[P]) relist(w *worker) {
 	for i := range w.slots {
 		s := &w.slots[i]
 		q.unlist(s)
@@ -106,7 +109,7 @@ func (q *Queue[P]) Drain(epoch uint64) {
 	}
 }
 
-// retire takes the worker's free slots out of the offer for good.
+// retire takes the worker's free slots out of the offer.
 func (q *Queue[P]) retire(w *worker) {
 	if w.draining {
 		return

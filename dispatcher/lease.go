@@ -1,0 +1,237 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"muster/internal/wire"
+	"muster/task"
+	mtls "muster/tls"
+)
+
+// A session with a lease outlives its connection. When that breaks, it is away:
+// it keeps its tasks and is given nothing new, what it is to be told gathers in
+// its Writer, and nobody reads. Whoever proves its key on another connection
+// goes on with it where it was; when the lease is over first, the worker is lost.
+
+// link is one connection of a session.
+type link struct {
+	raw  net.Conn
+	gone chan struct{} // closed when nobody reads it any more
+}
+
+// absence is from the end of one connection to the next one.
+type absence struct {
+	timer *time.Timer
+	why   error
+}
+
+// broken marks the end of a connection that neither side has asked for.
+type broken struct{ error }
+
+func (b broken) Unwrap() error { return b.error }
+
+var errOver = errors.New("its session is over: it was away for too long, or the dispatcher is another")
+
+// leases finds the sessions that may go on over another connection.
+type leases struct {
+	mu sync.Mutex // guards by; nothing is locked after it
+	by map[identity]*session
+}
+
+// identity is whose session it is; of two with the same one, the later has a
+// higher restart number and the place.
+type identity struct{ launch, element string }
+
+func identityOf(h *wire.Hello) identity { return identity{h.Launch, h.Element} }
+
+func (l *leases) find(h *wire.Hello) *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.by[identityOf(h)]
+}
+
+func (l *leases) add(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.by[identityOf(&s.hello)] = s
+}
+
+func (l *leases) remove(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by[identityOf(&s.hello)] == s {
+		delete(l.by, identityOf(&s.hello))
+	}
+}
+
+// ackPatience is how long the last Ack of a session may take to be written.
+const ackPatience = 5 * time.Second
+
+// serve reads the session's link to its end, and then keeps the session for
+// another or ends it.
+func (s *session) serve(l *link) {
+	defer close(l.gone)
+	reason := s.read()
+	if s.lease > 0 && (errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime)) {
+		// It waits to hear that all it has said has come.
+		l.raw.SetWriteDeadline(time.Now().Add(ackPatience))
+		s.w.Send(&wire.Ack{Received: s.r.Received()})
+		s.w.Close()
+	}
+	l.raw.Close()
+	if s.lease > 0 {
+		s.w.Detach()
+		if s.p.depart(s, reason) {
+			return
+		}
+	}
+	s.w.Close()
+	s.p.leave(s, reason)
+}
+
+// depart begins the session's absence, unless it is over.
+func (p *Pool) depart(s *session, reason error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !errors.As(reason, new(broken)) || p.closed || s.dead || p.d.leases.find(&s.hello) != s {
+		return false
+	}
+	s.link = nil
+	a := &absence{why: reason}
+	a.timer = time.AfterFunc(s.lease, func() { p.expire(s, a) })
+	s.away = a
+	p.absent++
+	p.queue.Pause(s.epoch)
+	for _, a := range s.attempts {
+		if a.cancel != nil && a != s.syncing {
+			s.abandon(a)
+		}
+	}
+	p.log.Warn("worker is away; waiting for it to come back", "worker", s.id, "reason", reason, "tasks", len(s.attempts), "lease", s.lease)
+	p.pump(time.Now())
+	return true
+}
+
+// abandon resolves a cancelled task of a worker that is away, which hears of it
+// when it is back: what it then says of the task is stale. Under Pool.mu.
+func (s *session) abandon(a *attempt) {
+	s.p.queue.Lost(a.Ref, time.Now()) // given up, since it is being cancelled
+	delete(s.attempts, a.Ref)
+	s.resolve(a, task.Result{Err: a.cancel})
+}
+
+// expire ends a session whose worker has not come back in time.
+func (p *Pool) expire(s *session, a *absence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.away == a {
+		p.giveUp(s, fmt.Errorf("it was away for more than %v: %w", s.lease, a.why))
+	}
+}
+
+// giveUp ends the session of a worker that is away. Under mu.
+func (p *Pool) giveUp(s *session, reason error) {
+	s.present()
+	s.w.Close() // nothing is written without a connection: it does not wait
+	p.remove(s, reason)
+}
+
+// Gone says that the worker of an element has ended, as whoever started it has
+// found out: if it is away, or its connection breaks, it is not waited for.
+func (p *Pool) Gone(l *mtls.Launch, element string) {
+	s := p.d.leases.find(&wire.Hello{Launch: l.ID(), Element: element})
+	if s == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.dead = true; s.away != nil {
+		p.giveUp(s, fmt.Errorf("it has ended: %w", s.away.why))
+	}
+}
+
+// present ends the session's absence. Under Pool.mu.
+func (s *session) present() {
+	s.away.timer.Stop()
+	s.away = nil
+	s.p.absent--
+}
+
+// giveWay ends the session of a worker that is away, and that a hello of the
+// same identity shows not to come back: it has been restarted, or it has never
+// said a word, so that its welcome may not have reached it.
+func (d *Dispatcher) giveWay(h *wire.Hello) {
+	s := d.leases.find(h)
+	if s == nil {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if s.away != nil && (h.Restart > s.hello.Restart || h.Restart == s.hello.Restart && !s.spoke) {
+		s.p.giveUp(s, errors.New("its place was taken by a worker of the same identity"))
+	}
+}
+
+// resume goes on with the session whose key the peer on conn proves to know,
+// even if its last connection is not known to have broken.
+func (d *Dispatcher) resume(ctx context.Context, conn *mtls.Conn, h *wire.Hello, l *link) (*session, error) {
+	s := d.leases.find(h)
+	if s == nil || s.hello.Restart != h.Restart {
+		return nil, errOver
+	}
+	if err := s.key.Check(conn, h.ResumeContext(), h.Proof); err != nil {
+		return nil, err
+	}
+	for {
+		old, err := s.comeBack(l, h.Received)
+		if err != nil || old == nil {
+			return s, err
+		}
+		select {
+		case <-old.gone:
+		case <-ctx.Done():
+			return nil, errBusy
+		}
+	}
+}
+
+var errBusy = errors.New("its last connection is still being wound up")
+
+// comeBack makes l the session's link, or hangs up on the one it has and
+// returns that.
+func (s *session) comeBack(l *link, received uint64) (old *link, err error) {
+	p := s.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.sessions[s.epoch] != s:
+		return nil, errOver
+	case s.link != nil:
+		s.link.raw.Close()
+		return s.link, nil
+	}
+	if err := s.w.Acked(received); err != nil {
+		return nil, err
+	}
+	s.present()
+	s.link, s.lastSeen = l, time.Now()
+	clear(s.pings)
+	if !s.paused && !s.leaving() {
+		p.queue.Resume(s.epoch)
+	}
+	for _, a := range s.attempts {
+		if st, _ := p.queue.State(a.Task); st == task.Held {
+			s.hold(a, a.held)
+		}
+	}
+	p.log.Info("worker is back", "worker", s.id, "tasks", len(s.attempts))
+	p.d.wg.Add(1)
+	go s.heartbeat(l)
+	p.pump(time.Now())
+	return nil, nil
+}
