@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                     {"muster/dispatcher", "muster/internal/control"},
 	"muster/internal/config":           {},
+	"muster/internal/prompt":           {},
 	"muster/internal/launch":           {"muster/hpc", "muster/internal/config", "muster/internal/shell"},
 	"muster/templates":                 {},
 	"muster/hpc":                       {"muster/internal/shell", "muster/templates"},

@@ -17,7 +17,7 @@ import (
 type Output struct {
 	Stdout, Stderr []byte
 	Code           int
-	argv           []string
+	Argv           []string // what ran, for messages
 }
 
 // failed makes an error of a command's failure.
@@ -30,8 +30,8 @@ func (o Output) failed() error {
 		said = "it said nothing"
 	}
 	name := "the command"
-	if len(o.argv) > 0 {
-		name = o.argv[0]
+	if len(o.Argv) > 0 {
+		name = o.Argv[0]
 	}
 	return fmt.Errorf("%s: exit status %d: %s", name, o.Code, said)
 }
@@ -57,7 +57,7 @@ func Here(env []string) Runner {
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		cmd.WaitDelay = time.Second
 		err := cmd.Run()
-		o := Output{Stdout: out.b.Bytes(), Stderr: errs.b.Bytes(), argv: argv}
+		o := Output{Stdout: out.b.Bytes(), Stderr: errs.b.Bytes(), Argv: argv}
 		var exit *exec.ExitError
 		switch {
 		case errors.Is(ctx.Err(), context.Canceled):
@@ -296,6 +296,23 @@ func (c *Client) Limit(ctx context.Context) int {
 		return 0
 	}
 	return max(c.Dialect.limit(string(o.Stdout)), 0)
+}
+
+// Version runs the command that submits for what it says of itself.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	argv := []string{c.SubmitCommand()[0], c.Dialect.version}
+	o, err := c.Run(ctx, argv, "")
+	if err != nil {
+		return "", err
+	}
+	said := strings.TrimSpace(string(o.Stdout) + string(o.Stderr)) // Torque and LSF write it to stderr
+	line, _, _ := strings.Cut(said, "\n")
+	if o.Code != 0 && c.Dialect != gridEngine { // -help ends with 1
+		return "", o.failed()
+	}
+	return strings.TrimSpace(line), nil
 }
 
 // MostCPUs asks how many CPUs the largest node has, 0 if the scheduler does not

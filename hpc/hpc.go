@@ -179,6 +179,7 @@ type Dialect struct {
 	cancelSome func(id string, spans []Span) [][]string
 	outputs    string // a file name for each element, in the pattern of output
 	limits     []string
+	version    string // the option with which the command that submits says which it is
 	limit      func(out string) int
 	indexVar   string
 }

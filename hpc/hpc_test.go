@@ -249,7 +249,7 @@ func TestMiraiScript(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	out := func(code int, stdout, stderr string) Output {
-		return Output{Stdout: []byte(stdout), Stderr: []byte(stderr), Code: code, argv: []string{"ask"}}
+		return Output{Stdout: []byte(stdout), Stderr: []byte(stderr), Code: code, Argv: []string{"ask"}}
 	}
 	for _, c := range []struct {
 		name, dialect string

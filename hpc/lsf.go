@@ -39,6 +39,7 @@ var lsf = &Dialect{
 	},
 	outputs: "%I.out",
 	limits:  []string{"bparams", "-a"},
+	version: "-V",
 	limit:   func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
 }
 

@@ -35,6 +35,7 @@ var pbsPro = &Dialect{
 	cancelSome: pbsCancelSome,
 	outputs:    "^array_index^.out",
 	limits:     []string{"qstat", "-B", "-f"},
+	version:    "--version",
 	limit:      func(out string) int { return lineValue(out, "max_array_size") },
 }
 
@@ -61,6 +62,7 @@ var torque = &Dialect{
 	cancelSome: pbsCancelSome,
 	outputs:    "out",
 	limits:     []string{"qmgr", "-c", "print server"},
+	version:    "--version",
 	limit:      func(out string) int { return lineValue(out, "set server max_job_array_size") },
 }
 

@@ -39,6 +39,7 @@ var gridEngine = &Dialect{
 	},
 	outputs: "$TASK_ID.out",
 	limits:  []string{"qconf", "-sconf"},
+	version: "-help",
 	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
 }
 

@@ -35,6 +35,7 @@ var slurm = &Dialect{
 	},
 	outputs: "%a.out",
 	limits:  []string{"scontrol", "show", "config"},
+	version: "--version",
 	limit: func(out string) int {
 		// MaxArraySize is one more than the largest index.
 		return lineValue(out, "MaxArraySize") - 1

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // Binary keeps a copy of the program exe in the state directory, under the
@@ -65,4 +66,26 @@ func copyProgram(path, exe string) error {
 		return err
 	}
 	return os.Rename(to.Name(), path)
+}
+
+// Program returns the path of a copy of muster for a system and architecture,
+// in Go's words: the program that wanted names, else exe if it is for them, else
+// one in $XDG_DATA_HOME/muster/bin or ~/.local/share/muster/bin that is called
+// muster-OS-ARCH. The folder of the copy is called by its SHA-256.
+func Program(stateDir, exe, system, arch, wanted string, getenv func(string) string) (string, error) {
+	if wanted != "" {
+		return Binary(stateDir, wanted)
+	}
+	if system == runtime.GOOS && arch == runtime.GOARCH {
+		return Binary(stateDir, exe)
+	}
+	base := getenv("XDG_DATA_HOME")
+	if base == "" {
+		base = filepath.Join(getenv("HOME"), ".local", "share")
+	}
+	path := filepath.Join(base, "muster", "bin", "muster-"+system+"-"+arch)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the muster for it is missing: put one for %[1]s/%[2]s at %[3]s, or name it with binary in the launcher; `GOOS=%[1]s GOARCH=%[2]s CGO_ENABLED=0 go build` makes one", system, arch, path)
+	}
+	return Binary(stateDir, path)
 }
