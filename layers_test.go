@@ -35,17 +35,20 @@ var layers = map[string][]string{
 	"muster/bench":                     {"muster/dispatcher", "muster/internal/control"},
 	"muster/internal/config":           {},
 	"muster/internal/prompt":           {},
-	"muster/internal/launch":           {"muster/hpc", "muster/internal/config", "muster/internal/shell"},
-	"muster/templates":                 {},
-	"muster/hpc":                       {"muster/internal/shell", "muster/templates"},
-	"muster/internal/testbed":          {}, // for tests only
-	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/launch", "muster/internal/proctree", "muster/internal/spool",
+	"muster/internal/remote":           {"muster/internal/prompt", "muster/ssh", "muster/ssh/relay"},
+	// The only room that sees every launcher.
+	"muster/internal/launch":  {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh", "muster/ssh/relay"},
+	"muster/templates":        {},
+	"muster/hpc":              {"muster/internal/shell", "muster/templates"},
+	"muster/internal/testbed": {}, // for tests only
+	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/launch", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
 		"muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/launch", "muster/internal/spool", "muster/task"},
 	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/launch", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
 	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
-		"muster/internal/launch", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+		"muster/internal/launch", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
+		"muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

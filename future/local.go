@@ -57,7 +57,7 @@ func (l *local) profile(ctx context.Context) (*host.Profile, error) {
 }
 
 func (l *local) up(ctx context.Context, spec host.Spec) error {
-	_, err := l.h.Up(ctx, spec)
+	_, err := l.h.Up(ctx, spec, "")
 	if err == nil && len(spec.Plans) > 0 {
 		l.h.Watch(nil)
 	}
@@ -145,7 +145,7 @@ func (l *local) launch(ctx context.Context, n int) error {
 		return err
 	}
 	if len(p.Spec.Plans) > 0 && n > 0 {
-		_, err := p.Launch(ctx, sized(p.Spec.Plans, n))
+		_, err := p.Launch(ctx, sized(p.Spec.Plans, n), "")
 		return err
 	}
 	for range n {

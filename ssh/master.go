@@ -33,6 +33,7 @@ type master struct {
 	socket string
 	cmd    *exec.Cmd
 	stderr *chatter
+	ended  func()
 	reaped chan struct{} // closed when the process is gone
 	once   sync.Once
 }
@@ -52,7 +53,7 @@ func (s *openSSH) login(ctx context.Context) (*master, error) {
 	m.cmd.WaitDelay = time.Second // what ssh leaves behind may hold stderr
 	stdout, err := m.cmd.StdoutPipe()
 	if err == nil {
-		err = m.cmd.Start()
+		m.ended, err = s.o.Spawn(m.cmd)
 	}
 	if err != nil {
 		close(m.reaped)
@@ -79,6 +80,7 @@ func (m *master) await(ctx context.Context, stdout io.Reader, patience time.Dura
 		io.Copy(io.Discard, stdout)
 		m.cmd.Wait()
 		killGroup(m.cmd)
+		m.ended()
 	}()
 	late := time.NewTimer(patience)
 	defer late.Stop()

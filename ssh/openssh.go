@@ -207,7 +207,11 @@ func (s *openSSH) output(ctx context.Context, args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr, cmd.Env = stdout, stderr, s.environ()
 	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	ended, err := s.o.Spawn(cmd)
+	if err == nil {
+		err = cmd.Wait()
+		ended()
+	}
 	switch {
 	case err == nil:
 		return string(stdout.bytes()), nil

@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -76,6 +77,10 @@ type Options struct {
 	// Askpass are NAME=VALUE pairs that make ssh ask through SSH_ASKPASS
 	// (ssh(1), ENVIRONMENT). Without them the openssh client asks nobody.
 	Askpass []string
+	// Spawn starts a process of the openssh client and returns what is called
+	// when it has ended: for callers who end what they find below them and did
+	// not start. nil is Start of the command.
+	Spawn func(*exec.Cmd) (ended func(), err error)
 	// Log may be nil.
 	Log hclog.Logger
 }
@@ -87,6 +92,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
+	}
+	if o.Spawn == nil {
+		o.Spawn = func(cmd *exec.Cmd) (func(), error) { return func() {}, cmd.Start() }
 	}
 	if o.Program == "" {
 		o.Program = "ssh"

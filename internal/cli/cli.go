@@ -14,6 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 	"golang.org/x/term"
+
+	"muster/internal/prompt"
 )
 
 // Version is the release this source belongs to.
@@ -77,6 +79,9 @@ func terminal(w any) bool {
 // Main runs muster with the words of args and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s := streams{stdin, stdout, stderr}
+	if asked, err := prompt.Askpass(args, os.Getenv, stdout); asked {
+		return s.report(err)
+	}
 	words := &commandLine{}
 	app := newApp(s, words)
 	args, err := words.take(app, args)
@@ -141,8 +146,8 @@ func newApp(s streams, words *commandLine) *cli.App {
 			return exitError(exitUsage)
 		},
 		Commands: []*cli.Command{newRun(s, words), newUp(s), newDown(s), newLaunch(s), newSubmit(s, words), newMap(s, words), newEverywhere(s, words),
-			newWait(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newConfig(s),
-			newWorker(s), newSlot(), newServe(s), newCompletion(s)},
+			newWait(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newConfig(s), newDoctor(s),
+			newWorker(s), newSlot(), newRelay(s), newServe(s), newCompletion(s)},
 	}
 	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
 	for _, cmd := range app.Commands {

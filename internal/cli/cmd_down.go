@@ -11,10 +11,12 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
 	"muster/internal/launch"
+	"muster/internal/prompt"
 	"muster/internal/state"
 )
 
@@ -89,7 +91,11 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	if c.String("profile") != "" {
 		return nil
 	}
-	found, err := takeBackAll(ctx, s)
+	log, err := logger(c, s.err)
+	if err != nil {
+		return err
+	}
+	found, err := takeBackAll(ctx, s, log)
 	if !found && ended == 0 && err == nil {
 		fmt.Fprintln(s.err, "muster: no dispatcher is running, and there is nothing left with a scheduler")
 	}
@@ -142,13 +148,23 @@ func endOne(ctx context.Context, client *control.Client, profile string) error {
 	return client.Shutdown(ctx)
 }
 
-func takeBackAll(ctx context.Context, s streams) (found bool, err error) {
+func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, err error) {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return false, err
 	}
 	runs := state.Ended(dir)
 	var failed []error
+	fleet, end, err := newFleet(s, log, nil)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	asker, stop, err := answer(&prompt.Terminal{})
+	if err != nil {
+		return false, err
+	}
+	defer stop()
 	for _, id := range slices.Sorted(maps.Keys(runs)) {
 		records, err := launch.Records(runs[id])
 		if err != nil {
@@ -156,7 +172,7 @@ func takeBackAll(ctx context.Context, s streams) (found bool, err error) {
 		}
 		for _, r := range records {
 			found = true
-			if err := takeBack(ctx, s, r); err != nil {
+			if err := takeBack(ctx, s, r, fleet, asker); err != nil {
 				failed = append(failed, err)
 			}
 		}
@@ -165,13 +181,17 @@ func takeBackAll(ctx context.Context, s streams) (found bool, err error) {
 	return found, errors.Join(failed...)
 }
 
-func takeBack(ctx context.Context, s streams, r *launch.Record) error {
-	job, err := r.TakeBack(ctx, here(), userName())
+func takeBack(ctx context.Context, s streams, r *launch.Record, f *launch.Fleet, asker string) error {
+	job, err := r.TakeBack(ctx, f, asker)
 	if err != nil {
 		return fmt.Errorf("launcher %s: %w", r.Launcher, err)
 	}
 	if job == "" {
 		fmt.Fprintf(s.out, "%s: it had not been submitted\n", r.Name)
+		return nil
+	}
+	if r.Scheduler == "" {
+		fmt.Fprintf(s.out, "%s: its workers are gone\n", r.Name)
 		return nil
 	}
 	fmt.Fprintf(s.out, "%s: job %s is gone\n", r.Name, job)

@@ -1,15 +1,21 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,10 +29,6 @@ import (
 	"muster/internal/state"
 	mtls "muster/tls"
 )
-
-// unasked is the largest array index that every scheduler takes by default;
-// only beyond it is one asked for its limit.
-const unasked = 1000
 
 // launchOptions are the options of `muster launch`.
 type launchOptions struct {
@@ -123,7 +125,18 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	if err != nil {
 		return err
 	}
-	done, err := client.Launch(c.Context, profile, q)
+	asker, end, err := answerer(plans)
+	if err != nil {
+		return err
+	}
+	defer end()
+	q.Asker = asker
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	done, err := client.Launch(ctx, profile, q)
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
 	if err != nil {
 		return answered(err)
 	}
@@ -199,7 +212,7 @@ func planLaunch(c *cli.Context, o launchOptions, name string) ([]*launch.Plan, e
 		if err != nil {
 			return nil, err
 		}
-		p, err := launch.Cluster(f, l, sc, w.Wish, 1)
+		p, err := launch.For(f, l, sc, w.Wish, 1)
 		return []*launch.Plan{p}, err
 	}
 	f, err := loadConfig(c)
@@ -219,33 +232,41 @@ func planLaunch(c *cli.Context, o launchOptions, name string) ([]*launch.Plan, e
 
 // printPlans shows every submission.
 func printPlans(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions) error {
-	program, err := programPath()
+	path, err := programPath()
 	if err != nil {
 		return err
 	}
 	own := false
 	list := []*launch.Submission{}
 	for _, p := range plans {
-		names := p.Placeholders(program)
-		if !p.Foreign {
-			file, err := mint(c, p.Workers())
+		names := p.Placeholders(path)
+		if p.Via != nil && p.Muster == "" {
+			names.Muster = "MUSTER_THERE"
+		}
+		if !p.Foreign && p.Via == nil {
+			file, port, err := mint(c, p.Workers(), p.Tunnel)
 			if err != nil {
 				return err
 			}
-			if own = own || file == ""; file != "" {
+			if file != "" {
+				// What is pasted has to find the program where it says.
+				if _, err = program(); err != nil {
+					return err
+				}
 				names.JoinFile, names.Dir = file, filepath.Dir(file)
+				names.Port = cmp.Or(port, names.Port)
 			}
+			own = own || file == ""
 		}
-		for i := range p.Arrays {
-			sub, err := p.Render(i, names)
-			if err != nil {
-				return err
-			}
-			list = append(list, sub)
+		own = own || p.Via != nil && !p.Foreign
+		more, err := p.Submissions(names)
+		if err != nil {
+			return err
 		}
+		list = append(list, more...)
 	}
 	if own {
-		fmt.Fprintln(s.err, "muster: no dispatcher is running: JOIN_FILE and RUN_DIR stand for what `muster run` makes")
+		fmt.Fprintln(s.err, "muster: no dispatcher is running for them: words in capitals stand for what `muster run` makes")
 	}
 	if o.json {
 		return writeJSON(s.out, list)
@@ -262,40 +283,44 @@ func printPlans(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions
 }
 
 // mint writes a join file for workers that a person starts from what is
-// printed, if there is a dispatcher; it returns "" if not.
-func mint(c *cli.Context, workers int) (file string, err error) {
+// printed, if there is a dispatcher; it returns "" if not. For a tunnel it has
+// the address of this machine's loopback alone, whose port is returned.
+func mint(c *cli.Context, workers int, tunnel bool) (file, port string, err error) {
 	client, err := connect(c)
 	if err != nil {
-		return "", nil
+		return "", "", nil
 	}
 	st, err := client.Status(c.Context)
 	if errors.Is(err, control.ErrUnreachable) {
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", answered(err)
+		return "", "", answered(err)
 	}
 	profile, err := profileOf(c, client)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if !slices.ContainsFunc(st.Profiles, func(p control.ProfileStatus) bool { return p.Profile == profile }) {
-		return "", nil
+		return "", "", nil
 	}
-	j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: workers, Valid: control.Duration(joinValid), Elsewhere: true})
+	j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: workers, Valid: control.Duration(joinValid), Elsewhere: true, Loopback: tunnel})
 	if err != nil {
-		return "", answered(err)
+		return "", "", answered(err)
 	}
 	join, err := mtls.ParseJoin(j.Text)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
-		return "", err
+		return "", "", err
+	}
+	if tunnel {
+		_, port, _ = net.SplitHostPort(strings.TrimPrefix(join.Addrs[0], "tcp:"))
 	}
 	file = filepath.Join(dir, "runs", st.Run, "launches", j.ID+".join")
-	return file, mtls.WriteJoinFile(file, join)
+	return file, port, mtls.WriteJoinFile(file, join)
 }
 
 // programPath is where jobs find muster, which need not be there yet.
@@ -309,6 +334,15 @@ func programPath() (string, error) {
 		return "", fmt.Errorf("find muster's own path: %w", err)
 	}
 	return state.BinaryPath(dir, exe)
+}
+
+// program is where programPath says, and is there when this returns.
+func program() (string, error) {
+	dir, err := state.Dir(os.Getenv)
+	if err != nil {
+		return "", err
+	}
+	return host.ProgramFor(dir)(runtime.GOOS, runtime.GOARCH, "")
 }
 
 // writeLine writes v as one line of JSON.
@@ -336,13 +370,18 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 		return err
 	}
 	defer run.Close() // stays as long as a job is on record
-	f := &launch.Fleet{Dir: run.Launches(), Run: here(), User: userName(), Log: log,
-		Say: func(format string, args ...any) { fmt.Fprintf(s.err, "muster: "+format+"\n", args...) }}
+	asker, end, err := answerer(plans)
+	if err != nil {
+		return err
+	}
+	defer end()
+	f, closeSites, err := newFleet(s, log, run)
+	if err != nil {
+		return err
+	}
+	defer closeSites()
 	for _, p := range plans {
-		if p.Largest() > unasked {
-			p.Limit(p.Client(f.Run, f.User).Limit(c.Context))
-		}
-		err = errors.Join(err, f.Submit(c.Context, p, ""))
+		err = errors.Join(err, f.Submit(c.Context, p, "", asker))
 	}
 	if o.json {
 		return errors.Join(err, writeJSON(s.out, map[string]any{"jobs": append([]string{}, f.Jobs()...)}))
@@ -396,16 +435,15 @@ func checkConfig(c *cli.Context, s streams, f *config.File) error {
 	sc := config.Scope{Getenv: os.LookupEnv} // exec() is not run
 	var bad []error
 	for _, l := range f.Launchers {
-		p, err := launch.Cluster(f, l, sc, launch.Wish{Dir: dir}, 1)
-		if err == nil {
+		p, err := launch.For(f, l, sc, launch.Wish{Dir: dir, Port: portOf(f, l, sc)}, 1)
+		if err == nil && p.Dialect != nil && p.Via == nil {
 			err = askLimits(c, f, l, p)
 		}
 		if err != nil {
 			bad = append(bad, err)
 			continue
 		}
-		fmt.Fprintf(s.out, "launcher %s.%s: ok: %s of %s in %s to %s\n", l.Kind, l.Name,
-			plural(p.Workers(), "worker"), plural(p.Slots, "slot"), plural(len(p.Arrays), "job"), p.Dialect.Name)
+		fmt.Fprintf(s.out, "launcher %s.%s: ok: %s\n", l.Kind, l.Name, summary(p))
 	}
 	for _, p := range f.Profiles {
 		set, err := f.Settings(p, sc)
@@ -425,6 +463,36 @@ func checkConfig(c *cli.Context, s streams, f *config.File) error {
 		return usageError{errors.Join(bad...)}
 	}
 	return nil
+}
+
+// summary says what a plan starts.
+func summary(p *launch.Plan) string {
+	slots := "a slot for each core"
+	if p.Slots > 0 {
+		slots = plural(p.Slots, "slot")
+	}
+	workers := plural(p.Workers(), "worker") + " of " + slots
+	if p.Dialect == nil {
+		return workers + " by SSH on " + plural(len(p.Hosts), "machine")
+	}
+	text := workers + " in " + plural(len(p.Arrays), "job") + " to " + p.Dialect.Name
+	if p.Via != nil {
+		text += " on " + p.Via.Name()
+	}
+	return text
+}
+
+// portOf is the port in the url of the first profile that uses a launcher.
+func portOf(f *config.File, l *config.Launcher, sc config.Scope) string {
+	for _, p := range f.Profiles {
+		if slices.Contains(p.Launchers, l) {
+			if set, err := f.Settings(p, sc); err == nil {
+				listen, _, _ := host.Endpoint(set.URLs)
+				return fixedPort(listen)
+			}
+		}
+	}
+	return ""
 }
 
 // askLimits asks the scheduler, if its commands are here, what it would refuse

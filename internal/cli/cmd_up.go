@@ -73,6 +73,7 @@ func settingFlags() []cli.Flag {
 		&cli.StringFlag{Name: "launcher", Usage: "start workers with the launcher `NAME`"},
 		&cli.StringFlag{Name: "memory", Usage: "let submit wait while tasks of `SIZE` or more are queued", DefaultText: "no limit"},
 		&cli.StringFlag{Name: "scheduling", Usage: "`HOW` is fifo, to whoever is free, or round-robin", DefaultText: "fifo"},
+		&cli.StringFlag{Name: "reattach", Usage: "wait `DURATION` for a worker whose connection broke, whose tasks run on; 0s for not at all", DefaultText: "10m; as the config says"},
 		&cli.StringSliceFlag{Name: "everywhere", Usage: "run `CMD`, shell text, on every worker before its first task"},
 		&cli.BoolFlag{Name: "sync", Usage: "for debugging: tasks run in the terminal of whoever submits them, one after another; no workers"},
 		&cli.IntFlag{Name: "retries", Value: 2, Usage: "try a task again `N` times when its worker is lost"},
@@ -138,6 +139,7 @@ func overlay(c *cli.Context, set *config.Settings) error {
 	oneOf("scheduling", &set.Scheduling, "fifo", "round-robin")
 	oneOf("autoexit", &set.AutoExit, "now", "finish", "never")
 	oneOf("output", &set.Output, "collect", "discard", "echo")
+	duration("reattach", &set.Reattach)
 	duration("idletime", &set.IdleTime)
 	duration("walltime", &set.Walltime)
 	count("slots", &set.Slots)
@@ -233,7 +235,7 @@ func newSpec(c *cli.Context, f *config.File, p *config.Profile, workers int) (ho
 	}
 	set := pl.set
 	spec := host.Spec{Name: p.Name, Memory: set.Memory, RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
-		Slots: max(set.Slots, 1), Walltime: set.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options(), Plans: pl.plans}
+		Slots: max(set.Slots, 1), Reattach: set.Reattach, Walltime: set.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options(), Plans: pl.plans}
 	if len(set.Everywhere) > 0 {
 		spec.Dir = dir // else the same profile from elsewhere would be another
 	}
@@ -268,7 +270,16 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 			}
 		}
 	}
-	q := control.UpRequest{Profiles: list, Replace: o.replace}
+	var plans []*launch.Plan
+	for _, spec := range list {
+		plans = append(plans, spec.Plans...)
+	}
+	asker, end, err := answerer(plans)
+	if err != nil {
+		return err
+	}
+	defer end()
+	q := control.UpRequest{Profiles: list, Replace: o.replace, Asker: asker}
 	client, err := connect(c)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type workerOptions struct {
 	patience   time.Duration
 	walltime   time.Duration
 	estimate   time.Duration
+	dir        string
 	idletime   time.Duration
 	maxtasks   int
 	cleanup    bool
@@ -52,6 +53,7 @@ func newWorker(s streams) *cli.Command {
 			&cli.DurationFlag{Name: "patience", Destination: &o.patience, Usage: "go on dialling for `DURATION` when nobody answers", DefaultText: "1m in a scheduler's job, else one try"},
 			&cli.BoolFlag{Name: "asyncdial", Destination: &o.asyncdial, Usage: "go on dialling for ever when nobody answers"},
 			&cli.DurationFlag{Name: "walltime", Destination: &o.walltime, Usage: "the worker's job lasts `DURATION`: hand back what runs before it is over"},
+			&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`, wherever they were submitted"},
 			&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "begin no task that could not end within the walltime if it takes `DURATION`"},
 			&cli.DurationFlag{Name: "idletime", Destination: &o.idletime, Usage: "leave after `DURATION` without a task"},
 			&cli.IntFlag{Name: "maxtasks", Destination: &o.maxtasks, Usage: "leave after `N` tasks"},
@@ -102,7 +104,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 		o.patience = -1
 	}
 	w := host.WorkerProcess{JoinFile: o.joinFile, Tether: o.tether, Options: worker.Options{Element: o.element, Restart: uint32(o.restart),
-		Slots: o.slots, Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, IdleTime: o.idletime, MaxTasks: o.maxtasks,
+		Slots: o.slots, Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, Dir: o.dir, IdleTime: o.idletime, MaxTasks: o.maxtasks,
 		AutoExit: worker.AutoExit(o.autoexit), KeepScratch: !o.cleanup, Output: worker.Output(o.output), Build: Version, SlotCommand: []string{exe, "slot"}}}
 	reason, err := w.Run(c.Context, s.in, log)
 	switch {

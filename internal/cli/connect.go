@@ -170,7 +170,7 @@ func hostOptions(s streams, log hclog.Logger) (host.Options, error) {
 	if err != nil {
 		return host.Options{}, fmt.Errorf("find muster's own path: %w", err)
 	}
-	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: s.err, Worker: []string{exe, "worker"}}, nil
+	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: s.err, Build: Version, Askpass: askpass, Worker: []string{exe, "worker"}}, nil
 }
 
 // dispatchers lists the names of dispatchers that may be up.

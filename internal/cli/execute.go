@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,8 +15,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher"
+	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/internal/launch"
+	"muster/internal/prompt"
 	"muster/internal/report"
 	"muster/task"
 	mtls "muster/tls"
@@ -38,6 +42,7 @@ type execution struct {
 	out     *report.Writer
 	bar     *progress
 	alone   chan error // nobody is left to do the work
+	asker   string     // where logins ask their questions
 
 	fed     chan error // what ended the reading of inputs
 	room    chan struct{}
@@ -106,7 +111,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	}
 	undo = append(undo, closeControl)
 	spec := e.p.spec()
-	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
+	if e.profile, err = e.h.Up(context.Background(), spec, ""); err != nil {
 		return cleanup, err
 	}
 	e.b = e.profile.Pool.NewBatch(dispatcher.BatchOptions{Render: e.p.render, StopOnFailure: e.p.o.stop})
@@ -117,6 +122,14 @@ func (e *execution) open() (cleanup func(), err error) {
 		undo = append(undo, func() { os.Remove(e.p.o.joinFile) })
 	}
 	if e.p.pool != nil && len(e.p.pool.plans) > 0 {
+		if slices.ContainsFunc(e.p.pool.plans, (*launch.Plan).Remote) {
+			asker, end, err := answer(&prompt.Terminal{Before: e.bar.clear})
+			if err != nil {
+				return cleanup, err
+			}
+			e.asker = asker
+			undo = append([]func(){end}, undo...) // last: what is taken back may have to log in again
+		}
 		if err := e.launchAll(); err != nil {
 			return cleanup, err
 		}
@@ -133,9 +146,9 @@ func (e *execution) open() (cleanup func(), err error) {
 
 // spec is the profile that the run has.
 func (p *plan) spec() host.Spec {
-	spec := host.Spec{Name: "default", Retries: p.o.retries, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
+	spec := host.Spec{Name: "default", Retries: p.o.retries, Reattach: config.DefaultReattach, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
 	if p.pool != nil {
-		spec.Name = p.pool.name
+		spec.Name, spec.Reattach = p.pool.name, p.pool.set.Reattach
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
 		spec.Walltime, spec.RoundRobin = p.pool.set.Walltime, p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.plans) > 0 {
@@ -179,7 +192,7 @@ func (e *execution) watchLocal(l *host.Local) {
 
 // letJoin writes the join file for workers started by hand.
 func (e *execution) letJoin() error {
-	_, join, err := e.profile.NewJoin(e.p.o.joinUses, 0, e.p.o.listen != "")
+	_, join, err := e.profile.NewJoin(e.p.o.joinUses, 0, e.p.o.listen != "", false)
 	if err != nil {
 		return usageError{fmt.Errorf("--listen %s: %w", e.p.o.listen, err)}
 	}

@@ -2,13 +2,17 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"muster/internal/host"
+	"muster/internal/launch"
 	"muster/internal/shell"
 )
 
@@ -25,16 +29,38 @@ const (
 func (e *execution) launchAll() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	done, err := e.profile.Launch(ctx, e.p.pool.plans)
+	err := e.h.LogIn(ctx, e.p.pool.plans, e.asker)
+	var done host.Launched
+	if err == nil {
+		done, err = e.profile.Launch(ctx, e.p.pool.plans, e.asker)
+	}
 	if ctx.Err() != nil {
 		return e.interruptedEarly(err)
 	}
 	if err != nil {
 		return err
 	}
-	e.say("%s asked for in %s: %s", plural(done.Workers, "worker"), plural(len(done.Jobs), "job"), strings.Join(done.Jobs, ", "))
+	e.say("%s", asked(done, e.p.pool.plans))
 	e.h.Watch(e.checkLeft)
 	return nil
+}
+
+// asked says what was asked for.
+func asked(done host.Launched, plans []*launch.Plan) string {
+	if slices.ContainsFunc(plans, func(p *launch.Plan) bool { return p.Dialect != nil }) {
+		return fmt.Sprintf("%s asked for in %s: %s", plural(done.Workers, "worker"), plural(len(done.Jobs), "job"), strings.Join(done.Jobs, ", "))
+	}
+	var machines []string
+	for _, p := range plans {
+		for _, l := range p.Hosts {
+			machines = append(machines, strings.TrimPrefix(l.Target.String(), "ssh://"))
+		}
+	}
+	where := strings.Join(machines, ", ")
+	if len(machines) > 4 {
+		where = plural(len(machines), "machine")
+	}
+	return plural(done.Workers, "worker") + " started on " + where
 }
 
 // interruptedEarly answers a signal that came before there was anything to run.
@@ -46,8 +72,12 @@ func (e *execution) interruptedEarly(err error) error {
 		<-again
 		e.leave()
 	}()
-	if err != nil && err != context.Canceled {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		e.say("%v", err)
+	}
+	if !e.h.Jobs() {
+		e.say("interrupted")
+		return exitError(exitInterrupted)
 	}
 	e.say("interrupted: taking back what was submitted; press Ctrl-C again to leave at once")
 	return exitError(exitInterrupted)

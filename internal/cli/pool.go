@@ -3,7 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -124,7 +126,7 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 	if w.Slots == 0 {
 		w.Slots = set.Slots
 	}
-	w.Walltime = set.Walltime
+	w.Walltime, w.Port = set.Walltime, fixedPort(pl.listen)
 	for _, l := range p.Launchers {
 		if l == nil {
 			pl.local = true
@@ -133,9 +135,12 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 		if w.Workers == 0 && times == 0 {
 			continue
 		}
-		plan, err := launch.Cluster(f, l, s, w.Wish, times)
+		plan, err := launch.For(f, l, s, w.Wish, times)
 		if err != nil {
 			return nil, err
+		}
+		if plan.Foreign && plan.Tunnel && !slices.Equal(pl.hosts, []string{"127.0.0.1"}) {
+			return nil, f.At(p.Where("url"), 0, "SSH tunnelling requires the url's host to be 127.0.0.1, where the workers' end of the tunnel listens", `url = "tcp://127.0.0.1:`+plan.Port+`"`)
 		}
 		if w.Estimate > 0 && plan.Walltime() > 0 && w.Estimate >= plan.Walltime() {
 			return nil, fmt.Errorf("--estimate %s: workers of launcher %s live for %s only, so no task would ever start", w.Estimate, l.Name, plan.Walltime())
@@ -143,4 +148,12 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 		pl.plans = append(pl.plans, plan)
 	}
 	return pl, nil
+}
+
+// fixedPort is the port of HOST:PORT, empty if any will do.
+func fixedPort(listen string) string {
+	if _, port, err := net.SplitHostPort(listen); err == nil && port != "0" {
+		return port
+	}
+	return ""
 }

@@ -36,7 +36,12 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return err
 	}
 	// The pool is gone when this process is, however that ends.
-	q := control.UpRequest{Profiles: list}
+	asker, stop, err := answerer(list[0].Plans)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	q := control.UpRequest{Profiles: list, Asker: asker}
 	a, err := client.Up(c.Context, q)
 	own := errors.Is(err, control.ErrUnreachable)
 	var tether io.Closer

@@ -28,6 +28,9 @@ type File struct {
 type Launcher struct {
 	Kind string // cluster, ssh, http or command
 	Name string
+	// Via is the ssh launcher that leads to where this one's commands are; nil
+	// if they are here.
+	Via *Launcher
 	block
 }
 
@@ -125,6 +128,12 @@ func (p *parser) top(body *hclsyntax.Body) {
 			p.bad(b.TypeRange, near(b.Type, []string{"launcher", "profile"}), "there is no block %q: a config has launcher and profile blocks", b.Type)
 		}
 	}
+	for _, l := range p.f.Launchers {
+		p.via(l)
+	}
+	for _, l := range p.f.Launchers {
+		p.circle(l)
+	}
 	for _, pr := range p.f.Profiles {
 		p.references(pr)
 	}
@@ -146,7 +155,7 @@ func (p *parser) launcher(b *hclsyntax.Block) {
 		p.bad(b.LabelRanges[1], "", "there is another launcher %q of kind %s above", name, kind)
 	}
 	p.settings(b.Body, settings, nil)
-	p.f.Launchers = append(p.f.Launchers, &Launcher{kind, name, block{b.DefRange(), attributes(b.Body)}})
+	p.f.Launchers = append(p.f.Launchers, &Launcher{Kind: kind, Name: name, block: block{b.DefRange(), attributes(b.Body)}})
 }
 
 func (p *parser) profile(b *hclsyntax.Block) {
@@ -223,6 +232,31 @@ func (p *parser) references(pr *Profile) {
 		if l := p.reference(e); l != nil {
 			pr.Launchers = append(pr.Launchers, l)
 		}
+	}
+}
+
+// via finds the launcher that leads to another one's machine.
+func (p *parser) via(l *Launcher) {
+	a := l.attrs["via"]
+	if a == nil {
+		return
+	}
+	if l.Via = p.reference(a.Expr); l.Via != nil && l.Via.Kind != "ssh" {
+		p.bad(a.Expr.Range(), "via = launcher.ssh.NAME", "via leads through a machine that is reached by SSH, and launcher %s.%s is of another kind", l.Via.Kind, l.Via.Name)
+		l.Via = nil
+	}
+}
+
+// circle notes a launcher that is reached through itself, and breaks the circle.
+func (p *parser) circle(l *Launcher) {
+	seen := map[*Launcher]bool{l: true}
+	for at := l; at.Via != nil; at = at.Via {
+		if seen[at.Via] {
+			p.bad(at.attrs["via"].Expr.Range(), "", "launcher %s.%s would be reached through itself", at.Kind, at.Name)
+			at.Via = nil
+			return
+		}
+		seen[at.Via] = true
 	}
 }
 

@@ -67,7 +67,6 @@ func TestMistakesOfValues(t *testing.T) {
 		"options = <<-EOT\n  echo ${HOME}\nEOT":              "in shell text write $${NAME}",
 		"account = worker.nothing":                           "nothing",
 		"options_file = \"nowhere\"":                         "no such file",
-		"via = launcher.ssh.x":                               "via is not implemented yet",
 		"join = \"carrier pigeon\"":                          `join is "carrier pigeon"`,
 		"account = file(\"nowhere\")":                        "no such file",
 		"account = exec([\"false\"])":                        "exit status 1",

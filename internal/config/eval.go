@@ -333,12 +333,17 @@ func (f *File) Cluster(l *Launcher, s Scope) (*Cluster, error) {
 	return c, f.errors(v.diags)
 }
 
+// DefaultReattach is how long a worker may be cut off from its dispatcher
+// before its tasks are given to others, unless a profile says otherwise.
+const DefaultReattach = 10 * time.Minute
+
 // Settings is what a profile says.
 type Settings struct {
 	URLs       []string
 	Workers    int // -1 if it does not say
 	Memory     int64
-	Scheduling string // fifo, round-robin, or empty
+	Scheduling string        // fifo, round-robin, or empty
+	Reattach   time.Duration // how long a worker whose connection broke is waited for; 0 is not at all
 	Everywhere []string
 	Sync       bool
 	Slots      int
@@ -354,7 +359,10 @@ type Settings struct {
 // Settings evaluates a profile.
 func (f *File) Settings(p *Profile, s Scope) (*Settings, error) {
 	v := f.values(&p.block, profileSettings, s)
-	set := &Settings{Workers: -1}
+	set := &Settings{Workers: -1, Reattach: DefaultReattach}
+	if p.Has("reattach") {
+		set.Reattach = get[time.Duration](v, "reattach")
+	}
 	if p.Has("workers") {
 		set.Workers = get[int](v, "workers")
 	}

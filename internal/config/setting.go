@@ -46,11 +46,13 @@ var launcherSettings = map[string]map[string]setting{
 		"name": {kind: text}, "output": {kind: text}, "parallel_environment": {kind: text}, "shell": {kind: text},
 		"workdir": {kind: text}, "setup": {kind: texts}, "options": {kind: text}, "options_file": {kind: text},
 		"muster": {kind: text}, "worker_command": {kind: text}, "bare": {kind: truth}, "join": {kind: text},
-		"slots": {kind: count}, "poll": {kind: duration}, "via": {kind: reference, later: true},
+		"slots": {kind: count}, "poll": {kind: duration}, "via": {kind: reference},
 	},
 	"ssh": {
 		"remotes": {kind: texts}, "tunnel": {kind: truth}, "timeout": {kind: duration}, "command": {kind: text},
 		"muster": {kind: text}, "worker_command": {kind: text}, "client": {kind: text}, "via": {kind: reference},
+		"accept_new": {kind: truth}, "state": {kind: text}, "binary": {kind: text}, "addresses": {kind: texts},
+		"workdir": {kind: text}, "slots": {kind: count}, "poll": {kind: duration}, "bare": {kind: truth},
 	},
 	"http": {
 		"preset": {kind: text}, "cluster": {kind: text}, "resource_profile": {kind: text}, "url": {kind: anything},
@@ -63,7 +65,7 @@ var launcherSettings = map[string]map[string]setting{
 
 var profileSettings = map[string]setting{
 	"url": {kind: anything}, "launcher": {kind: reference}, "workers": {kind: count},
-	"memory": {kind: size}, "scheduling": {kind: text}, "reattach": {duration, true}, "everywhere": {kind: texts},
+	"memory": {kind: size}, "scheduling": {kind: text}, "reattach": {kind: duration}, "everywhere": {kind: texts},
 	"seed": {count, true}, "sync": {kind: truth},
 }
 

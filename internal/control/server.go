@@ -267,6 +267,8 @@ func (s *Server) info(_ http.ResponseWriter, r *http.Request) (any, error) {
 type UpRequest struct {
 	Profiles []host.Spec `json:"profiles"`
 	Replace  bool        `json:"replace"`
+	// Asker is a socket at which the caller answers what a login asks.
+	Asker string `json:"asker,omitempty"`
 }
 
 // UpAnswer says what became of each profile: created, same or replaced.
@@ -284,6 +286,14 @@ func (s *Server) up(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // Up adds profiles, or finds that they are there.
 func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
+	// A person may take his time to answer.
+	for _, spec := range q.Profiles {
+		if there := s.Host.Profile(spec.Name); there == nil || q.Replace {
+			if err := s.Host.LogIn(ctx, spec.Plans, q.Asker); err != nil {
+				return nil, err
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &UpAnswer{Profiles: map[string]string{}}
@@ -310,7 +320,7 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 			return nil, &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),
 				"--replace resets it: what is unresolved resolves with 19, Connection reset; `muster launch` adds workers"}
 		}
-		if _, err := s.Host.Up(ctx, spec); errors.Is(err, dispatcher.ErrClosed) {
+		if _, err := s.Host.Up(ctx, spec, q.Asker); errors.Is(err, dispatcher.ErrClosed) {
 			return nil, &Error{http.StatusGone, "closed", "this dispatcher is ending", "try again in a moment"}
 		} else if err != nil {
 			return nil, err
@@ -352,6 +362,8 @@ func (s *Server) shutdown(_ http.ResponseWriter, r *http.Request) (any, error) {
 type LaunchRequest struct {
 	Workers int            `json:"workers"`
 	Plans   []*launch.Plan `json:"plans"`
+	// Asker is a socket at which the caller answers what a login asks.
+	Asker string `json:"asker,omitempty"`
 }
 
 func (s *Server) launch(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -366,7 +378,11 @@ func (s *Server) launch(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if p.Spec.Sync {
 		return nil, &Error{http.StatusConflict, "bad", fmt.Sprintf("profile %s runs its tasks in its callers, one after another: it has no workers", p.Spec.Name), "that is sync mode; take --sync away to have workers"}
 	}
-	done, err := p.Launch(context.WithoutCancel(r.Context()), q.Plans)
+	// A caller that goes away takes a login back, and nothing that was submitted.
+	if err := s.Host.LogIn(r.Context(), q.Plans, q.Asker); err != nil {
+		return nil, err
+	}
+	done, err := p.Launch(context.WithoutCancel(r.Context()), q.Plans, q.Asker)
 	if err != nil {
 		return nil, err
 	}
@@ -406,6 +422,7 @@ type JoinRequest struct {
 	Uses      int      `json:"uses"`
 	Valid     Duration `json:"valid"`
 	Elsewhere bool     `json:"elsewhere"` // for other machines too
+	Loopback  bool     `json:"loopback"`  // for those who come in by a tunnel
 }
 
 // JoinAnswer is a join string, a secret, and what it admits.
@@ -426,7 +443,7 @@ func (s *Server) join(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if q.Uses < 1 || q.Uses > 1_000_000 {
 		return nil, bad("uses: %d workers; 1 to 1000000 are possible", q.Uses)
 	}
-	j, text, err := p.NewJoin(q.Uses, time.Duration(q.Valid), q.Elsewhere)
+	j, text, err := p.NewJoin(q.Uses, time.Duration(q.Valid), q.Elsewhere, q.Loopback)
 	return JoinAnswer{j, text.Encode()}, err
 }
 

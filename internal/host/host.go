@@ -1,6 +1,6 @@
 // Package host runs a dispatcher with all that belongs to it: its folder on
 // disk, the sockets where workers and commands reach it, the workers on this
-// machine and those with schedulers.
+// machine, those that were started by SSH and those with schedulers.
 package host
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 	"muster/hpc"
 	"muster/internal/launch"
 	"muster/internal/proctree"
+	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
 	mtls "muster/tls"
@@ -48,6 +50,14 @@ type Options struct {
 	Shared bool
 	// Identity is the dispatcher's key; nil is the one in the state directory.
 	Identity *mtls.Identity
+	// Build is muster's version.
+	Build string
+	// Step, if not nil, is told what has been found on the way to a machine behind
+	// SSH.
+	Step func(what, found string)
+	// Askpass makes environment for OpenSSH's client of the path of the socket
+	// where questions are answered; nil if it can ask nobody.
+	Askpass func(socket string) []string
 	// Keep bounds the results that are held in memory, in bytes; 0 is the
 	// dispatcher's default.
 	Keep int64
@@ -60,13 +70,17 @@ type Host struct {
 	Run  *state.Run
 	D    *dispatcher.Dispatcher
 	kids sync.RWMutex // read-locked while a command runs, locked while leftovers are cleared
-	own  map[int]bool // pids of workers on this machine; guarded by kids
+	own  map[int]bool // pids of workers on this machine and of ssh; guarded by kids
 	keep func(pid int) bool
 
 	socket  string // where workers on this machine dial
 	unix    net.Listener
 	fleet   *launch.Fleet
+	sites   *remote.Sites
 	started time.Time
+
+	opening sync.Mutex // guards ports, and is held while one is opened
+	ports   map[portKey]*remote.Port
 
 	mu       sync.Mutex // guards all below
 	profiles map[string]*Profile
@@ -85,7 +99,7 @@ func Open(opt Options) (h *Host, err error) {
 		opt.Say = func(string, ...any) {}
 	}
 	h = &Host{opt: opt, id: opt.Identity, own: map[int]bool{}, profiles: map[string]*Profile{}, started: time.Now(),
-		tcp: map[string]net.Listener{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
+		tcp: map[string]net.Listener{}, ports: map[portKey]*remote.Port{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
 	if !opt.Shared {
 		if h.keep, err = proctree.Inherited(); err == nil {
 			err = proctree.Subreaper()
@@ -111,7 +125,9 @@ func Open(opt Options) (h *Host, err error) {
 		return nil, fmt.Errorf("listen for local workers: %w", err)
 	}
 	go h.D.Serve(h.unix)
-	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: h.here(), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials}
+	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.spawn,
+		Log: opt.Log, Say: opt.Say})
+	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: h.here(), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
 	return h, nil
 }
 
@@ -137,6 +153,22 @@ func (h *Host) here() hpc.Runner {
 		defer h.kids.RUnlock()
 		return run(ctx, argv, stdin)
 	}
+}
+
+// spawn starts a process that stays, and that is not to be ended as a leftover.
+func (h *Host) spawn(cmd *exec.Cmd) (ended func(), err error) {
+	h.kids.Lock()
+	defer h.kids.Unlock()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	pid := cmd.Process.Pid
+	h.own[pid] = true
+	return func() {
+		h.kids.Lock()
+		defer h.kids.Unlock()
+		delete(h.own, pid)
+	}, nil
 }
 
 func userName() string {
@@ -211,6 +243,7 @@ func (h *Host) Close(ctx context.Context, patience time.Duration) error {
 	ending.Wait()
 	h.stopWatching()
 	err := h.fleet.Cancel(ctx, "")
+	h.sites.Close(ctx, h.fleet.On)
 	return errors.Join(err, h.Run.Close())
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,12 +10,16 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"muster/dispatcher"
 	"muster/internal/launch"
+	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
 	"muster/task"
@@ -30,7 +35,8 @@ type Spec struct {
 	Memory     int64         `json:"memory,omitempty"` // bytes of queued tasks
 	RoundRobin bool          `json:"round_robin,omitempty"`
 	Retries    int           `json:"retries"`
-	Slots      int           `json:"slots"` // of each worker on this machine
+	Reattach   time.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
+	Slots      int           `json:"slots"`              // of each worker on this machine
 	Walltime   time.Duration `json:"walltime,omitempty"`
 	Estimate   time.Duration `json:"estimate,omitempty"`
 	Everywhere []string      `json:"everywhere,omitempty"`
@@ -61,7 +67,8 @@ type Profile struct {
 
 // Up adds a profile, starts its workers and hands its jobs to schedulers. What
 // was started before a failure is taken back.
-func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
+// A login asks its questions at socket, if that is not empty.
+func (h *Host) Up(ctx context.Context, s Spec, socket string) (*Profile, error) {
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: s.Memory, RoundRobin: s.RoundRobin})
 	if err != nil {
 		return nil, err
@@ -70,13 +77,13 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	h.mu.Lock()
 	h.profiles[s.Name] = p
 	h.mu.Unlock()
-	if err := p.start(ctx); err != nil {
+	if err := p.start(ctx, socket); err != nil {
 		return nil, errors.Join(err, h.Down(context.WithoutCancel(ctx), p))
 	}
 	return p, nil
 }
 
-func (p *Profile) start(ctx context.Context) error {
+func (p *Profile) start(ctx context.Context, socket string) error {
 	for _, text := range p.Spec.Everywhere {
 		f, err := p.Pool.Everywhere(task.Spec{Argv: []string{text}, Dir: p.Spec.Dir}, 1)
 		if err != nil {
@@ -84,8 +91,8 @@ func (p *Profile) start(ctx context.Context) error {
 		}
 		go p.tell(f, text)
 	}
-	if p.Spec.Listen != "" {
-		if _, err := p.addresses(); err != nil {
+	if p.Spec.Listen != "" && !p.relayed() {
+		if _, err := p.addresses(p.Spec.Listen); err != nil {
 			return err
 		}
 	}
@@ -94,8 +101,14 @@ func (p *Profile) start(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := p.Launch(ctx, p.Spec.Plans)
+	_, err := p.Launch(ctx, p.Spec.Plans, socket)
 	return err
+}
+
+// relayed reports whether all workers that the profile launches reach this
+// machine by way of others, so that it listens for nobody else.
+func (p *Profile) relayed() bool {
+	return len(p.Spec.Plans) > 0 && !slices.ContainsFunc(p.Spec.Plans, func(plan *launch.Plan) bool { return !plan.Relayed() })
 }
 
 // tell says where an everywhere of the profile's own has failed: nobody else
@@ -136,7 +149,17 @@ func (h *Host) Down(ctx context.Context, p *Profile) error {
 	for _, l := range p.workers() {
 		l.end()
 	}
-	return h.fleet.Cancel(ctx, p.Spec.Name)
+	err := h.fleet.Cancel(ctx, p.Spec.Name)
+	// Where nothing is left of it nothing listens any more.
+	h.opening.Lock()
+	defer h.opening.Unlock()
+	h.sites.Release(ctx, h.fleet.On)
+	for key := range h.ports {
+		if !h.fleet.On(key.site) {
+			delete(h.ports, key)
+		}
+	}
+	return err
 }
 
 // letGo says that workers on this machine which go now are not to be replaced.
@@ -159,37 +182,49 @@ func (p *Profile) workers() []*Local {
 // Locals returns how many workers on this machine the profile has.
 func (p *Profile) Locals() int { return len(p.workers()) }
 
+// LogIn logs in to the machines that plans need, so that questions are asked
+// before anything is started. What was logged in to and is not needed after an
+// error is left again.
+func (h *Host) LogIn(ctx context.Context, plans []*launch.Plan, socket string) error {
+	err := h.fleet.LogIn(ctx, plans, socket)
+	if err != nil {
+		h.sites.Release(context.WithoutCancel(ctx), nil)
+	}
+	return err
+}
+
+// LogInTo logs in to one machine.
+func (h *Host) LogInTo(ctx context.Context, l remote.Login, socket string) (*remote.Site, error) {
+	return h.sites.Open(ctx, l, socket)
+}
+
 // Launched is what Launch has asked for.
 type Launched struct {
 	Workers int      `json:"workers"`
 	Jobs    []string `json:"jobs"`
 }
 
-// unasked is the largest array index that every scheduler takes by default;
-// only beyond it is one asked for its limit.
-const unasked = 1000
-
-// Launch hands plans to their schedulers, and watches over the jobs.
-func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan) (Launched, error) {
+// Launch hands plans to their schedulers, or starts their workers by SSH, and
+// watches over them. A login asks its questions at socket, if that is not empty.
+func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket string) (Launched, error) {
 	var done Launched
 	if len(plans) == 0 {
 		return done, nil
 	}
 	h := p.h
-	if _, err := p.addresses(); err != nil {
-		return done, err
-	}
-	program, err := h.program()
+	program, err := ProgramFor(h.opt.StateDir)(runtime.GOOS, runtime.GOARCH, "")
 	if err != nil {
 		return done, err
 	}
 	before := len(h.fleet.Jobs())
 	for _, plan := range plans {
 		plan.Profile = p.Spec.Name
-		if plan.Largest() > unasked {
-			plan.Limit(plan.Client(h.fleet.Run, h.fleet.User).Limit(ctx))
+		if !plan.Relayed() {
+			if _, err := p.addresses(p.Spec.Listen); err != nil {
+				return done, err
+			}
 		}
-		err := h.fleet.Submit(ctx, plan, program)
+		err := h.fleet.Submit(ctx, plan, program, socket)
 		done.Jobs = h.fleet.Jobs()[before:]
 		if err != nil || ctx.Err() != nil {
 			return done, errors.Join(err, ctx.Err())
@@ -199,12 +234,16 @@ func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan) (Launched, e
 	return done, nil
 }
 
-func (h *Host) program() (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find muster's own path: %w", err)
+// ProgramFor returns what finds the program for another machine; see
+// state.Program.
+func ProgramFor(stateDir string) func(system, arch, wanted string) (string, error) {
+	return func(system, arch, wanted string) (string, error) {
+		exe, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find muster's own path: %w", err)
+		}
+		return state.Program(stateDir, exe, system, arch, wanted, os.Getenv)
 	}
-	return state.Binary(h.opt.StateDir, exe)
 }
 
 // Watch asks schedulers how jobs stand until Close. left is called each time
@@ -236,20 +275,73 @@ func (h *Host) stopWatching() {
 	}
 }
 
-// credentials lets the workers of one job join.
-func (h *Host) credentials(plan *launch.Plan, job string, workers int) (string, func(string) bool) {
+// credentials lets the workers of one launch join.
+func (h *Host) credentials(ctx context.Context, plan *launch.Plan, job string, workers int, site *remote.Site) (launch.Credentials, error) {
 	p := h.Profile(plan.Profile)
+	addrs, err := p.dial(ctx, plan, site)
+	if err != nil {
+		return launch.Credentials{}, err
+	}
 	l := mtls.NewLaunch(job, workers, time.Time{})
-	p.Pool.AddLaunch(l, 0)
-	addrs, _ := p.addresses() // Launch has seen that there are some
-	return mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode(), l.Seen
+	p.Pool.AddLaunch(l, p.Spec.Reattach)
+	return launch.Credentials{Joined: l.Seen, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
+		return mtls.Join{Addrs: addrs(), Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode()
+	}}, nil
 }
 
-// addresses opens the profile's port, if it is not open yet, and returns where
-// workers on other machines dial.
-func (p *Profile) addresses() ([]string, error) {
+// dial returns where the workers of a plan dial: this machine, or the one
+// behind SSH, on its loopback for a tunnel and on its network for a relay.
+func (p *Profile) dial(ctx context.Context, plan *launch.Plan, site *remote.Site) (func() []string, error) {
+	if site == nil || !plan.Relayed() {
+		addrs, err := p.addresses(p.Spec.Listen)
+		return func() []string { return addrs }, err
+	}
+	key := portKey{site: site, host: "127.0.0.1"}
+	if !plan.Tunnel {
+		key.host = ""
+		_, number, _ := net.SplitHostPort(p.Spec.Listen)
+		key.port, _ = strconv.Atoi(number)
+	}
+	port, err := p.h.port(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return func() []string {
+		var addrs []string
+		for _, a := range port.Addresses() {
+			addrs = append(addrs, "tcp:"+a)
+		}
+		return addrs
+	}, nil
+}
+
+// portKey tells the ports on other machines apart.
+type portKey struct {
+	site *remote.Site
+	host string
+	port int
+}
+
+// port opens a port on another machine, once, and serves those who dial it.
+func (h *Host) port(ctx context.Context, key portKey) (*remote.Port, error) {
+	h.opening.Lock()
+	defer h.opening.Unlock()
+	if p := h.ports[key]; p != nil {
+		return p, nil
+	}
+	p, err := key.site.Listen(ctx, key.host, key.port)
+	if err != nil {
+		return nil, err
+	}
+	h.ports[key] = p
+	go h.D.Serve(p)
+	return p, nil
+}
+
+// addresses opens a port, if it is not open yet, and returns where workers on
+// other machines dial. An empty listen is any port of all addresses.
+func (p *Profile) addresses(listen string) ([]string, error) {
 	h := p.h
-	listen := p.Spec.Listen
 	if listen == "" {
 		listen = ":0"
 	}
@@ -265,7 +357,11 @@ func (p *Profile) addresses() ([]string, error) {
 		go h.D.Serve(l)
 	}
 	var addrs []string
-	for _, c := range Candidates(l.Addr().(*net.TCPAddr), p.Spec.Hosts) {
+	hosts := p.Spec.Hosts
+	if strings.HasPrefix(listen, "127.") {
+		hosts = nil
+	}
+	for _, c := range Candidates(l.Addr().(*net.TCPAddr), hosts) {
 		addrs = append(addrs, "tcp:"+c.Address)
 	}
 	return addrs, nil
@@ -346,12 +442,19 @@ type Join struct {
 }
 
 // NewJoin makes a join string that admits so many workers for so long; 0 is as
-// long as the profile. elsewhere asks for addresses that other machines reach.
-func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere bool) (Join, mtls.Join, error) {
+// long as the profile. elsewhere asks for addresses that other machines reach,
+// and loopback for this machine's alone, to which a tunnel leads.
+func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback bool) (Join, mtls.Join, error) {
 	h := p.h
 	addrs := []string{"unix:" + h.socket}
-	if elsewhere {
-		more, err := p.addresses()
+	if elsewhere || loopback {
+		listen := p.Spec.Listen
+		if loopback {
+			_, port, _ := net.SplitHostPort(listen)
+			listen = net.JoinHostPort("127.0.0.1", cmp.Or(port, "0"))
+			addrs = nil // the other end of a tunnel has no such socket
+		}
+		more, err := p.addresses(listen)
 		if err != nil {
 			return Join{}, mtls.Join{}, err
 		}
@@ -368,7 +471,7 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere bool) (Join, 
 		id = fmt.Sprintf("join-%d", n)
 	}
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
-	p.Pool.AddLaunch(l, 0)
+	p.Pool.AddLaunch(l, p.Spec.Reattach)
 	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
 }

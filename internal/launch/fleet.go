@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +13,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/hpc"
+	"muster/internal/remote"
 	"muster/internal/shell"
 )
 
-// Fleet is all that one dispatcher has launched through schedulers.
+// Fleet is all that one dispatcher has launched through schedulers and by SSH.
 type Fleet struct {
 	Dir  string // where records are kept: the run's launches/
 	Run  hpc.Runner
@@ -25,28 +25,59 @@ type Fleet struct {
 	Log  hclog.Logger
 	// Say tells the user something that matters now.
 	Say func(format string, args ...any)
-	// Credentials makes a join string for so many workers of one job, and says
-	// which of them have ever joined, by the name of their element.
-	Credentials func(p *Plan, job string, workers int) (join string, joined func(element string) bool)
+	// Credentials lets so many workers of one job join. site is the machine
+	// that they dial, nil if that is this one.
+	Credentials func(ctx context.Context, p *Plan, job string, workers int, site *remote.Site) (Credentials, error)
+	// Sites are the machines behind SSH.
+	Sites *remote.Sites
 
-	mu      sync.Mutex // guards all below
-	groups  []*group
-	asked   map[*hpc.Dialect]time.Time // when a scheduler was last asked
-	mute    map[*hpc.Dialect]bool      // it has not answered since
-	summary string
-	last    time.Time // submission
+	mu       sync.Mutex // guards all below
+	groups   []*group
+	crews    map[*remote.Site]*crew
+	followed map[*remote.Site]bool // join files there follow its addresses
+	asked    map[office]time.Time  // when it was last asked
+	mute     map[office]bool       // it has not answered since
+	summary  string
+	last     time.Time // submission
+}
+
+// Credentials are a token's: what its workers are told, and which of them have
+// ever joined, by the name of their element.
+type Credentials struct {
+	Join   func() string // the join string, which changes when addresses do
+	Joined func(element string) bool
+	Gone   func(element string) // says that a scheduler has no process of it any more; may be nil
+}
+
+// office is who is asked how workers stand: a scheduler, here or on a machine
+// behind SSH, or that machine itself.
+type office struct {
+	site    *remote.Site
+	dialect *hpc.Dialect
+}
+
+func (o office) String() string {
+	switch {
+	case o.site == nil:
+		return o.dialect.Name
+	case o.dialect == nil:
+		return o.site.Login().Name()
+	}
+	return o.dialect.Name + " on " + o.site.Login().Name()
 }
 
 // group is one submission.
 type group struct {
 	*Record
-	client  *hpc.Client
+	keeper
+	office  office
+	at      machine
 	array   *hpc.Array
 	poll    time.Duration
 	foreign bool
 	profile string
 	output  string
-	joined  func(string) bool
+	cred    Credentials
 	members map[int]*member // by index, 0 for a plain job
 }
 
@@ -65,43 +96,153 @@ type member struct {
 // serve many users.
 const between = 200 * time.Millisecond
 
-// Submit sends all of a plan's submissions. Those that were sent stay
-// recorded if a later one fails.
-func (f *Fleet) Submit(ctx context.Context, p *Plan, muster string) error {
+// Submit sends all of a plan's submissions, or starts its workers by SSH. Those
+// that were sent stay recorded if a later one fails. muster is the program of
+// workers on this machine's cluster, socket where questions of a login are
+// answered, empty if nobody can be asked.
+func (f *Fleet) Submit(ctx context.Context, p *Plan, muster, socket string) error {
+	switch {
+	case len(p.Hosts) > 0 && p.Foreign:
+		return f.startForeign(ctx, p)
+	case len(p.Hosts) > 0:
+		return each(p.Hosts, func(l remote.Login) error { return f.start(ctx, p, l, socket) })
+	}
+	var at machine = here{f.Run, f.User, f.Dir}
+	var office office
+	if p.Via != nil {
+		site, err := f.Sites.Open(ctx, *p.Via, socket)
+		if err != nil {
+			return err
+		}
+		if err := p.ready(ctx, site); err != nil {
+			return err
+		}
+		at, office.site = there{site}, site
+		if muster = p.Muster; muster == "" {
+			muster = site.Program()
+		}
+		f.follow(site)
+	}
+	office.dialect = p.Dialect
+	if p.Largest() > unasked {
+		p.Limit(p.Client(at.runner(), at.user()).Limit(ctx))
+	}
 	for i := range p.Arrays {
-		if err := f.submit(ctx, p, i, muster); err != nil {
+		if err := f.submit(ctx, p, i, muster, at, office); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string) error {
+// Version asks the commands of a plan's scheduler which it is.
+func (f *Fleet) Version(ctx context.Context, p *Plan, socket string) (string, error) {
+	var at machine = here{f.Run, f.User, f.Dir}
+	if p.Via != nil {
+		site, err := f.Sites.Open(ctx, *p.Via, socket)
+		if err != nil {
+			return "", err
+		}
+		at = there{site}
+	}
+	return p.Client(at.runner(), at.user()).Version(ctx)
+}
+
+// unasked is the largest array index that every scheduler takes by default;
+// only beyond it is one asked for its limit.
+const unasked = 1000
+
+// ready sees to it that workers on a machine behind SSH have a directory.
+func (p *Plan) ready(ctx context.Context, site *remote.Site) error {
+	if p.job.Workdir == "" {
+		return nil
+	}
+	is, err := site.HasDir(ctx, p.job.Workdir)
+	if err != nil || is {
+		return err
+	}
+	if p.dir != "" {
+		return fmt.Errorf("launcher %s: its workdir %s is no directory on %s", p.Launcher, p.dir, site.Login().Name())
+	}
+	return fmt.Errorf("launcher %s: %s, where you are, is no directory on %s: set workdir to one that is there", p.Launcher, p.job.Workdir, site.Login().Name())
+}
+
+// begin records a launch, in files of its own, and lets its workers join.
+func (f *Fleet) begin(ctx context.Context, p *Plan, g *group, n *Names) (err error) {
+	n.Job, n.JoinFile, n.Dir = g.Name, g.at.dir()+"/"+g.Name+".join", g.at.dir()+"/"+g.Name+".out"
+	if p.Foreign && p.job.Name == "" {
+		n.Job = ""
+	}
+	g.Files = []string{n.JoinFile, n.Dir}
+	g.output = n.Dir
+	if err := g.at.mkdir(ctx, n.Dir); err != nil {
+		return fmt.Errorf("make the folder of its output: %w", err)
+	}
+	if p.Foreign {
+		return nil
+	}
+	if g.cred, err = f.Credentials(ctx, p, g.Name, g.Workers, g.office.site); err != nil {
+		return err
+	}
+	n.JoinText = g.cred.Join()
+	if err := g.at.write(ctx, n.JoinFile, []byte(n.JoinText+"\n")); err != nil {
+		return fmt.Errorf("write the join file: %w", err)
+	}
+	return nil
+}
+
+// follow has join files written anew with each new link to a machine.
+func (f *Fleet) follow(site *remote.Site) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.followed == nil {
+		f.followed = map[*remote.Site]bool{}
+	}
+	if !f.followed[site] {
+		f.followed[site] = true
+		site.OnRenewal(func(ctx context.Context) { f.rejoin(ctx, site) })
+	}
+}
+
+// rejoin writes join files anew, when a machine's addresses may have changed.
+func (f *Fleet) rejoin(ctx context.Context, site *remote.Site) {
+	f.mu.Lock()
+	var groups []*group
+	for _, g := range f.groups {
+		if g.office.site == site && !g.foreign {
+			groups = append(groups, g)
+		}
+	}
+	f.mu.Unlock()
+	for _, g := range groups {
+		if err := g.at.write(ctx, g.Files[0], []byte(g.cred.Join()+"\n")); err != nil {
+			f.Log.Warn("workers may not find the dispatcher", "job", g.Name, "error", err)
+		}
+	}
+}
+
+func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string, at machine, office office) (err error) {
+	client := p.Client(at.runner(), at.user())
 	g := &group{Record: &Record{Name: p.Name(unique()), Launcher: p.Launcher, Scheduler: p.Dialect.Name, Command: p.command,
-		Workers: elements(p.Arrays[i]), dir: f.Dir}, client: p.Client(f.Run, f.User), array: p.Arrays[i], poll: p.Poll,
-		foreign: p.Foreign, profile: p.Profile, members: map[int]*member{}, joined: func(string) bool { return true }}
+		Workers: elements(p.Arrays[i]), Via: p.Via, dir: f.Dir}, keeper: scheduler{client, p.Via}, office: office, at: at, array: p.Arrays[i], poll: p.Poll,
+		foreign: p.Foreign, profile: p.Profile, members: map[int]*member{}, cred: Credentials{Joined: func(string) bool { return true }}}
 	if g.Name == "" {
 		g.Name = "job-" + unique() // a foreign worker's job without a name
 	}
 	n := p.Placeholders(muster)
-	n.Job, n.JoinFile, n.Dir = g.Name, g.path(".join"), g.path(".out")
-	if p.Foreign && p.job.Name == "" {
-		n.Job = ""
-	}
-	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
-		return fmt.Errorf("make the folder of job output: %w", err)
-	}
-	if !p.Foreign {
-		n.JoinText, g.joined = f.Credentials(p, g.Name, g.Workers)
-		if err := os.WriteFile(n.JoinFile, []byte(n.JoinText+"\n"), 0o600); err != nil {
-			return fmt.Errorf("write the join file: %w", err)
+	recorded := false
+	defer func() {
+		if err != nil && !recorded {
+			g.forget(ctx, at)
 		}
+	}()
+	if err := f.begin(ctx, p, g, &n); err != nil {
+		return err
 	}
 	s, err := p.Render(i, n)
 	if err != nil {
 		return err
 	}
-	g.output = n.Dir
 	for _, index := range indices(g.array) {
 		g.members[index] = &member{}
 	}
@@ -110,21 +251,25 @@ func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string) error
 		return err
 	}
 	f.pace(ctx)
-	g.ID, err = g.client.Submit(ctx, s.Script)
-	switch {
-	case errors.Is(err, hpc.ErrRefused):
-		g.forget()
+	g.ID, err = client.Submit(ctx, s.Script)
+	if errors.Is(err, hpc.ErrRefused) {
 		return fmt.Errorf("submit %s: %w", p.Launcher, err)
-	case err != nil:
-		if g.ID = f.lookUp(g); g.ID == "" {
+	}
+	recorded = true
+	if err != nil {
+		if g.ID = lookUp(client, g.Name); g.ID == "" {
 			return fmt.Errorf("submit %s: %w; it may have been accepted all the same: look for a job %s, and `muster down` looks again", p.Launcher, err, g.Name)
 		}
 	}
 	f.Log.Info("submitted", "launcher", p.Launcher, "job", g.ID, "workers", g.Workers)
-	f.mu.Lock()
-	f.groups = append(f.groups, g)
-	f.mu.Unlock()
+	f.add(g)
 	return g.write()
+}
+
+func (f *Fleet) add(g *group) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups = append(f.groups, g)
 }
 
 func indices(a *hpc.Array) []int {
@@ -147,8 +292,8 @@ func (f *Fleet) pace(ctx context.Context) {
 }
 
 // lookUp finds a job that may have been submitted by its name.
-func (f *Fleet) lookUp(g *group) string {
-	ids, err := g.client.Find(context.Background(), g.Name)
+func lookUp(c *hpc.Client, name string) string {
+	ids, err := c.Find(context.Background(), name)
 	if err != nil || len(ids) != 1 {
 		return ""
 	}
@@ -164,6 +309,13 @@ func (f *Fleet) Jobs() []string {
 		ids = append(ids, g.ID)
 	}
 	return ids
+}
+
+// On reports whether something is left on a machine behind SSH.
+func (f *Fleet) On(site *remote.Site) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.groups, func(g *group) bool { return g.office.site == site })
 }
 
 // Watch asks schedulers how jobs stand, one query for all jobs of one
@@ -186,13 +338,13 @@ func (f *Fleet) Watch(ctx context.Context, over func(left int)) {
 	}
 }
 
-// schedulers returns the groups of each scheduler.
-func (f *Fleet) schedulers() map[*hpc.Dialect][]*group {
+// offices returns the groups of each office.
+func (f *Fleet) offices() map[office][]*group {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := map[*hpc.Dialect][]*group{}
+	m := map[office][]*group{}
 	for _, g := range f.groups {
-		m[g.client.Dialect] = append(m[g.client.Dialect], g)
+		m[g.office] = append(m[g.office], g)
 	}
 	return m
 }
@@ -203,7 +355,7 @@ func interval(groups []*group) time.Duration {
 
 func (f *Fleet) untilNext() time.Duration {
 	next := DefaultPoll
-	for d, groups := range f.schedulers() {
+	for d, groups := range f.offices() {
 		f.mu.Lock()
 		next = min(next, time.Until(f.asked[d].Add(interval(groups))))
 		f.mu.Unlock()
@@ -211,14 +363,14 @@ func (f *Fleet) untilNext() time.Duration {
 	return max(next, 100*time.Millisecond)
 }
 
-// ask asks every scheduler that may be asked now.
+// ask asks everybody who may be asked now.
 func (f *Fleet) ask(ctx context.Context) {
-	for d, groups := range f.schedulers() {
+	for d, groups := range f.offices() {
 		f.mu.Lock()
 		due := time.Since(f.asked[d]) >= interval(groups)
 		if due {
 			if f.asked == nil {
-				f.asked, f.mute = map[*hpc.Dialect]time.Time{}, map[*hpc.Dialect]bool{}
+				f.asked, f.mute = map[office]time.Time{}, map[office]bool{}
 			}
 			f.asked[d] = time.Now()
 		}
@@ -230,7 +382,7 @@ func (f *Fleet) ask(ctx context.Context) {
 		if len(ids) == 0 {
 			continue
 		}
-		list, err := groups[0].client.List(ctx, ids)
+		list, err := groups[0].List(ctx, ids)
 		if ctx.Err() != nil {
 			return
 		}
@@ -240,9 +392,9 @@ func (f *Fleet) ask(ctx context.Context) {
 		f.mu.Unlock()
 		switch {
 		case err != nil && !was:
-			f.Say("%s does not say how the jobs stand: %v; going on with what is known", d.Name, err)
+			f.Say("%s does not say how the workers stand: %v; going on with what is known", d, err)
 		case err == nil && was:
-			f.Say("%s answers again", d.Name)
+			f.Say("%s answers again", d)
 		}
 		if err == nil {
 			f.learn(groups, list)
@@ -285,11 +437,13 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 			switch {
 			case ok:
 				// It may have run between two questions: then its worker has joined.
-				off := e.State == hpc.Pending && (m.state == hpc.Running || !g.foreign && g.joined(g.element(index)))
+				off := e.State == hpc.Pending && (m.state == hpc.Running || !g.foreign && g.cred.Joined(g.element(index)))
 				if off && !m.off {
 					f.Say("job %s was taken off its node and waits again; its tasks are lost and will be tried again", g.element(index))
 				}
-				m.off = off
+				if m.off = off; off || e.State == hpc.Ended {
+					g.gone(index)
+				}
 				if e.State != hpc.Unknown {
 					m.state, m.raw = e.State, e.Raw
 				}
@@ -298,14 +452,22 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 				// What was just submitted may not be listed yet.
 				if m.missing++; m.listed || m.missing > 1 {
 					m.state, m.raw = hpc.Ended, "no longer listed"
+					g.gone(index)
 				}
 			}
 		}
 	}
 }
 
+// gone says that a scheduler's worker need not be waited for.
+func (g *group) gone(index int) {
+	if g.office.dialect != nil && g.cred.Gone != nil {
+		g.cred.Gone(g.element(index))
+	}
+}
+
 func (g *group) element(index int) string {
-	return g.client.Dialect.Element(g.ID, index, g.array != nil)
+	return g.Element(g.ID, index, g.array != nil)
 }
 
 // tell says what has changed: how many wait and why, and who ended without
@@ -329,7 +491,7 @@ func (f *Fleet) tell() {
 				pending++
 				reasons[m.reason]++
 			case hpc.Ended:
-				if !m.told && !g.joined(g.element(index)) {
+				if !m.told && !g.cred.Joined(g.element(index)) {
 					m.told = true
 					lost = append(lost, index)
 				}
@@ -372,23 +534,28 @@ func most(reasons map[string]int) string {
 func (g *group) obituary(lost []int) string {
 	m := g.members[lost[0]]
 	text := fmt.Sprintf("job %s ended (%s) and its worker never joined", g.element(lost[0]), m.raw)
+	if g.office.dialect == nil {
+		text = fmt.Sprintf("worker %s on %s ended and had never joined", g.element(lost[0]), g.office)
+	}
 	if n := len(lost) - 1; n > 0 {
 		text += fmt.Sprintf(", nor did %d others", n)
 	}
-	if tail := g.tail(lost[0]); tail != "" {
+	if tail := g.last(lost[0]); tail != "" {
 		return text + "; its output ends:\n  " + strings.ReplaceAll(tail, "\n", "\n  ")
 	}
 	return text + "; it left no output in " + g.output
 }
 
-// tail returns the end of an element's output, if it went where muster said.
-func (g *group) tail(index int) string {
+// last returns the end of an element's output, if it went where muster said.
+func (g *group) last(index int) string {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
 	for _, name := range []string{fmt.Sprintf("%d.out", index), "out", fmt.Sprintf("out-%d", index)} {
-		b, err := os.ReadFile(g.output + "/" + name)
+		b, err := g.at.tail(ctx, g.output+"/"+name, 2000)
 		if err != nil {
 			continue
 		}
-		text := strings.TrimSpace(string(b[max(0, len(b)-2000):]))
+		text := strings.TrimSpace(string(b))
 		if lines := strings.Split(text, "\n"); len(lines) > 10 {
 			text = strings.Join(lines[len(lines)-10:], "\n")
 		}
@@ -418,7 +585,7 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 	waiting := map[*group][]int{}
 	for _, g := range f.groups {
 		for index, m := range g.members {
-			if m.state == hpc.Pending || m.state == hpc.Unknown && !g.joined(g.element(index)) {
+			if m.state == hpc.Pending || m.state == hpc.Unknown && !g.cred.Joined(g.element(index)) {
 				waiting[g] = append(waiting[g], index)
 			}
 		}
@@ -427,9 +594,9 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 	for g, list := range waiting {
 		var err error
 		if len(list) == len(g.members) {
-			err = g.client.Cancel(ctx, g.ID)
+			err = g.keeper.Cancel(ctx, g.ID)
 		} else {
-			err = g.client.CancelElements(ctx, g.ID, list)
+			err = g.CancelElements(ctx, g.ID, list)
 		}
 		if err != nil {
 			f.Log.Warn("waiting jobs could not be cancelled", "job", g.ID, "error", err)
@@ -451,13 +618,13 @@ func (f *Fleet) Cancel(ctx context.Context, profile string) error {
 	for _, g := range groups {
 		if err := f.cancel(ctx, g); err != nil {
 			left = append(left, fmt.Errorf("job %s may still be in the queue: %w; `%s` ends it, and so does `muster down`",
-				g.ID, err, shell.Join(g.client.CancelCommand(g.ID))))
+				g.ID, err, shell.Join(g.CancelCommand(g.ID))))
 			continue
 		}
 		f.mu.Lock()
 		f.groups = slices.DeleteFunc(f.groups, func(o *group) bool { return o == g })
 		f.mu.Unlock()
-		g.forget()
+		g.forget(ctx, g.at)
 	}
 	return errors.Join(left...)
 }
@@ -468,12 +635,12 @@ func (f *Fleet) cancel(ctx context.Context, g *group) error {
 	for index, m := range g.members {
 		// A worker that joined has been told to leave and its job ends by itself,
 		// unless that waits to be started again.
-		settled = settled && (m.state == hpc.Ended || m.state != hpc.Pending && g.joined(g.element(index)))
+		settled = settled && (m.state == hpc.Ended || m.state != hpc.Pending && g.cred.Joined(g.element(index)))
 	}
 	f.mu.Unlock()
 	var err error
 	for try := range 3 {
-		if err = g.client.Cancel(ctx, g.ID); err == nil || ctx.Err() != nil {
+		if err = g.keeper.Cancel(ctx, g.ID); err == nil || ctx.Err() != nil {
 			break
 		}
 		sleep(ctx, time.Duration(try+1)*time.Second)
@@ -488,7 +655,7 @@ func (f *Fleet) cancel(ctx context.Context, g *group) error {
 func (f *Fleet) confirm(ctx context.Context, g *group) error {
 	for {
 		f.mu.Lock()
-		wait := time.Until(f.asked[g.client.Dialect].Add(g.poll))
+		wait := time.Until(f.asked[g.office].Add(g.poll))
 		f.mu.Unlock()
 		if sleep(ctx, wait) != nil {
 			return errors.New("the scheduler has not said that it is gone")
@@ -516,10 +683,26 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // TakeBack ends the job of a record, found by its name if it has no id, waits
-// until the scheduler says that it is gone, and forgets the record. It returns
-// the job's id, empty if there was none.
-func (r *Record) TakeBack(ctx context.Context, run hpc.Runner, user string) (string, error) {
-	c, err := r.client(run, user)
+// until it is gone, and forgets the record. It returns the job's id, empty if
+// there was none.
+func (r *Record) TakeBack(ctx context.Context, f *Fleet, socket string) (string, error) {
+	var at machine = here{f.Run, f.User, r.dir}
+	if r.Via != nil {
+		site, err := f.Sites.Open(ctx, *r.Via, socket)
+		if err != nil {
+			return "", err
+		}
+		if at = (there{site}); r.Scheduler == "" {
+			c := f.crew(site)
+			c.launches[r.Name] = r.Processes
+			if err := c.Cancel(ctx, r.Name); err != nil {
+				return r.Name, err
+			}
+			r.forget(ctx, at)
+			return r.Name, nil
+		}
+	}
+	c, err := r.client(at.runner(), at.user())
 	if err != nil {
 		return "", err
 	}
@@ -530,25 +713,32 @@ func (r *Record) TakeBack(ctx context.Context, run hpc.Runner, user string) (str
 		}
 	}
 	for _, id := range ids {
-		if err := c.Cancel(ctx, id); err != nil {
-			return id, fmt.Errorf("cancel job %s: %w", id, err)
-		}
-		for alive := true; alive; {
-			list, err := c.List(ctx, []string{id})
-			if err != nil {
-				return id, fmt.Errorf("ask whether job %s is gone: %w", id, err)
-			}
-			alive = slices.ContainsFunc(list, func(e hpc.Element) bool { return e.Job == id && e.State != hpc.Ended })
-			if alive {
-				// One query, and then one in each interval.
-				if err := sleep(ctx, takeBackPoll); err != nil {
-					return id, fmt.Errorf("job %s is still there", id)
-				}
-			}
+		if err := takeBack(ctx, c, id); err != nil {
+			return id, err
 		}
 	}
-	r.forget()
+	r.forget(ctx, at)
 	return strings.Join(ids, " "), nil
+}
+
+// takeBack cancels a job and waits until the scheduler says that it is gone.
+func takeBack(ctx context.Context, c *hpc.Client, id string) error {
+	if err := c.Cancel(ctx, id); err != nil {
+		return fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	for {
+		list, err := c.List(ctx, []string{id})
+		if err != nil {
+			return fmt.Errorf("ask whether job %s is gone: %w", id, err)
+		}
+		if !slices.ContainsFunc(list, func(e hpc.Element) bool { return e.Job == id && e.State != hpc.Ended }) {
+			return nil
+		}
+		// One query, and then one in each interval.
+		if err := sleep(ctx, takeBackPoll); err != nil {
+			return fmt.Errorf("job %s is still there", id)
+		}
+	}
 }
 
 const takeBackPoll = 2 * time.Second
@@ -559,7 +749,7 @@ func (f *Fleet) CancelCommands() [][]string {
 	defer f.mu.Unlock()
 	var list [][]string
 	for _, g := range f.groups {
-		list = append(list, g.client.CancelCommand(g.ID))
+		list = append(list, g.CancelCommand(g.ID))
 	}
 	return list
 }

@@ -18,6 +18,7 @@ import (
 	"muster/hpc"
 	"muster/internal/config"
 	"muster/internal/launch"
+	"muster/internal/remote"
 )
 
 // cluster is a Slurm whose answers a test writes: what matters here is what is
@@ -88,12 +89,12 @@ func newFleet(t *testing.T, c *cluster) *fleet {
 			defer f.mu.Unlock()
 			f.said = append(f.said, fmt.Sprintf(format, args...))
 		},
-		Credentials: func(*launch.Plan, string, int) (string, func(string) bool) {
-			return "secret", func(element string) bool {
+		Credentials: func(context.Context, *launch.Plan, string, int, *remote.Site) (launch.Credentials, error) {
+			return launch.Credentials{Join: func() string { return "secret" }, Joined: func(element string) bool {
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				return f.joined[element]
-			}
+			}}, nil
 		}}
 	return f
 }
@@ -133,7 +134,7 @@ func TestOneQuery(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
 		for range 50 {
-			if err := f.Submit(t.Context(), plan(t, "array = \"1-20\"", launch.Wish{}), "/bin/muster"); err != nil {
+			if err := f.Submit(t.Context(), plan(t, "array = \"1-20\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -166,7 +167,7 @@ func TestSubmissionsAreSpaced(t *testing.T) {
 		p := plan(t, "", launch.Wish{Workers: 2500})
 		p.Limit(1000)
 		began := time.Now()
-		if err := f.Submit(t.Context(), p, "/bin/muster"); err != nil {
+		if err := f.Submit(t.Context(), p, "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		if n := c.count("sbatch"); n != 3 || p.Workers() != 2500 {
@@ -187,7 +188,7 @@ func TestWhatIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "array = \"1-4\"", launch.Wish{}), "/bin/muster"); err != nil {
+		if err := f.Submit(t.Context(), plan(t, "array = \"1-4\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -219,7 +220,7 @@ func TestWhatIsTold(t *testing.T) {
 			"1 of 4 workers running, 3 pending: Priority", 4)
 		f.join("1_1")
 		next("1_1|RUNNING|None|n1|x\n1_2|PENDING|Resources||x\n1_3|PENDING|Priority||x\n1_4|PENDING|Priority||x\n", "", 4)
-		next("garbage\n", "slurm does not say how the jobs stand", 4)
+		next("garbage\n", "slurm does not say how the workers stand", 4)
 		next("more garbage\n", "", 4)
 		next("1_1|PENDING|BeginTime||x\n1_2|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n1_4|RUNNING|None|n1|x\n",
 			"job 1_1 was taken off its node and waits again", 4)
@@ -252,7 +253,7 @@ func TestMaybeSubmitted(t *testing.T) {
 				}
 				return hpc.Output{}, nil
 			}
-			err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster")
+			err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
 			records, _ := launch.Records(f.Dir)
 			if len(records) != 1 {
 				t.Fatalf("%d records", len(records))
@@ -277,7 +278,7 @@ func TestRefusedLeavesNoRecord(t *testing.T) {
 			return hpc.Output{Code: 1, Stderr: []byte("sbatch: error: no")}, nil
 		}}
 		f := newFleet(t, c)
-		err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster")
+		err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
 		if !errors.Is(err, hpc.ErrRefused) || !strings.Contains(err.Error(), "sbatch: error: no") {
 			t.Error(err)
 		}
@@ -292,7 +293,7 @@ func TestCancelIsBelievedWhenTheListSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "array = \"1-2\"", launch.Wish{}), "/bin/muster"); err != nil {
+		if err := f.Submit(t.Context(), plan(t, "array = \"1-2\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		c.say("1_1|RUNNING|None|n1|x\n1_2|PENDING|None||x\n")
@@ -321,7 +322,7 @@ func TestCancelTrustsWorkersThatJoined(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &cluster{listed: listed}
 			f := newFleet(t, c)
-			if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster"); err != nil {
+			if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
 				t.Fatal(err)
 			}
 			f.join("1")
@@ -350,7 +351,7 @@ func TestTakeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster"); err != nil {
+		if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		records, err := launch.Records(f.Dir)
@@ -362,7 +363,7 @@ func TestTakeBack(t *testing.T) {
 			time.Sleep(25 * time.Second)
 			c.say("")
 		}()
-		id, err := records[0].TakeBack(t.Context(), c.run, "me")
+		id, err := records[0].TakeBack(t.Context(), f.Fleet, "")
 		if id != "1" || err != nil || c.count("scancel 1") != 1 {
 			t.Errorf("%q, %v", id, err)
 		}
@@ -383,7 +384,7 @@ func TestDamagedRecords(t *testing.T) {
 	if len(list) != 1 || list[0].Name != "c" || err == nil || !strings.Contains(err.Error(), "a.json") || !strings.Contains(err.Error(), "b.json") {
 		t.Errorf("%v, %v", list, err)
 	}
-	if _, err := list[0].TakeBack(t.Context(), nil, "me"); err == nil || !strings.Contains(err.Error(), `no scheduler ""`) {
+	if _, err := list[0].TakeBack(t.Context(), &launch.Fleet{}, ""); err == nil || !strings.Contains(err.Error(), `no scheduler ""`) {
 		t.Error(err)
 	}
 	if list, err := launch.Records(filepath.Join(dir, "nowhere")); len(list) != 0 || err != nil {
@@ -397,7 +398,7 @@ func TestScriptCarriesTheJoinString(t *testing.T) {
 	n := p.Placeholders("")
 	n.JoinText = "muster1:abc"
 	s, err := p.Render(0, n)
-	want := "exec /m worker --join-file - --slots 1 --walltime 1h0m0s --estimate 5m0s <<'JOIN'\nmuster1:abc\nJOIN\n"
+	want := "exec /m worker --join-file - --slots 1 --walltime 1h0m0s --estimate 5m0s --cd / <<'JOIN'\nmuster1:abc\nJOIN\n"
 	if err != nil || !strings.HasSuffix(s.Script, want) {
 		t.Errorf("%v\n%s", err, s.Script)
 	}

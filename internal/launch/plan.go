@@ -4,6 +4,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"muster/hpc"
 	"muster/internal/config"
+	"muster/internal/remote"
 	"muster/internal/shell"
 )
 
@@ -34,6 +36,15 @@ type Plan struct {
 	// Before are words before the worker's own command, such as env and what a
 	// Go program needs to know that it is a worker.
 	Before []string
+	// Via is where the scheduler's commands are; nil is this machine.
+	Via *remote.Login
+	// Hosts are the machines on each of which so many workers are started by
+	// SSH; then there is no scheduler.
+	Hosts   []remote.Login
+	PerHost int
+	Tunnel  bool // its workers dial their own machine
+	// Port is that of the dispatcher, if the profile's url says which.
+	Port string
 
 	job      hpc.Job
 	bare     bool
@@ -42,6 +53,7 @@ type Plan struct {
 	estimate time.Duration
 	foreign  string
 	options  WorkerOptions
+	dir      string // where tasks run, if the launcher says so
 }
 
 // WorkerOptions are those of `muster worker` that a profile's worker block sets.
@@ -86,6 +98,7 @@ type Wish struct {
 	Estimate time.Duration // how long a task takes, about
 	Dir      string        // where jobs start unless the config says
 	Profile  string
+	Port     string // of the dispatcher, empty if any will do
 	Options  WorkerOptions
 }
 
@@ -102,7 +115,7 @@ func Cluster(f *config.File, l *config.Launcher, s config.Scope, w Wish, times i
 	if d == nil {
 		return nil, f.At(l.Where("scheduler"), 0, fmt.Sprintf("there is no scheduler %q here: they are %s", c.Scheduler, strings.Join(hpc.Names(), ", ")), nearScheduler(c.Scheduler))
 	}
-	p := &Plan{Profile: w.Profile, options: w.Options, Launcher: l.Name, Dialect: d, Slots: c.Slots, Foreign: c.WorkerCommand != "", foreign: c.WorkerCommand,
+	p := &Plan{Profile: w.Profile, options: w.Options, Launcher: l.Name, Dialect: d, Slots: c.Slots, Foreign: c.WorkerCommand != "", foreign: c.WorkerCommand, dir: c.Workdir,
 		Poll: c.Poll, JoinInScript: c.Join == "script", Muster: c.Muster, bare: c.Bare, command: c.Command, estimate: w.Estimate}
 	if p.Poll == 0 {
 		p.Poll = DefaultPoll
@@ -115,6 +128,9 @@ func Cluster(f *config.File, l *config.Launcher, s config.Scope, w Wish, times i
 	}
 	if p.Slots == 0 {
 		p.Slots = max(c.CPUs, 1)
+	}
+	if p.Via, err = via(f, l, s); err != nil {
+		return nil, err
 	}
 	p.job = hpc.Job{Name: c.Name, Walltime: c.Walltime, CPUs: c.CPUs, Memory: c.Memory, GPUs: c.GPUs, Queue: c.Queue,
 		Account: c.Account, Output: c.Output, PE: c.PE, Shell: c.Shell, Workdir: c.Workdir, Setup: c.Setup, Options: c.Options}
@@ -198,7 +214,7 @@ func (p *Plan) CPUs() int { return p.job.CPUs }
 
 // Workers returns how many workers the plan starts.
 func (p *Plan) Workers() int {
-	n := 0
+	n := len(p.Hosts) * p.PerHost
 	for _, a := range p.Arrays {
 		n += elements(a)
 	}
@@ -212,9 +228,13 @@ func elements(a *hpc.Array) int {
 	return a.Count()
 }
 
-// Sized returns the plan for n workers.
+// Sized returns the plan for n workers, by SSH on each machine.
 func (p *Plan) Sized(n int) *Plan {
 	q := *p
+	if p.Dialect == nil {
+		q.PerHost = n
+		return &q
+	}
 	var array *hpc.Array
 	if len(p.Arrays) > 0 {
 		array = p.Arrays[0]
@@ -223,6 +243,16 @@ func (p *Plan) Sized(n int) *Plan {
 		array = nil
 	}
 	q.Arrays = []*hpc.Array{array}
+	return &q
+}
+
+// Short returns the plan for jobs of a minute.
+func (p *Plan) Short() *Plan {
+	q := *p
+	q.walltime = time.Minute
+	if q.job.Walltime != 0 || p.Dialect != nil {
+		q.job.Walltime, q.job.Warn = time.Minute, warning(time.Minute)
+	}
 	return &q
 }
 
@@ -259,8 +289,8 @@ func (p *Plan) Name(unique string) string {
 	if unique == "" || name == "" {
 		return name
 	}
-	if most := p.Dialect.NameMax() - len(unique) - 1; len(name) > most {
-		name = name[:most]
+	if p.Dialect != nil {
+		name = name[:min(len(name), p.Dialect.NameMax()-len(unique)-1)]
 	}
 	return name + "-" + unique // a dot is no character of a name for every PBS
 }
@@ -272,24 +302,7 @@ type Names struct {
 	JoinText string // the join string itself, for scripts that carry it
 	Muster   string
 	Dir      string // where the job's output goes unless the config says
-}
-
-// Submission is one script and the command that takes it.
-type Submission struct {
-	Launcher  string   `json:"launcher"`
-	Scheduler string   `json:"scheduler"`
-	Argv      []string `json:"argv"`
-	Script    string   `json:"stdin"`
-	Workers   int      `json:"workers"`
-}
-
-// Shell writes the submission as a person would paste it.
-func (s *Submission) Shell() string {
-	mark := "EOF"
-	for i := 1; strings.Contains("\n"+s.Script, "\n"+mark+"\n"); i++ {
-		mark = "EOF_" + strconv.Itoa(i)
-	}
-	return shell.Join(s.Argv) + "<<'" + mark + "'\n" + s.Script + mark + "\n"
+	Port     string // of the dispatcher, for a tunnel
 }
 
 // Client returns who gives the plan's orders.
@@ -325,9 +338,22 @@ func (p *Plan) Render(i int, n Names) (*Submission, error) {
 // body is what a job runs: a worker, in the shell's place so that signals
 // reach it.
 func (p *Plan) body(n Names) string {
-	argv := []string{"worker", "--join-file", n.JoinFile, "--slots", strconv.Itoa(p.Slots)}
+	file := n.JoinFile
 	if p.JoinInScript {
-		argv[2] = "-"
+		file = "-"
+	}
+	line := "exec " + shell.Join(p.worker(n.Muster, file))
+	if p.JoinInScript {
+		line += " <<'JOIN'\n" + n.JoinText + "\nJOIN"
+	}
+	return line
+}
+
+// worker is the command line of one of the plan's workers.
+func (p *Plan) worker(muster, joinFile string, more ...string) []string {
+	argv := append(slices.Clone(p.Before), muster, "worker", "--join-file", joinFile)
+	if p.Slots > 0 {
+		argv = append(argv, "--slots", strconv.Itoa(p.Slots))
 	}
 	if p.walltime > 0 {
 		argv = append(argv, "--walltime", p.walltime.String())
@@ -335,12 +361,10 @@ func (p *Plan) body(n Names) string {
 	if p.estimate > 0 {
 		argv = append(argv, "--estimate", p.estimate.String())
 	}
-	argv = append(argv, p.options.Args()...)
-	line := "exec " + shell.Join(slices.Concat(p.Before, []string{n.Muster}, argv))
-	if p.JoinInScript {
-		line += " <<'JOIN'\n" + n.JoinText + "\nJOIN"
+	if p.dir != "" {
+		argv = append(argv, "--cd", p.dir)
 	}
-	return line
+	return append(append(argv, p.options.Args()...), more...)
 }
 
 // Placeholders are names for a plan that is only shown.
@@ -348,8 +372,15 @@ func (p *Plan) Placeholders(muster string) Names {
 	if p.Muster != "" {
 		muster = p.Muster
 	}
-	return Names{Job: p.Name(""), JoinFile: "JOIN_FILE", JoinText: "JOIN_STRING", Muster: muster, Dir: filepath.Join("RUN_DIR", p.Name(""))}
+	return Names{Job: p.Name(""), JoinFile: "JOIN_FILE", JoinText: "JOIN_STRING", Muster: muster, Dir: filepath.Join("RUN_DIR", p.Name("")), Port: cmp.Or(p.Port, portText)}
 }
+
+// Relayed reports whether the plan's workers reach the dispatcher by way of a
+// machine behind SSH, so that nobody has to reach this one.
+func (p *Plan) Relayed() bool { return p.Via != nil || p.Tunnel }
+
+// Remote reports whether the plan logs in to another machine.
+func (p *Plan) Remote() bool { return p.Via != nil || len(p.Hosts) > 0 && !p.Foreign }
 
 // Walltime is how long the plan's workers live, 0 if there is no limit.
 func (p *Plan) Walltime() time.Duration { return p.walltime }

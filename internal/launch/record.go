@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
@@ -8,11 +9,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"muster/hpc"
+	"muster/internal/remote"
+	"muster/ssh/relay"
 )
 
 // Record says what was sent to a scheduler, so that it can be taken back after
@@ -21,11 +25,17 @@ import (
 type Record struct {
 	Name      string    `json:"name"` // of the job, unique; and of the record's files
 	Launcher  string    `json:"launcher"`
-	Scheduler string    `json:"scheduler"`
-	Command   []string  `json:"command"`
+	Scheduler string    `json:"scheduler,omitempty"` // none by SSH
+	Command   []string  `json:"command,omitempty"`
 	ID        string    `json:"id"` // empty: it may have been submitted
 	Workers   int       `json:"workers"`
 	Sent      time.Time `json:"sent"`
+	// Via is the machine behind SSH on which it was made, and Processes are the
+	// workers that were started there.
+	Via       *remote.Login   `json:"via,omitempty"`
+	Processes []relay.Process `json:"processes,omitempty"`
+	// Files are what goes with it on the machine where it was made.
+	Files []string `json:"files,omitempty"`
 
 	dir string
 }
@@ -57,9 +67,14 @@ func (r *Record) write() error {
 }
 
 // forget removes the record and what belongs to it.
-func (r *Record) forget() {
-	os.RemoveAll(r.path(".out"))
-	os.Remove(r.path(".join"))
+func (r *Record) forget(ctx context.Context, at machine) {
+	if len(r.Files) > 0 {
+		at.remove(ctx, r.Files...)
+		if r.Via != nil {
+			// The run's folder there, if nothing else is in it.
+			at.runner()(ctx, []string{"rmdir", path.Dir(r.Files[0])}, "")
+		}
+	}
 	os.Remove(r.path(".json"))
 }
 

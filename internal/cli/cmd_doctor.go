@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"muster/dispatcher"
+	"muster/internal/host"
+	"muster/internal/launch"
+	"muster/internal/prompt"
+	"muster/internal/remote"
+	"muster/internal/spool"
+	mssh "muster/ssh"
+	"muster/task"
+)
+
+// newDoctor is `muster doctor`.
+func newDoctor(s streams) *cli.Command {
+	var o doctorOptions
+	return &cli.Command{
+		Name:      "doctor",
+		Usage:     "walk the road to a profile's workers and say where it breaks",
+		UsageText: "muster doctor -p PROFILE [--no-job] [--json]",
+		Description: `It goes step by step: the name of the machine, its port, its host key, the login,
+what system it is, whether muster can be put there and run, whether workers could
+dial back, whether the scheduler's commands are there; and at last a job of one
+minute whose worker dials back and runs one task. At the first step that fails it
+says what to do, and ends with 1. What it started it takes back.
+
+   muster doctor -p cluster
+   muster doctor -p cluster --no-job`,
+		Flags: append(append(poolFlags(),
+			&cli.BoolFlag{Name: "no-job", Destination: &o.noJob, Usage: "submit nothing: look at the road only"},
+			&cli.DurationFlag{Name: "wait", Destination: &o.wait, Value: 2 * time.Minute, Usage: "give the job `DURATION` to start and dial back"},
+			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
+		), logFlags("", "")...),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("doctor takes options only, not %q", c.Args().First())
+			}
+			return runDoctor(c, s, o)
+		},
+	}
+}
+
+type doctorOptions struct {
+	noJob, json bool
+	wait        time.Duration
+}
+
+// finding is one step of the road.
+type finding struct {
+	Launcher string `json:"launcher"`
+	Step     string `json:"step"`
+	OK       bool   `json:"ok"`
+	Found    string `json:"found"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// doctor walks the road of one profile.
+type doctor struct {
+	s     streams
+	o     doctorOptions
+	h     *host.Host
+	dir   string
+	asker string
+
+	mu       sync.Mutex // guards all below
+	launcher string
+	said     string // the last word of what watches over jobs
+	findings []finding
+}
+
+func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
+	_, profile, err := findPool(c)
+	if err != nil {
+		return usageError{err}
+	}
+	if profile == nil || len(profile.Launchers) == 0 {
+		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no road to them"), "-p names a profile with a launcher"}}
+	}
+	dir, err := taskDir("")
+	if err != nil {
+		return usageError{err}
+	}
+	f, err := loadConfig(c)
+	if err != nil {
+		return usageError{err}
+	}
+	pl, err := newPool(f, profile, scope(false), wish{Wish: launch.Wish{Dir: dir, Workers: onePer(len(profile.Launchers))}})
+	if err != nil {
+		return usageError{err}
+	}
+	log, err := logger(c, s.err)
+	if err != nil {
+		return err
+	}
+	opt, err := hostOptions(s, log)
+	if err != nil {
+		return err
+	}
+	d := &doctor{s: s, o: o, dir: dir}
+	opt.Say = func(format string, args ...any) {
+		d.mu.Lock()
+		d.said = fmt.Sprintf(format, args...)
+		d.mu.Unlock()
+		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+	}
+	opt.Step = func(what, found string) { d.ok(what, found) }
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	asker, end, err := answer(&prompt.Terminal{})
+	if err != nil {
+		return err
+	}
+	defer end()
+	if d.asker = asker; asker == "" {
+		opt.Askpass = nil
+	}
+	if d.h, err = host.Open(opt); err != nil {
+		return err
+	}
+	walked := d.walk(ctx, pl)
+	out, cancel := context.WithTimeout(context.Background(), recallPatience)
+	defer cancel()
+	closed := d.h.Close(out, endPatience)
+	if ctx.Err() != nil {
+		return errors.Join(exitError(exitInterrupted), closed)
+	}
+	if o.json {
+		walked = errors.Join(walked, writeJSON(s.out, append([]finding{}, d.findings...)))
+	}
+	return errors.Join(walked, closed)
+}
+
+// onePer is the -n with which each of so many launchers starts as little as it
+// can: several launchers take no -n.
+func onePer(launchers int) int {
+	if launchers == 1 {
+		return 1
+	}
+	return 0
+}
+
+func (d *doctor) ok(step, found string) { d.note(finding{Step: step, OK: true, Found: found}) }
+
+func (d *doctor) note(f finding) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.Launcher = d.launcher
+	d.findings = append(d.findings, f)
+	if d.o.json {
+		return
+	}
+	word := "ok  "
+	if !f.OK {
+		word = "FAIL"
+	}
+	fmt.Fprintf(d.s.out, "%s  %s: %s: %s\n", word, f.Launcher, f.Step, f.Found)
+	if f.Hint != "" {
+		fmt.Fprintf(d.s.out, "      hint: %s\n", f.Hint)
+	}
+}
+
+// fail notes the step that broke and ends the walk.
+func (d *doctor) fail(step string, err error, hint string) error {
+	d.note(finding{Step: step, Found: err.Error(), Hint: hint})
+	return exitError(exitFailure)
+}
+
+func (d *doctor) walk(ctx context.Context, pl *pool) error {
+	for _, p := range pl.plans {
+		d.mu.Lock()
+		d.launcher, d.said = p.Launcher, ""
+		d.mu.Unlock()
+		if err := d.road(ctx, p); err != nil {
+			return err
+		}
+		if p.Foreign || d.o.noJob {
+			continue
+		}
+		if err := d.job(ctx, pl, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// road looks at all that comes before a job.
+func (d *doctor) road(ctx context.Context, p *launch.Plan) error {
+	logins := p.Hosts
+	if p.Via != nil {
+		logins = []remote.Login{*p.Via}
+	}
+	for _, l := range logins {
+		if err := d.machine(ctx, l); err != nil {
+			return err
+		}
+	}
+	if p.Dialect == nil {
+		return nil
+	}
+	version, err := d.h.Fleet().Version(ctx, p, d.asker)
+	if err != nil {
+		return d.fail("scheduler", err, "scheduler = says which one it is, and command = where its submit command is; `setup` and a login shell do not help muster itself, which needs it in the PATH of a login without a terminal")
+	}
+	d.ok("scheduler", version)
+	return nil
+}
+
+// machine logs in to one, and looks whether it forwards.
+func (d *doctor) machine(ctx context.Context, l remote.Login) error {
+	if len(l.Jump) == 0 && l.Client != mssh.OpenSSH {
+		if addrs, err := net.DefaultResolver.LookupHost(ctx, l.Target.Host); err == nil {
+			d.ok("name", l.Target.Host+" is "+strings.Join(addrs, ", "))
+		}
+	}
+	site, err := d.h.LogInTo(ctx, l, d.asker)
+	if err != nil {
+		return d.fail(stepOf(err), err, hintOf(err))
+	}
+	h := site.Hello()
+	d.ok("relay", fmt.Sprintf("muster %s answers as %s on %s", h.Build, h.User, h.Host))
+	if err := site.CanForward(ctx); err != nil {
+		d.ok("forwarding", fmt.Sprintf("not permitted (%v): muster's own workers do not need it, a printed `ssh -R` does", err))
+	} else {
+		d.ok("forwarding", "permitted")
+	}
+	return nil
+}
+
+// stepOf is where on the road a login broke.
+func stepOf(err error) string {
+	for kind, step := range map[error]string{mssh.ErrResolve: "name", mssh.ErrConnect: "port", mssh.ErrHostKey: "host key",
+		mssh.ErrAuth: "login", mssh.ErrForward: "jump host", mssh.ErrLost: "link"} {
+		if errors.Is(err, kind) {
+			return step
+		}
+	}
+	return "muster there"
+}
+
+func hintOf(err error) string {
+	switch {
+	case errors.Is(err, mssh.ErrResolve):
+		return "is the host's name right in remotes, or as a Host in ~/.ssh/config? names inside a site may need a VPN or via"
+	case errors.Is(err, mssh.ErrConnect):
+		return "is the port right, and is a VPN needed? `ssh -v` to the same place shows how far it gets"
+	case errors.Is(err, mssh.ErrAuth):
+		return "`ssh` to the same place should log in: if it does and this does not, client = \"openssh\" uses it"
+	}
+	return ""
+}
+
+// job runs one task on a worker that is started as the profile says.
+func (d *doctor) job(ctx context.Context, pl *pool, p *launch.Plan) error {
+	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Options: pl.options(), Plans: []*launch.Plan{p.Sized(1).Short()}}
+	began := time.Now()
+	profile, err := d.h.Up(ctx, spec, d.asker)
+	if err != nil {
+		return d.fail("start", err, "")
+	}
+	defer d.h.Down(context.WithoutCancel(ctx), profile)
+	d.h.Watch(nil)
+	d.ok("start", "asked for a worker: "+strings.Join(d.h.Fleet().Jobs(), ", "))
+	future, err := profile.Pool.Submit(ctx, task.Spec{Argv: []string{"sh", "-c", "uname -n; pwd"}, Dir: d.dir}, dispatcher.FutureOptions{}, false)
+	if err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, d.o.wait)
+	defer cancel()
+	select {
+	case <-future.Done():
+	case <-wait.Done():
+		return d.fail("dial back", fmt.Errorf("no worker has dialled back in %s", d.o.wait), d.unanswered(p))
+	}
+	done, _, _ := future.Result(0)
+	if done.Err != nil {
+		return d.fail("task", errors.New(describe(done.Err)), "the directory of tasks is where you are, unless the launcher has a workdir")
+	}
+	said, err := done.Output.Tail(spool.Stdout, 1000)
+	if err != nil {
+		return err
+	}
+	node, dir, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
+	d.ok("dial back", fmt.Sprintf("worker %s ran a task on %s in %s, %s after it was asked for", done.Worker, node, dir, time.Since(began).Round(100*time.Millisecond)))
+	return nil
+}
+
+// unanswered is what to do about a worker that has not come.
+func (d *doctor) unanswered(p *launch.Plan) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.said != "":
+		return "what was said last: " + d.said
+	case p.Dialect != nil && p.Via != nil:
+		return "the job may still wait in the queue (--wait is longer), or its node may not reach the login node's port: addresses in the ssh launcher says by which name it does"
+	case p.Dialect != nil:
+		return "the job may still wait in the queue (--wait is longer), or its node may not reach this machine: url in the profile says by which name it does"
+	}
+	return "the machine may not reach this one: tunnel = true has workers come in by the SSH connection"
+}

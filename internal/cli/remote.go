@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+
+	"muster/internal/host"
+	"muster/internal/launch"
+	"muster/internal/prompt"
+	"muster/internal/remote"
+	"muster/internal/state"
+	"muster/ssh/relay"
+)
+
+// newRelay is the process that muster starts on another machine, at the end of
+// an SSH session.
+func newRelay(s streams) *cli.Command {
+	return &cli.Command{Name: "relay", Hidden: true, Usage: "be muster's hand on a machine behind SSH", Flags: logFlags("", ""),
+		Action: func(c *cli.Context) error {
+			log, err := logger(c, s.err)
+			if err != nil {
+				return err
+			}
+			rw, err := relay.Stdio()
+			if err != nil {
+				return err
+			}
+			return relay.Serve(c.Context, rw, relay.ServeOptions{Log: log, Build: Version})
+		}}
+}
+
+// answerer serves a socket at which logins for the plans ask their questions, as
+// long as this command lives; it returns an empty path if nothing will be asked
+// or there is no terminal.
+func answerer(plans []*launch.Plan) (path string, end func(), err error) {
+	if !slices.ContainsFunc(plans, (*launch.Plan).Remote) {
+		return "", func() {}, nil
+	}
+	return answer(&prompt.Terminal{})
+}
+
+// answer serves a socket at which questions are asked at the terminal.
+func answer(t *prompt.Terminal) (path string, end func(), err error) {
+	if !prompt.Present() {
+		return "", func() {}, nil
+	}
+	dir, err := state.SocketDir(os.Getenv)
+	if err != nil {
+		return "", nil, err
+	}
+	var name [6]byte
+	rand.Read(name[:])
+	path = filepath.Join(dir, "ask-"+hex.EncodeToString(name[:])+".sock")
+	l, err := host.ListenUnix(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("let logins ask for passwords: %w", err)
+	}
+	return path, prompt.Serve(l, t.Ask), nil
+}
+
+// askpass is the environment in which OpenSSH's client asks at a socket.
+func askpass(socket string) []string {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return prompt.AskpassEnv(socket, exe)
+}
+
+// newFleet is a fleet without a dispatcher, for what is started by other means or
+// taken back.
+func newFleet(s streams, log hclog.Logger, run *state.Run) (*launch.Fleet, func(), error) {
+	dir, err := state.Dir(os.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	sockets, err := state.SocketDir(os.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(s.err, "muster: "+format+"\n", args...) }
+	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say}
+	f := &launch.Fleet{Run: here(), User: userName(), Log: log, Say: say}
+	if run != nil {
+		o.Run, f.Dir = run.ID, run.Launches()
+	}
+	f.Sites = remote.New(o)
+	return f, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+		defer cancel()
+		f.Sites.Close(ctx, f.On)
+	}, nil
+}

@@ -1,0 +1,276 @@
+package remote
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	mssh "muster/ssh"
+)
+
+// place is what a look at a machine found.
+type place struct {
+	os, arch string // in Go's words
+	system   string // in uname's
+	state    string // muster's folder there
+	program  string // muster there
+	present  bool   // the program is there, and is what it should be
+}
+
+// Times that steps on the other side may take: login scripts load modules from
+// slow file systems.
+const (
+	lookTime  = time.Minute
+	copyTime  = 30 * time.Minute
+	maxNoise  = 64 << 10 // of what login scripts print
+	markerLen = 12
+)
+
+// marker returns a word that no login script prints by itself.
+func marker() string {
+	var b [markerLen]byte
+	rand.Read(b[:])
+	return "muster-" + hex.EncodeToString(b[:])
+}
+
+// stateDir is the folder as a shell there is to expand it.
+func stateDir(state string) string {
+	if state == "" {
+		return "${MUSTER_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/muster}"
+	}
+	if rest, ok := strings.CutPrefix(state, "~"); ok {
+		return "$HOME" + rest
+	}
+	return state
+}
+
+// run runs a script of one line in a shell there, whatever the login shell is,
+// and returns what it printed after the noise of login scripts.
+func run(ctx context.Context, c *mssh.Client, script string, stdin io.Reader) (string, error) {
+	mark := marker()
+	command, err := mssh.LoginCommand("echo " + mark + "; " + script)
+	if err != nil {
+		return "", err
+	}
+	var out mssh.Output
+	if err := patiently(ctx, func() (err error) {
+		out, err = c.Run(ctx, command, stdin)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	_, text, ok := strings.Cut(string(out.Stdout), mark+"\n")
+	if !ok {
+		return "", strange(string(out.Stdout), string(out.Stderr))
+	}
+	if out.Code != 0 {
+		return text, fmt.Errorf("exit status %d: %s", out.Code, oneLine(string(out.Stderr)))
+	}
+	return text, nil
+}
+
+// patiently starts a session. A server that allows one at a time (MaxSessions 1)
+// may not have noticed yet that the one before has ended.
+func patiently(ctx context.Context, start func() error) error {
+	const most = 5 * time.Second
+	deadline := time.Now().Add(most)
+	for wait := 20 * time.Millisecond; ; wait *= 2 {
+		err := start()
+		if !errors.Is(err, mssh.ErrSession) || time.Now().Add(wait).After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// errStrange says that a login ran something else than it was asked to run.
+var errStrange = errors.New("the login ran something else than it was asked to run")
+
+func strange(stdout, stderr string) error {
+	said := oneLine(stdout + " " + stderr)
+	if said == "" {
+		said = "nothing"
+	}
+	return fmt.Errorf("%w (a ForceCommand in its sshd_config or a command= in authorized_keys does that, or a login script that ends the shell); it said: %s", errStrange, said)
+}
+
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > 300 {
+		s = "..." + s[len(s)-300:]
+	}
+	return s
+}
+
+// look finds out what the machine is and whether the program with the SHA-256
+// sum is there. sum is asked for when the machine's kind is known.
+func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	text, err := run(ctx, c, `d="`+stateDir(state)+`"; echo "$(uname -sm)"; echo "$d"`, nil)
+	if err != nil {
+		return nil, fmt.Errorf("look at the machine: %w", err)
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) < 2 {
+		return nil, fmt.Errorf("look at the machine: %w", strange(text, ""))
+	}
+	p := &place{system: lines[0], state: lines[1]}
+	p.os, p.arch = goNames(p.system)
+	if !filepath.IsAbs(p.state) {
+		return nil, fmt.Errorf("muster's folder there would be %q, which is no path from the root: set state in the launcher", p.state)
+	}
+	// It becomes a word of scripts that have to pass through any login shell.
+	if _, err := mssh.LoginCommand(p.state); err != nil || strings.ContainsAny(p.state, "\"$`") {
+		return nil, fmt.Errorf("muster's folder there would be %q, in which not every shell takes every character as it is: set state in the launcher", p.state)
+	}
+	return p, nil
+}
+
+// goNames translates uname -sm.
+func goNames(system string) (os, arch string) {
+	kernel, machine, _ := strings.Cut(system, " ")
+	arch = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "ppc64le": "ppc64le",
+		"s390x": "s390x", "riscv64": "riscv64", "i686": "386", "armv7l": "arm"}[machine]
+	return strings.ToLower(kernel), arch
+}
+
+// find looks whether the program with a SHA-256 sum is there, whole.
+func (p *place) find(ctx context.Context, c *mssh.Client, sum string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	p.program = p.state + "/bin/" + sum + "/muster"
+	text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then { sha256sum "$f" || shasum -a 256 "$f" || openssl dgst -r -sha256 "$f"; } 2>/dev/null | cut -c1-64; fi`, nil)
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", p.program, err)
+	}
+	p.present = strings.TrimSpace(text) == sum
+	return nil
+}
+
+// install copies a program to where find looked for it. It comes whole or not at
+// all: a connection that breaks ends the copy's input, which is then too short
+// and removed, as it is when the shell is told to end or has nobody to tell that to.
+func (p *place) install(ctx context.Context, c *mssh.Client, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, copyTime)
+	defer cancel()
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("copy muster: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("copy muster: %w", err)
+	}
+	dir := filepath.Dir(p.program)
+	script := fmt.Sprintf(`umask 077; d="%s"; t="$d/.new-%s"; clean() { rm -f "$t"; rmdir "$d" 2>/dev/null; }; trap clean EXIT; trap "exit 1" HUP INT TERM PIPE; mkdir -p "$d" && cat >"$t" && test "$(wc -c <"$t")" -eq %d && chmod 700 "$t" && mv -f "$t" "$d/muster"`,
+		dir, marker(), st.Size())
+	_, err = run(ctx, c, script, f)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil, errors.Is(err, mssh.ErrLost), errors.Is(err, mssh.ErrSession), errors.Is(err, errStrange):
+		return fmt.Errorf("copy muster to %s: %w", dir, err)
+	}
+	return fmt.Errorf("copy muster (%.1f MB) to %s: %w; is the disk or a quota full there? `state = \"/a/folder/with/room\"` in the launcher names another place",
+		float64(st.Size())/1e6, dir, err)
+}
+
+// version runs the program there and returns what it calls itself.
+func (p *place) version(ctx context.Context, c *mssh.Client) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	text, err := run(ctx, c, `"`+p.program+`" --version`, nil)
+	if err != nil && (strings.Contains(err.Error(), "exit status 126") || strings.Contains(strings.ToLower(err.Error()), "permission denied")) {
+		return "", fmt.Errorf("%s cannot be run there: %w; the file system may be mounted noexec: `state = \"/another/folder\"` in the launcher names a place on another one", p.program, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("run %s --version: %w", p.program, err)
+	}
+	return strings.TrimPrefix(strings.TrimSpace(text), "muster version "), nil
+}
+
+// hand starts the relay there and returns a connection with it, at the first
+// byte that it sends.
+func (p *place) hand(ctx context.Context, c *mssh.Client) (io.ReadWriteCloser, error) {
+	mark := marker()
+	command, err := mssh.LoginCommand(`echo ` + mark + `; exec "` + p.program + `" relay`)
+	if err != nil {
+		return nil, err
+	}
+	var s *mssh.Session
+	if err := patiently(ctx, func() (err error) {
+		s, err = c.Exec(context.WithoutCancel(ctx), command)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	cut := context.AfterFunc(ctx, func() { s.Close() })
+	defer cut()
+	in := bufio.NewReaderSize(s, 64<<10)
+	if noise, err := skip(in, []byte(mark+"\n")); err != nil {
+		s.Close()
+		return nil, errors.Join(ctx.Err(), strange(string(noise), s.Stderr()))
+	}
+	return &wire{in, s}, nil
+}
+
+// skip reads up to the end of mark and returns what came before it.
+func skip(in *bufio.Reader, mark []byte) (noise []byte, err error) {
+	for !bytes.HasSuffix(noise, mark) {
+		if len(noise) > maxNoise {
+			return noise, errors.New("login scripts print too much")
+		}
+		b, err := in.ReadByte()
+		if err != nil {
+			return noise, err
+		}
+		noise = append(noise, b)
+	}
+	return noise, nil
+}
+
+// wire is a session whose first bytes have been read.
+type wire struct {
+	in *bufio.Reader
+	*mssh.Session
+}
+
+func (w *wire) Read(p []byte) (int, error) { return w.in.Read(p) }
+
+// leaveTime is how long a relay may take to go that has been told to.
+const leaveTime = 2 * time.Second
+
+// Close ends the relay's input, which is what it lives by, and waits a moment for
+// it to go: nothing of muster's is left there when this returns, if the link is up.
+func (w *wire) Close() error {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if w.CloseWrite() == nil {
+			io.Copy(io.Discard, w.Session)
+			w.Wait()
+		}
+	}()
+	select {
+	case <-gone:
+	case <-time.After(leaveTime):
+	}
+	err := w.Session.Close()
+	<-gone
+	return err
+}
