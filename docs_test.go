@@ -46,7 +46,11 @@ func TestDocs(t *testing.T) {
 			}
 			continue
 		}
-		if script := docScript(page, string(text), root); script != "" {
+		script := docScript(page, string(text), root)
+		if page == "docs/ssh.md" {
+			script = laptop + strings.ReplaceAll(script, "exec sh -eu", "exec in-laptop sh -eu")
+		}
+		if script != "" {
 			if err := os.WriteFile(filepath.Join(dir, name+".txtar"), []byte(script), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -56,6 +60,19 @@ func TestDocs(t *testing.T) {
 	p.Dir = dir
 	testscript.Run(t, p)
 }
+
+// laptop begins the script of the page on SSH: its reader sits at a laptop, with
+// a login on a cluster's login node.
+const laptop = `[!boots:network] skip 'needs root, and: apt-get install --no-install-recommends iproute2 nftables'
+[!boots:sshd] skip 'needs: apt-get install --no-install-recommends openssh-server openssh-client sshpass gcc tcsh'
+[!boots:slurm] skip 'needs Slurm: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge'
+network 2
+user me pass
+slurmnet 2
+sshd login.example.org login 22
+mkdir $HOME/.ssh
+exec sh -c 'cp $SSHD_LOGIN_EXAMPLE_ORG/ssh_config $HOME/.ssh/config'
+`
 
 // docScript makes a script of a page. The page on workers needs a task; the
 // README's blocks run in the source tree, except the one that runs the tests.
