@@ -63,6 +63,7 @@ func (f *Fleet) start(ctx context.Context, p *Plan, l remote.Login, socket strin
 	if err := p.ready(ctx, site); err != nil {
 		return err
 	}
+	defer f.starting(site)()
 	f.follow(site)
 	c := f.crew(site)
 	name := p.Launcher + "-" + unique()
@@ -71,7 +72,7 @@ func (f *Fleet) start(ctx context.Context, p *Plan, l remote.Login, socket strin
 	n := p.Placeholders(site.Program())
 	defer func() {
 		if err != nil && len(g.Processes) == 0 {
-			g.forget(context.WithoutCancel(ctx), g.at)
+			g.unmake()
 		}
 	}()
 	if err := f.begin(ctx, p, g, &n); err != nil {

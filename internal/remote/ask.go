@@ -51,8 +51,15 @@ func (m *memory) env(askpass func(string) []string) []string {
 	return askpass(m.socket)
 }
 
+// lasts reports whether the answer to a question is good for another login, which
+// that of a "One-time password" (pam_oath(8)) is not.
+func lasts(question string) bool {
+	q := strings.ToLower(question)
+	return (strings.Contains(q, "password") || strings.Contains(q, "passphrase")) && !strings.Contains(q, "one-time")
+}
+
 func (m *memory) ask(ctx context.Context, q mssh.Question) (string, error) {
-	lasting := !q.Echo && (strings.Contains(q.Text, "assword") || strings.Contains(q.Text, "assphrase"))
+	lasting := !q.Echo && lasts(q.Text)
 	m.mu.Lock()
 	answer, ok := m.known[q.Text]
 	if ok && !m.told[q.Text] {

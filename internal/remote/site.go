@@ -1,11 +1,3 @@
-// Package remote keeps muster's hand on another machine: it logs in, puts
-// muster there, runs the relay over that one session, and does so again when
-// the link is lost, as long as there is work for it.
-//
-//	Sites ─ Site ─ ssh.Client ══ relay.Conn ══ muster relay there
-//	          │                       │
-//	          ├─ Run, Start, files ───┤    what schedulers and workers need
-//	          └─ Port ────────────────┘    a TCP port there whose connections come out here
 package remote
 
 import (
@@ -13,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"os/exec"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -29,101 +18,6 @@ import (
 	mssh "muster/ssh"
 	"muster/ssh/relay"
 )
-
-// Options configures Sites.
-type Options struct {
-	// Run is the name of the folder there in which everything is kept that goes
-	// with the Sites.
-	Run string
-	// Program returns the path of the muster that runs on a system and
-	// architecture, in Go's words; wanted is one that the user has named.
-	Program func(os, arch, wanted string) (string, error)
-	// Build is muster's version.
-	Build string
-	// SocketDir is a short folder of mode 0700.
-	SocketDir string
-	// Askpass makes environment for OpenSSH's client of the path of the socket
-	// where questions are answered.
-	Askpass func(socket string) []string
-	// Spawn starts processes of OpenSSH's client; see ssh.Options.
-	Spawn func(*exec.Cmd) (ended func(), err error)
-	Log   hclog.Logger
-	// Say tells the user something that matters now.
-	Say func(format string, args ...any)
-	// Step, if not nil, is told what has been found on the way to a machine.
-	Step func(what, found string)
-}
-
-// Sites are the machines that one dispatcher, or one command, works on. A login
-// is done once, however many launchers name it.
-type Sites struct {
-	o Options
-
-	mu     sync.Mutex // guards all below
-	sites  map[string]*Site
-	closed bool
-}
-
-// New returns Sites without a site. Close ends them.
-func New(o Options) *Sites { return &Sites{o: o, sites: map[string]*Site{}} }
-
-// ErrClosed says that a site, or all, have been closed.
-var ErrClosed = errors.New("the link has been closed")
-
-// Open returns the site of a login, logging in if that has not been done. socket
-// is where questions are answered, empty if nobody can be asked.
-func (s *Sites) Open(ctx context.Context, l Login, socket string) (*Site, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, ErrClosed
-	}
-	site := s.sites[l.key()]
-	if site == nil {
-		site = newSite(s.o, l)
-		s.sites[l.key()] = site
-	}
-	s.mu.Unlock()
-	return site, site.open(ctx, socket)
-}
-
-// Release ends the links that nothing needs: those that needed says no of, or of
-// which no use has been made if that is nil.
-func (s *Sites) Release(ctx context.Context, needed func(*Site) bool) {
-	s.mu.Lock()
-	var idle []*Site
-	for key, site := range s.sites {
-		if needed == nil && site.idle() || needed != nil && !site.idle() && !needed(site) {
-			idle = append(idle, site)
-			delete(s.sites, key)
-		}
-	}
-	s.mu.Unlock()
-	for _, site := range idle {
-		site.close(ctx, false)
-	}
-}
-
-func (s *Site) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.used && len(s.ports) == 0
-}
-
-// Close ends all links. What was kept for the run on machines that can be
-// reached is removed there, unless keep says of a site that something is left.
-func (s *Sites) Close(ctx context.Context, keep func(*Site) bool) {
-	s.mu.Lock()
-	s.closed = true
-	sites := s.sites
-	s.sites = map[string]*Site{}
-	s.mu.Unlock()
-	var ending sync.WaitGroup
-	for _, site := range sites {
-		ending.Go(func() { site.close(ctx, keep != nil && keep(site)) })
-	}
-	ending.Wait()
-}
 
 // Site is one machine.
 type Site struct {
@@ -376,171 +270,30 @@ func (s *Site) retry() (*link, error) {
 	return l, nil
 }
 
-// hand returns the relay, once there is a link.
-func (s *Site) hand(ctx context.Context) (*relay.Conn, error) {
-	for {
-		s.mu.Lock()
-		l, changed, gone := s.link, s.changed, s.gone
-		s.mu.Unlock()
-		switch {
-		case l != nil:
-			return l.conn, nil
-		case gone != nil:
-			return nil, fmt.Errorf("%s cannot be reached: %w", s.login.Target, gone)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s cannot be reached for now: %w", s.login.Target, context.Cause(ctx))
-		case <-s.ctx.Done():
-			return nil, ErrClosed
-		}
-	}
-}
-
 // close ends the link and, if it is up, what was kept there for the run.
 func (s *Site) close(ctx context.Context, keep bool) {
+	s.stop() // no other link is made, but for one that is just about to be there
+	s.keeper.Wait()
 	s.mu.Lock()
 	l, used, ports := s.link, s.used, slices.Clone(s.ports)
 	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	if l != nil {
+		// A link that is lost and does not know it yet may hold up all below.
+		defer context.AfterFunc(ctx, l.close)()
+	}
 	for _, p := range ports {
 		p.Close()
 	}
-	if l != nil && used && !keep {
+	if l == nil {
+		return
+	}
+	if used && !keep {
 		l.conn.Remove(ctx, s.Dir())
 	}
-	s.stop()
-	if l != nil {
-		l.close()
-	}
-	s.keeper.Wait()
+	l.close()
 }
 
-// Login returns how the site is reached.
-func (s *Site) Login() Login { return s.login }
-
-// User is who muster is there.
-func (s *Site) User() string { return s.known().hello.User }
-
-// Program is the path of muster there.
-func (s *Site) Program() string { return s.known().program }
-
-// Dir is the folder there for what belongs to this run. It is made when the first
-// file is written. It is not where a run that is started there has its own.
-func (s *Site) Dir() string { return path.Join(s.known().state, "remote", s.o.Run) }
-
-type knowledge struct {
-	hello          relay.Hello
-	program, state string
-}
-
-func (s *Site) known() knowledge {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return knowledge{s.hello, s.program, s.state}
-}
-
-// Hello is what the relay there says of the machine.
-func (s *Site) Hello() relay.Hello { return s.known().hello }
-
-// CanForward asks whether the server forwards a port to here, which muster's
-// workers do not need.
-func (s *Site) CanForward(ctx context.Context) error {
-	s.mu.Lock()
-	l := s.link
-	s.mu.Unlock()
-	if l == nil {
-		return errEnded
-	}
-	return l.client.CanForward(ctx)
-}
-
-// OnRenewal has f called each time that there is another link.
-func (s *Site) OnRenewal(f func(context.Context)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.renewed = append(s.renewed, f)
-}
-
-// WriteFile writes a file of mode 0600 there, and the folders to it.
-func (s *Site) WriteFile(ctx context.Context, file string, data []byte) error {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.used = true
-	s.mu.Unlock()
-	if err := c.WriteFile(ctx, file, data, fs.FileMode(0o600)); err != nil {
-		return fmt.Errorf("%s: %w", s.login.Target, err)
-	}
-	return nil
-}
-
-// Remove removes files or folders there.
-func (s *Site) Remove(ctx context.Context, paths ...string) error {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return err
-	}
-	return c.Remove(ctx, paths...)
-}
-
-// Tail returns the last n bytes of a file there.
-func (s *Site) Tail(ctx context.Context, file string, n int) ([]byte, error) {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return c.Tail(ctx, file, n)
-}
-
-// HasDir reports whether a folder is there.
-func (s *Site) HasDir(ctx context.Context, dir string) (bool, error) {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return false, err
-	}
-	_, isDir, err := c.Stat(ctx, dir)
-	return isDir, err
-}
-
-// Run runs a command there and returns its output.
-func (s *Site) Run(ctx context.Context, argv []string, stdin string) (relay.Output, error) {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return relay.Output{}, err
-	}
-	return c.Run(ctx, relay.Command{Argv: argv, Stdin: []byte(stdin)})
-}
-
-// Start starts a command there that outlives the link, in a folder, with its
-// output in a file.
-func (s *Site) Start(ctx context.Context, argv []string, dir, log string) (relay.Process, error) {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return relay.Process{}, err
-	}
-	s.mu.Lock()
-	s.used = true
-	s.mu.Unlock()
-	return c.Start(ctx, relay.Command{Argv: argv, Dir: dir}, log)
-}
-
-// Alive reports which of the processes there are alive.
-func (s *Site) Alive(ctx context.Context, list []relay.Process) ([]bool, error) {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return c.Alive(ctx, list)
-}
-
-// Signal sends a signal, such as SIGTERM, to a process there.
-func (s *Site) Signal(ctx context.Context, p relay.Process, name string) error {
-	c, err := s.hand(ctx)
-	if err != nil {
-		return err
-	}
-	return c.Signal(ctx, p, name)
-}
+// closeTime bounds the end of a link.
+const closeTime = 10 * time.Second

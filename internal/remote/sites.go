@@ -1,0 +1,113 @@
+// Package remote keeps muster's hand on another machine: it logs in, puts
+// muster there, runs the relay over that one session, and does so again when
+// the link is lost, as long as there is work for it.
+//
+//	Sites ─ Site ─ ssh.Client ══ relay.Conn ══ muster relay there
+//	          │                       │
+//	          ├─ Run, Start, files ───┤    what schedulers and workers need
+//	          └─ Port ────────────────┘    a TCP port there whose connections come out here
+package remote
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Options configures Sites.
+type Options struct {
+	// Run is the name of the folder there in which everything is kept that goes
+	// with the Sites.
+	Run string
+	// Program returns the path of the muster that runs on a system and
+	// architecture, in Go's words; wanted is one that the user has named.
+	Program func(os, arch, wanted string) (string, error)
+	// Build is muster's version.
+	Build string
+	// SocketDir is a short folder of mode 0700.
+	SocketDir string
+	// Askpass makes environment for OpenSSH's client of the path of the socket
+	// where questions are answered.
+	Askpass func(socket string) []string
+	// Spawn starts processes of OpenSSH's client; see ssh.Options.
+	Spawn func(*exec.Cmd) (ended func(), err error)
+	Log   hclog.Logger
+	// Say tells the user something that matters now.
+	Say func(format string, args ...any)
+	// Step, if not nil, is told what has been found on the way to a machine.
+	Step func(what, found string)
+}
+
+// Sites are the machines that one dispatcher, or one command, works on. A login
+// is done once, however many launchers name it.
+type Sites struct {
+	o Options
+
+	mu     sync.Mutex // guards all below
+	sites  map[string]*Site
+	closed bool
+}
+
+// New returns Sites without a site. Close ends them.
+func New(o Options) *Sites { return &Sites{o: o, sites: map[string]*Site{}} }
+
+// ErrClosed says that a site, or all, have been closed.
+var ErrClosed = errors.New("the link has been closed")
+
+// Open returns the site of a login, logging in if that has not been done. socket
+// is where questions are answered, empty if nobody can be asked.
+func (s *Sites) Open(ctx context.Context, l Login, socket string) (*Site, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	site := s.sites[l.key()]
+	if site == nil {
+		site = newSite(s.o, l)
+		s.sites[l.key()] = site
+	}
+	s.mu.Unlock()
+	return site, site.open(ctx, socket)
+}
+
+// Release ends the links that nothing needs: those that needed says no of, or of
+// which no use has been made if that is nil.
+func (s *Sites) Release(ctx context.Context, needed func(*Site) bool) {
+	s.mu.Lock()
+	var idle []*Site
+	for key, site := range s.sites {
+		if needed == nil && site.idle() || needed != nil && !site.idle() && !needed(site) {
+			idle = append(idle, site)
+			delete(s.sites, key)
+		}
+	}
+	s.mu.Unlock()
+	for _, site := range idle {
+		site.close(ctx, false)
+	}
+}
+
+func (s *Site) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.used && len(s.ports) == 0
+}
+
+// Close ends all links. What was kept for the run on machines that can be
+// reached is removed there, unless keep says of a site that something is left.
+func (s *Sites) Close(ctx context.Context, keep func(*Site) bool) {
+	s.mu.Lock()
+	s.closed = true
+	sites := s.sites
+	s.sites = map[string]*Site{}
+	s.mu.Unlock()
+	var ending sync.WaitGroup
+	for _, site := range sites {
+		ending.Go(func() { site.close(ctx, keep != nil && keep(site)) })
+	}
+	ending.Wait()
+}
