@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"muster/internal/testbed"
 )
 
 // fence is a fenced block, and the block of output that may follow it.
@@ -116,6 +118,22 @@ func TestBench(t *testing.T) {
 	out, err = exec.Command("go", "run", "./bench", "-session", "-tasks", "100", "-workers", "3").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "1000 clients waiting: ") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestBenchTunnel runs the part of it that needs a network, on less.
+func TestBenchTunnel(t *testing.T) {
+	if missing := testbed.Missing("ip", "nft", "nsenter", "sshd", "ssh", "ssh-keygen"); missing != "" && os.Getenv("CI") == "" {
+		t.Skip("needs " + missing)
+	}
+	out, err := exec.Command("go", "run", "./bench", "-tunnel", "-tasks", "16", "-rtt", "4ms", "-megabytes", "2", "-rounds", "1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`16 × sleep 0\.1, 8 slots, round trip 4ms,`, `tunnel +[0-9.]+ tasks/s +[0-9.]+ of it`, `sftp +[0-9.]+ MB/s`, `tunnel +[0-9.]+ MB/s +[0-9.]+ of it`} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("it says nothing like %s:\n%s", want, out)
+		}
 	}
 }
 

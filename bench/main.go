@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -22,20 +23,25 @@ import (
 )
 
 func main() {
-	tasks := flag.Int("tasks", 3000, "run `N` tasks that do nothing")
+	tasks := flag.Int("tasks", 0, "run `N` tasks; 0 is 3000, with -tunnel 400")
 	slots := flag.Int("slots", 2, "run `N` of them at once")
 	rounds := flag.Int("rounds", 5, "measure `N` times and take the medians")
 	session := flag.Bool("session", false, "measure a dispatcher that stays instead, with -workers")
 	workers := flag.Int("workers", 100, "with -session: `N` workers")
+	tunnel := flag.Bool("tunnel", false, "measure an SSH tunnel instead, with -rtt and -megabytes; needs root")
+	rtt := flag.Duration("rtt", 50*time.Millisecond, "with -tunnel: `TIME` of a round trip")
+	megabytes := flag.Int("megabytes", 100, "with -tunnel: a result of `N` MB")
 	flag.Parse()
-	if *session {
-		if err := runSession(*tasks, *workers); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch {
+	case *session:
+		err = runSession(cmp.Or(*tasks, 3000), *workers)
+	case *tunnel:
+		err = runTunnel(tunnelOptions{tasks: cmp.Or(*tasks, 400), megabytes: *megabytes, rounds: *rounds, rtt: *rtt})
+	default:
+		err = run(cmp.Or(*tasks, 3000), *slots, *rounds)
 	}
-	if err := run(*tasks, *slots, *rounds); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
