@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"muster/ssh":                       {"muster/internal/shell"},
 	"muster/ssh/relay":                 {}, // knows nothing of SSH: any stream will do
 	"muster/internal/quiet":            {},
+	"muster/internal/terminal":         {},
 	"muster/internal/shell":            {},
 	"muster/internal/state":            {},
 	"muster/internal/input":            {},
@@ -32,15 +33,15 @@ var layers = map[string][]string{
 	"muster/dispatcher":                {"muster/dispatcher/internal/queue", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/bench":                     {"muster/dispatcher", "muster/internal/control"},
+	"muster/bench":                     {"muster/dispatcher", "muster/internal/control", "muster/internal/testbed"},
 	"muster/internal/config":           {},
-	"muster/internal/prompt":           {},
-	"muster/internal/remote":           {"muster/internal/prompt", "muster/ssh", "muster/ssh/relay"},
+	"muster/internal/prompt":           {"muster/internal/terminal"},
+	"muster/internal/remote":           {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.
-	"muster/internal/launch":  {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh", "muster/ssh/relay"},
+	"muster/internal/launch":  {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	"muster/templates":        {},
-	"muster/hpc":              {"muster/internal/shell", "muster/templates"},
-	"muster/internal/testbed": {}, // for tests only
+	"muster/hpc":              {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
+	"muster/internal/testbed": {}, // for tests and measurements only
 	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/launch", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
 		"muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/launch", "muster/internal/spool", "muster/task"},

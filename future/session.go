@@ -99,6 +99,10 @@ func RoundRobin() Option { return func(s *settings) { s.spec.RoundRobin = true }
 // Retries is how often a task is tried again whose worker was lost; 2 without it.
 func Retries(n int) Option { return func(s *settings) { s.spec.Retries = n } }
 
+// Reattach is how long a worker on another machine is waited for whose connection
+// broke, with its tasks; 10 minutes without it, and 0 is not at all.
+func Reattach(d time.Duration) Option { return func(s *settings) { s.spec.Reattach = d } }
+
 // URL is where workers on other machines dial, such as tls+tcp://HOST:5555;
 // without one no port is opened until a launcher needs it.
 func URL(urls ...string) Option { return func(s *settings) { s.urls = urls } }
@@ -127,7 +131,7 @@ func StateDir(dir string) Option { return func(s *settings) { s.stateDir = dir }
 func Logger(log hclog.Logger) Option { return func(s *settings) { s.log = log } }
 
 func newSettings(opts []Option) (*settings, error) {
-	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2}, log: hclog.NewNullLogger()}
+	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: config.DefaultReattach}, log: hclog.NewNullLogger()}
 	for _, o := range opts {
 		o(st)
 	}
@@ -136,6 +140,8 @@ func newSettings(opts []Option) (*settings, error) {
 		return nil, st.err
 	case st.workers < 0 || st.spec.Slots < 1:
 		return nil, fmt.Errorf("%d workers of %d slots: there are 0 workers or more, of 1 slot or more", st.workers, st.spec.Slots)
+	case st.spec.Reattach < 0:
+		return nil, fmt.Errorf("reattach: %v is negative", st.spec.Reattach)
 	case !host.ValidName(st.spec.Name):
 		return nil, fmt.Errorf("%q is no name of a profile: it has letters, digits, - and _, 40 at most", st.spec.Name)
 	}
@@ -162,6 +168,10 @@ func (st *settings) plan() error {
 	l, err := f.Launcher(st.launcher)
 	if err != nil {
 		return err
+	}
+	if l.Kind == "ssh" || l.Via != nil {
+		// What would have to be copied, and to be the relay there, is this program.
+		return f.At(l.Range, 0, "a Go program's own workers are not started by SSH", "`muster up` with this launcher runs commands there, and Connect reaches it")
 	}
 	dir, err := os.Getwd()
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"muster/internal/terminal"
 )
 
 // Output is what a command printed, and its exit status.
@@ -22,7 +24,7 @@ type Output struct {
 
 // failed makes an error of a command's failure.
 func (o Output) failed() error {
-	said := strings.Join(strings.Fields(string(o.Stderr)+" "+string(o.Stdout)), " ")
+	said := terminal.Safe(strings.Join(strings.Fields(string(o.Stderr)+" "+string(o.Stdout)), " "))
 	if len(said) > 500 {
 		said = said[:500] + "..."
 	}

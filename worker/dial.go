@@ -49,7 +49,10 @@ func persist(ctx context.Context, o Options) (*admission, error) {
 		deadline = time.Now().AddDate(100, 0, 0)
 	}
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		in, err := join(ctx, o, nil)
+		in, why, err := joinUnlessTold(ctx, o)
+		if why != "" {
+			return nil, fmt.Errorf("told to end (%s) before it could join", why)
+		}
 		final := err == nil || finally(err) && o.AutoExit != ExitNever
 		if final || time.Now().Add(wait).After(deadline) {
 			return in, err
@@ -68,6 +71,29 @@ func persist(ctx context.Context, o Options) (*admission, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// joinUnlessTold joins once, and gives that up when the worker is told to end; why
+// is what it was told.
+func joinUnlessTold(ctx context.Context, o Options) (in *admission, why string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		in, err = join(ctx, o, nil)
+	}()
+	select {
+	case <-joined:
+		return in, "", err
+	case why = <-o.Drain:
+	}
+	cancel()
+	<-joined
+	if in != nil {
+		in.conn.Close()
+	}
+	return nil, why, err
 }
 
 // join tries every address of the join string side by side and takes the

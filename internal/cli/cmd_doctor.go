@@ -240,10 +240,14 @@ func (d *doctor) machine(ctx context.Context, l remote.Login) error {
 
 // stepOf is where on the road a login broke.
 func stepOf(err error) string {
-	for kind, step := range map[error]string{mssh.ErrResolve: "name", mssh.ErrConnect: "port", mssh.ErrHostKey: "host key",
-		mssh.ErrAuth: "login", mssh.ErrForward: "jump host", mssh.ErrLost: "link"} {
-		if errors.Is(err, kind) {
-			return step
+	// A login through a jump host may have failed at both.
+	for _, k := range []struct {
+		kind error
+		step string
+	}{{mssh.ErrForward, "jump host"}, {mssh.ErrResolve, "name"}, {mssh.ErrConnect, "port"}, {mssh.ErrHostKey, "host key"},
+		{mssh.ErrAuth, "login"}, {mssh.ErrLost, "link"}} {
+		if errors.Is(err, k.kind) {
+			return k.step
 		}
 	}
 	return "muster there"
@@ -263,7 +267,7 @@ func hintOf(err error) string {
 
 // job runs one task on a worker that is started as the profile says.
 func (d *doctor) job(ctx context.Context, pl *pool, p *launch.Plan) error {
-	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Options: pl.options(), Plans: []*launch.Plan{p.Sized(1).Short()}}
+	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Relayed: pl.relayed, Options: pl.options(), Plans: []*launch.Plan{p.Sized(1).Short()}}
 	began := time.Now()
 	profile, err := d.h.Up(ctx, spec, d.asker)
 	if err != nil {

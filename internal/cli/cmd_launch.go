@@ -380,8 +380,14 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 		return err
 	}
 	defer closeSites()
+	leave, err := f.LogIn(c.Context, plans, asker)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for _, p := range plans {
-		err = errors.Join(err, f.Submit(c.Context, p, "", asker))
+		_, failed := f.Submit(c.Context, p, "", asker)
+		err = errors.Join(err, failed)
 	}
 	if o.json {
 		return errors.Join(err, writeJSON(s.out, map[string]any{"jobs": append([]string{}, f.Jobs()...)}))

@@ -240,7 +240,7 @@ func newSpec(c *cli.Context, f *config.File, p *config.Profile, workers int) (ho
 		spec.Dir = dir // else the same profile from elsewhere would be another
 	}
 	if len(set.URLs) > 0 || len(pl.plans) > 0 {
-		spec.Listen, spec.Hosts = pl.listen, pl.hosts
+		spec.Listen, spec.Hosts, spec.Relayed = pl.listen, pl.hosts, pl.relayed
 	}
 	if pl.local {
 		spec.Workers = max(set.Workers, 0)

@@ -152,7 +152,7 @@ func (p *plan) spec() host.Spec {
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
 		spec.Walltime, spec.RoundRobin = p.pool.set.Walltime, p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.plans) > 0 {
-			spec.Listen, spec.Hosts = p.pool.listen, p.pool.hosts
+			spec.Listen, spec.Hosts, spec.Relayed = p.pool.listen, p.pool.hosts, p.pool.relayed
 		}
 	}
 	return spec

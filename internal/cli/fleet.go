@@ -29,9 +29,10 @@ const (
 func (e *execution) launchAll() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := e.h.LogIn(ctx, e.p.pool.plans, e.asker)
+	leave, err := e.h.LogIn(ctx, e.p.pool.plans, e.asker)
 	var done host.Launched
 	if err == nil {
+		defer leave()
 		done, err = e.profile.Launch(ctx, e.p.pool.plans, e.asker)
 	}
 	if ctx.Err() != nil {

@@ -28,9 +28,10 @@ type pool struct {
 	plans []*launch.Plan
 	local bool // a worker on this machine too
 
-	name   string
-	listen string // where workers dial, and by which names
-	hosts  []string
+	name    string
+	listen  string // where workers dial, and by which names
+	hosts   []string
+	relayed bool // none of its workers has to reach this machine
 }
 
 // options are the options of the profile's workers.
@@ -104,6 +105,9 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 	if w.change != nil {
 		w.change(set)
 	}
+	if pl.relayed, err = relayed(f, p, s); err != nil {
+		return nil, err
+	}
 	if pl.listen, pl.hosts, err = host.Endpoint(set.URLs); err != nil && p.Has("url") {
 		return nil, f.At(p.Where("url"), 0, err.Error(), "")
 	} else if err != nil {
@@ -148,6 +152,28 @@ func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, 
 		pl.plans = append(pl.plans, plan)
 	}
 	return pl, nil
+}
+
+// relayed reports whether the workers of all launchers of a profile come in by way
+// of machines behind SSH.
+func relayed(f *config.File, p *config.Profile, s config.Scope) (bool, error) {
+	for _, l := range p.Launchers {
+		switch {
+		case l == nil:
+			continue // they use a socket
+		case l.Kind == "ssh":
+			c, err := f.SSH(l, s)
+			if err != nil {
+				return false, err
+			}
+			if !c.Tunnel {
+				return false, nil
+			}
+		case l.Via == nil:
+			return false, nil
+		}
+	}
+	return len(p.Launchers) > 0, nil
 }
 
 // fixedPort is the port of HOST:PORT, empty if any will do.

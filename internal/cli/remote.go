@@ -92,6 +92,7 @@ func newFleet(s streams, log hclog.Logger, run *state.Run) (*launch.Fleet, func(
 	if run != nil {
 		o.Run, f.Dir = run.ID, run.Launches()
 	}
+	o.Needed = f.On
 	f.Sites = remote.New(o)
 	return f, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), endPatience)

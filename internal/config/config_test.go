@@ -233,6 +233,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(full)
 	f.Add([]byte("launcher \"cluster\" \"a\" {\n scheduler = \"slurm\"\n options = <<-EOT\n  ${worker.url}\n EOT\n}"))
+	f.Add([]byte("launcher \"ssh\" \"a\" {\n remotes = [\"ssh://h\"]\n state = \"$S/m\"\n via = launcher.ssh.b\n}\nlauncher \"ssh\" \"b\" {\n via = launcher.ssh.a\n}"))
 	f.Add([]byte("profile \"p\" {\n launcher = [\"local\"]\n url = host_url({port=1})\n worker {\n slots = 1\n }\n}"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if len(src) > 20_000 {
@@ -247,6 +248,9 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, l := range c.Launchers {
 			if _, err := c.Cluster(l, config.Scope{Getenv: scope.Getenv}); err != nil {
+				_ = err.Error()
+			}
+			if _, err := c.SSH(l, config.Scope{Getenv: scope.Getenv, Redact: true}); err != nil {
 				_ = err.Error()
 			}
 			c.Shown(l, config.Scope{Getenv: scope.Getenv, Redact: true})

@@ -30,14 +30,16 @@ type Scope struct {
 	Getenv   func(string) (string, bool)
 	// Exec lets exec() run programs. Without it their output is a placeholder.
 	Exec bool
-	// Redact puts [redacted] in the place of strings that come from env(),
+	// Redact puts Redacted in the place of strings that come from env(),
 	// file() and exec().
 	Redact bool
 }
 
+// Redacted stands for what may be a secret where a plan is only shown.
+const Redacted = "[redacted]"
+
 const (
 	secret   = "secret" // the mark of values that come from outside
-	redacted = "[redacted]"
 	execTime = time.Minute
 )
 
@@ -241,13 +243,13 @@ func (v *values) get(name string) any {
 	if _, ok := marks[secret]; ok && v.scope.Redact {
 		switch list := got.(type) {
 		case string:
-			return redacted
+			return Redacted
 		case []string:
 			for i := range list {
-				list[i] = redacted
+				list[i] = Redacted
 			}
 		case cty.Value:
-			return cty.StringVal(redacted)
+			return cty.StringVal(Redacted)
 		}
 	}
 	return got
@@ -407,7 +409,11 @@ func (v *values) urls(val cty.Value, at hcl.Range) []string {
 // Shown returns the settings of a launcher as they are understood.
 func (f *File) Shown(l *Launcher, s Scope) (map[string]any, error) {
 	v := f.values(&l.block, launcherSettings[l.Kind], s)
-	return v.all(), f.errors(v.diags)
+	shown := v.all()
+	if l.Via != nil {
+		shown["via"] = l.Via.Kind + "." + l.Via.Name
+	}
+	return shown, f.errors(v.diags)
 }
 
 // ShownProfile returns the settings of a profile as they are understood.

@@ -37,10 +37,14 @@ func (f *File) SSH(l *Launcher, s Scope) (*SSH, error) {
 	if len(c.Remotes) == 0 && len(v.diags) == 0 {
 		v.diags = append(v.diags, Diagnostic{l.Where("remotes"), "it names no machine", `remotes = ["ssh://user@host:22"]`})
 	}
-	for name, dir := range map[string]string{"workdir": c.Workdir, "muster": c.Muster} {
-		if dir != "" && !strings.HasPrefix(dir, "/") {
+	for _, path := range [][2]string{{"workdir", c.Workdir}, {"muster", c.Muster}} {
+		name, dir := path[0], path[1]
+		if dir != "" && dir != Redacted && !strings.HasPrefix(dir, "/") {
 			v.diags = append(v.diags, Diagnostic{l.Where(name), fmt.Sprintf("%s is %q, which depends on where a login begins", name, dir), "write a path from the root"})
 		}
+	}
+	if err := statePath(c.Muster); err != nil {
+		v.diags = append(v.diags, Diagnostic{l.Where("muster"), strings.Replace(err.Error(), "state", "muster", 1), `such as "/opt/muster/bin/muster"`})
 	}
 	if err := statePath(c.State); err != nil {
 		v.diags = append(v.diags, Diagnostic{l.Where("state"), err.Error(), `such as "/scratch/me/muster" or "$SCRATCH/muster"`})
@@ -55,7 +59,7 @@ func (f *File) SSH(l *Launcher, s Scope) (*SSH, error) {
 // statePath checks a folder that a shell on the other side expands: whatever
 // that shell is, it must find nothing in it but variables.
 func statePath(s string) error {
-	if s == "" {
+	if s == "" || s == Redacted {
 		return nil
 	}
 	if s[0] != '/' && s[0] != '$' && !strings.HasPrefix(s, "~/") {

@@ -289,9 +289,11 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 	// A person may take his time to answer.
 	for _, spec := range q.Profiles {
 		if there := s.Host.Profile(spec.Name); there == nil || q.Replace {
-			if err := s.Host.LogIn(ctx, spec.Plans, q.Asker); err != nil {
+			leave, err := s.Host.LogIn(ctx, spec.Plans, q.Asker)
+			if err != nil {
 				return nil, err
 			}
+			defer leave()
 		}
 	}
 	s.mu.Lock()
@@ -379,9 +381,11 @@ func (s *Server) launch(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, &Error{http.StatusConflict, "bad", fmt.Sprintf("profile %s runs its tasks in its callers, one after another: it has no workers", p.Spec.Name), "that is sync mode; take --sync away to have workers"}
 	}
 	// A caller that goes away takes a login back, and nothing that was submitted.
-	if err := s.Host.LogIn(r.Context(), q.Plans, q.Asker); err != nil {
+	leave, err := s.Host.LogIn(r.Context(), q.Plans, q.Asker)
+	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	done, err := p.Launch(context.WithoutCancel(r.Context()), q.Plans, q.Asker)
 	if err != nil {
 		return nil, err

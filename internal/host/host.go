@@ -79,12 +79,10 @@ type Host struct {
 	sites   *remote.Sites
 	started time.Time
 
-	opening sync.Mutex // guards ports, and is held while one is opened
-	ports   map[portKey]*remote.Port
-
 	mu       sync.Mutex // guards all below
 	profiles map[string]*Profile
 	tcp      map[string]net.Listener // by what they were asked to listen on
+	ports    map[portKey]*opening
 	joins    map[string]*joinRecord
 	watch    context.CancelFunc // of the fleet; nil while nobody watches it
 	watched  chan struct{}
@@ -99,7 +97,7 @@ func Open(opt Options) (h *Host, err error) {
 		opt.Say = func(string, ...any) {}
 	}
 	h = &Host{opt: opt, id: opt.Identity, own: map[int]bool{}, profiles: map[string]*Profile{}, started: time.Now(),
-		tcp: map[string]net.Listener{}, ports: map[portKey]*remote.Port{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
+		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
 	if !opt.Shared {
 		if h.keep, err = proctree.Inherited(); err == nil {
 			err = proctree.Subreaper()
@@ -125,7 +123,7 @@ func Open(opt Options) (h *Host, err error) {
 		return nil, fmt.Errorf("listen for local workers: %w", err)
 	}
 	go h.D.Serve(h.unix)
-	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.spawn,
+	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.spawn, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
 		Log: opt.Log, Say: opt.Say})
 	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: h.here(), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
 	return h, nil

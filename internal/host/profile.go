@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,10 +27,13 @@ import (
 
 // Spec is an evaluated profile: all that a dispatcher needs to know of it.
 type Spec struct {
-	Name       string        `json:"name"`
-	Workers    int           `json:"workers"`          // to start on this machine
-	Listen     string        `json:"listen,omitempty"` // HOST:PORT for workers elsewhere; empty for none until some are launched
-	Hosts      []string      `json:"hosts,omitempty"`  // names that workers dial; empty for all addresses of this machine
+	Name    string   `json:"name"`
+	Workers int      `json:"workers"`          // to start on this machine
+	Listen  string   `json:"listen,omitempty"` // HOST:PORT for workers elsewhere; empty for none until some are launched
+	Hosts   []string `json:"hosts,omitempty"`  // names that workers dial; empty for all addresses of this machine
+	// Relayed says that the workers of all launchers reach this machine by way of
+	// others: it listens for nobody else then, and Listen is for their ports.
+	Relayed    bool          `json:"relayed,omitempty"`
 	Memory     int64         `json:"memory,omitempty"` // bytes of queued tasks
 	RoundRobin bool          `json:"round_robin,omitempty"`
 	Retries    int           `json:"retries"`
@@ -91,7 +93,7 @@ func (p *Profile) start(ctx context.Context, socket string) error {
 		}
 		go p.tell(f, text)
 	}
-	if p.Spec.Listen != "" && !p.relayed() {
+	if p.Spec.Listen != "" && !p.Spec.Relayed {
 		if _, err := p.addresses(p.Spec.Listen); err != nil {
 			return err
 		}
@@ -103,12 +105,6 @@ func (p *Profile) start(ctx context.Context, socket string) error {
 	}
 	_, err := p.Launch(ctx, p.Spec.Plans, socket)
 	return err
-}
-
-// relayed reports whether all workers that the profile launches reach this
-// machine by way of others, so that it listens for nobody else.
-func (p *Profile) relayed() bool {
-	return len(p.Spec.Plans) > 0 && !slices.ContainsFunc(p.Spec.Plans, func(plan *launch.Plan) bool { return !plan.Relayed() })
 }
 
 // tell says where an everywhere of the profile's own has failed: nobody else
@@ -150,15 +146,7 @@ func (h *Host) Down(ctx context.Context, p *Profile) error {
 		l.end()
 	}
 	err := h.fleet.Cancel(ctx, p.Spec.Name)
-	// Where nothing is left of it nothing listens any more.
-	h.opening.Lock()
-	defer h.opening.Unlock()
-	h.sites.Release(ctx, h.fleet.On)
-	for key := range h.ports {
-		if !h.fleet.On(key.site) {
-			delete(h.ports, key)
-		}
-	}
+	h.sites.Release() // where nothing is left of it nothing listens any more
 	return err
 }
 
@@ -183,17 +171,13 @@ func (p *Profile) workers() []*Local {
 func (p *Profile) Locals() int { return len(p.workers()) }
 
 // LogIn logs in to the machines that plans need, so that questions are asked
-// before anything is started. What was logged in to and is not needed after an
-// error is left again.
-func (h *Host) LogIn(ctx context.Context, plans []*launch.Plan, socket string) error {
-	err := h.fleet.LogIn(ctx, plans, socket)
-	if err != nil {
-		h.sites.Release(context.WithoutCancel(ctx), nil)
-	}
-	return err
+// before anything is started. The links stay until leave is called, and longer if
+// something has been started on them.
+func (h *Host) LogIn(ctx context.Context, plans []*launch.Plan, socket string) (leave func(), err error) {
+	return h.fleet.LogIn(ctx, plans, socket)
 }
 
-// LogInTo logs in to one machine.
+// LogInTo logs in to one machine, whose link stays as long as the host.
 func (h *Host) LogInTo(ctx context.Context, l remote.Login, socket string) (*remote.Site, error) {
 	return h.sites.Open(ctx, l, socket)
 }
@@ -216,7 +200,6 @@ func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket strin
 	if err != nil {
 		return done, err
 	}
-	before := len(h.fleet.Jobs())
 	for _, plan := range plans {
 		plan.Profile = p.Spec.Name
 		if !plan.Relayed() {
@@ -224,8 +207,8 @@ func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket strin
 				return done, err
 			}
 		}
-		err := h.fleet.Submit(ctx, plan, program, socket)
-		done.Jobs = h.fleet.Jobs()[before:]
+		ids, err := h.fleet.Submit(ctx, plan, program, socket)
+		done.Jobs = append(done.Jobs, ids...)
 		if err != nil || ctx.Err() != nil {
 			return done, errors.Join(err, ctx.Err())
 		}
@@ -284,7 +267,7 @@ func (h *Host) credentials(ctx context.Context, plan *launch.Plan, job string, w
 	}
 	l := mtls.NewLaunch(job, workers, time.Time{})
 	p.Pool.AddLaunch(l, p.Spec.Reattach)
-	return launch.Credentials{Joined: l.Seen, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
+	return launch.Credentials{Joined: l.Seen, End: func() { p.Pool.RemoveLaunch(l) }, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
 		return mtls.Join{Addrs: addrs(), Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode()
 	}}, nil
 }
@@ -322,20 +305,44 @@ type portKey struct {
 	port int
 }
 
+// opening is a port on another machine, or one that is being opened.
+type opening struct {
+	done chan struct{}
+	port *remote.Port
+	err  error
+}
+
 // port opens a port on another machine, once, and serves those who dial it.
 func (h *Host) port(ctx context.Context, key portKey) (*remote.Port, error) {
-	h.opening.Lock()
-	defer h.opening.Unlock()
-	if p := h.ports[key]; p != nil {
-		return p, nil
+	h.mu.Lock()
+	o := h.ports[key]
+	if o != nil {
+		h.mu.Unlock()
+		select {
+		case <-o.done:
+			return o.port, o.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	p, err := key.site.Listen(ctx, key.host, key.port)
-	if err != nil {
-		return nil, err
+	o = &opening{done: make(chan struct{})}
+	h.ports[key] = o
+	h.mu.Unlock()
+	o.port, o.err = key.site.Listen(ctx, key.host, key.port)
+	close(o.done)
+	if o.err != nil {
+		h.mu.Lock()
+		delete(h.ports, key)
+		h.mu.Unlock()
+		return nil, o.err
 	}
-	h.ports[key] = p
-	go h.D.Serve(p)
-	return p, nil
+	go func() {
+		h.D.Serve(o.port) // until the port is closed, with its site
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.ports, key)
+	}()
+	return o.port, nil
 }
 
 // addresses opens a port, if it is not open yet, and returns where workers on

@@ -19,6 +19,9 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 	waiting := map[*group][]int{}
 	for _, g := range f.groups {
 		for index, m := range g.members {
+			if g.ID == "" {
+				break
+			}
 			if m.state == hpc.Pending || m.state == hpc.Unknown && !g.cred.Joined(g.element(index)) {
 				waiting[g] = append(waiting[g], index)
 			}
@@ -70,8 +73,23 @@ func (f *Fleet) Cancel(ctx context.Context, profile string) error {
 	return errors.Join(left...)
 }
 
+// takeBackByName ends a job of which nobody knows whether it was submitted.
+func (f *Fleet) takeBackByName(ctx context.Context, g *group) error {
+	if _, err := g.TakeBack(ctx, f, ""); err != nil {
+		return fmt.Errorf("job %s may be in the queue: %w; `muster down` looks again", g.Name, err)
+	}
+	f.mu.Lock()
+	f.groups = slices.DeleteFunc(f.groups, func(o *group) bool { return o == g })
+	f.mu.Unlock()
+	g.over(ctx)
+	return nil
+}
+
 // takeBack ends one group and forgets it.
 func (f *Fleet) takeBack(ctx context.Context, g *group) error {
+	if g.ID == "" {
+		return f.takeBackByName(ctx, g)
+	}
 	if err := f.cancel(ctx, g); err != nil {
 		what := "job " + g.ID + " may still be in the queue"
 		if g.office.dialect == nil {
@@ -82,7 +100,7 @@ func (f *Fleet) takeBack(ctx context.Context, g *group) error {
 	f.mu.Lock()
 	f.groups = slices.DeleteFunc(f.groups, func(o *group) bool { return o == g })
 	f.mu.Unlock()
-	g.forget(ctx, g.at)
+	g.over(ctx)
 	return nil
 }
 
@@ -151,7 +169,7 @@ func (r *Record) TakeBack(ctx context.Context, f *Fleet, socket string) (string,
 		}
 		if at = (there{site}); r.Scheduler == "" {
 			c := f.crew(site)
-			c.launches[r.Name] = r.Processes
+			c.know(r.Name, r.Processes)
 			if err := c.Cancel(ctx, r.Name); err != nil {
 				return r.Name, err
 			}
@@ -206,7 +224,9 @@ func (f *Fleet) CancelCommands() [][]string {
 	defer f.mu.Unlock()
 	var list [][]string
 	for _, g := range f.groups {
-		list = append(list, g.CancelCommand(g.ID))
+		if g.ID != "" {
+			list = append(list, g.CancelCommand(g.ID))
+		}
 	}
 	return list
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -55,25 +54,67 @@ func (s scheduler) CancelCommand(id string) []string {
 type crew struct {
 	site *remote.Site
 
-	mu       sync.Mutex                 // guards all below
-	launches map[string][]relay.Process // by the launch's name; its workers in order
+	mu       sync.Mutex           // guards all below
+	launches map[string][]Process // by the launch's name; its workers in order
 }
 
 // start starts the workers of a launch and returns their processes and names.
-func (c *crew) start(ctx context.Context, p *Plan, launch string, n Names) ([]relay.Process, error) {
-	var list []relay.Process
+func (c *crew) start(ctx context.Context, p *Plan, launch string, n Names) ([]Process, error) {
+	var list []Process
 	for i := range p.PerHost {
 		log := fmt.Sprintf("%s/%d.out", n.Dir, i+1)
 		one, err := c.site.Start(ctx, p.worker(n.Muster, n.JoinFile, "--element", c.name(launch, i+1), "--patience", patience.String()), p.job.Workdir, log)
 		if err != nil {
 			return list, fmt.Errorf("start a worker on %s: %w", c.site.Login().Target, err)
 		}
-		list = append(list, one)
-		c.mu.Lock()
-		c.launches[launch] = slices.Clone(list)
-		c.mu.Unlock()
+		h := c.site.Hello()
+		list = append(list, Process{one, h.Host, h.Boot})
+		c.know(launch, list)
 	}
 	return list, nil
+}
+
+// know notes the workers of a launch.
+func (c *crew) know(launch string, list []Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.launches[launch] = slices.Clone(list)
+}
+
+// here reports whether a worker is on the machine that the link leads to now.
+// One that was there before the machine was started anew is, and is dead.
+func (c *crew) here(p Process) (is, dead bool) {
+	h := c.site.Hello()
+	return p.Host == h.Host, p.Boot != h.Boot
+}
+
+// alive reports which workers are, and which of them nobody can tell of from here.
+func (c *crew) alive(ctx context.Context, list []Process) (states []hpc.State, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	states = make([]hpc.State, len(list))
+	var ask []relay.Process
+	var of []int
+	for i, p := range list {
+		switch is, dead := c.here(p); {
+		case !is:
+			states[i] = hpc.Unknown
+		case dead:
+			states[i] = hpc.Ended
+		default:
+			ask, of = append(ask, p.Process), append(of, i)
+		}
+	}
+	alive, err := c.site.Alive(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range of {
+		if states[i] = hpc.Ended; alive[k] {
+			states[i] = hpc.Running
+		}
+	}
+	return states, nil
 }
 
 // name is what a worker is called.
@@ -84,26 +125,22 @@ func (c *crew) Element(id string, index int, _ bool) string { return c.name(id, 
 
 // List says which workers are alive.
 func (c *crew) List(ctx context.Context, ids []string) ([]hpc.Element, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	var list []hpc.Element
-	var all []relay.Process
+	var all []Process
 	c.mu.Lock()
 	for _, id := range ids {
 		for i, p := range c.launches[id] {
-			list = append(list, hpc.Element{Job: id, Index: i + 1, Name: id, State: hpc.Ended, Raw: "ended"})
+			list = append(list, hpc.Element{Job: id, Index: i + 1, Name: id})
 			all = append(all, p)
 		}
 	}
 	c.mu.Unlock()
-	alive, err := c.site.Alive(ctx, all)
+	states, err := c.alive(ctx, all)
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		if alive[i] {
-			list[i].State, list[i].Raw = hpc.Running, "running"
-		}
+	for i, state := range states {
+		list[i].State, list[i].Raw = state, state.String()
 	}
 	return list, nil
 }
@@ -125,6 +162,11 @@ func (c *crew) Cancel(ctx context.Context, id string) error {
 	c.mu.Lock()
 	all := c.launches[id]
 	c.mu.Unlock()
+	for _, p := range all {
+		if is, _ := c.here(p); !is {
+			return fmt.Errorf("they run on %s, and logging in to %s led to %s this time", p.Host, c.site.Login().Target, c.site.Hello().Host)
+		}
+	}
 	for _, signal := range []string{"SIGTERM", "SIGKILL"} {
 		gone, err := c.signal(ctx, all, signal)
 		if gone || err != nil {
@@ -135,21 +177,22 @@ func (c *crew) Cancel(ctx context.Context, id string) error {
 }
 
 // signal signals those that are alive and reports whether all are gone soon.
-func (c *crew) signal(ctx context.Context, all []relay.Process, name string) (gone bool, err error) {
+func (c *crew) signal(ctx context.Context, all []Process, name string) (gone bool, err error) {
 	deadline := time.Now().Add(endTime)
 	for first := true; ; first = false {
-		alive, err := c.site.Alive(ctx, all)
+		states, err := c.alive(ctx, all)
 		if err != nil {
 			return false, err
 		}
-		if !slices.Contains(alive, true) {
+		if !slices.Contains(states, hpc.Running) {
 			return true, nil
 		}
-		for i, a := range alive {
-			if first && a {
-				if err := c.site.Signal(ctx, all[i], name); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, fs.ErrNotExist) {
-					return false, err
-				}
+		for i, state := range states {
+			if !first || state != hpc.Running {
+				continue
+			}
+			if err := c.site.Signal(ctx, all[i].Process, name); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return false, err
 			}
 		}
 		if time.Now().After(deadline) {

@@ -30,7 +30,6 @@ type Fleet struct {
 	groups   []*group
 	crews    map[*remote.Site]*crew
 	followed map[*remote.Site]bool // join files there follow its addresses
-	busy     map[*remote.Site]int  // launches that are being made there
 	asked    map[office]time.Time  // when it was last asked
 	mute     map[office]bool       // it has not answered since
 	summary  string
@@ -42,7 +41,8 @@ type Fleet struct {
 type Credentials struct {
 	Join   func() string // the join string, which changes when addresses do
 	Joined func(element string) bool
-	Gone   func(element string) // says that a scheduler has no process of it any more; may be nil
+	Gone   func(element string) // says that there is no process of it any more; may be nil
+	End    func()               // nobody joins any more; may be nil
 }
 
 // office is who is asked how workers stand: a scheduler, here or on a machine
@@ -94,7 +94,9 @@ func (f *Fleet) Jobs() []string {
 	defer f.mu.Unlock()
 	var ids []string
 	for _, g := range f.groups {
-		ids = append(ids, g.ID)
+		if g.ID != "" {
+			ids = append(ids, g.ID)
+		}
 	}
 	return ids
 }
@@ -103,22 +105,7 @@ func (f *Fleet) Jobs() []string {
 func (f *Fleet) On(site *remote.Site) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.busy[site] > 0 || slices.ContainsFunc(f.groups, func(g *group) bool { return g.office.site == site })
-}
-
-// starting says that a launch is being made on a machine, until the function that
-// it returns is called.
-func (f *Fleet) starting(site *remote.Site) (started func()) {
-	count := func(n int) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.busy == nil {
-			f.busy = map[*remote.Site]int{}
-		}
-		f.busy[site] += n
-	}
-	count(1)
-	return func() { count(-1) }
+	return slices.ContainsFunc(f.groups, func(g *group) bool { return g.office.site == site })
 }
 
 func (g *group) element(index int) string {

@@ -134,7 +134,7 @@ func TestOneQuery(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
 		for range 50 {
-			if err := f.Submit(t.Context(), plan(t, "array = \"1-20\"", launch.Wish{}), "/bin/muster", ""); err != nil {
+			if _, err := f.Submit(t.Context(), plan(t, "array = \"1-20\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,7 +167,7 @@ func TestSubmissionsAreSpaced(t *testing.T) {
 		p := plan(t, "", launch.Wish{Workers: 2500})
 		p.Limit(1000)
 		began := time.Now()
-		if err := f.Submit(t.Context(), p, "/bin/muster", ""); err != nil {
+		if _, err := f.Submit(t.Context(), p, "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		if n := c.count("sbatch"); n != 3 || p.Workers() != 2500 {
@@ -188,7 +188,7 @@ func TestWhatIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "array = \"1-4\"", launch.Wish{}), "/bin/muster", ""); err != nil {
+		if _, err := f.Submit(t.Context(), plan(t, "array = \"1-4\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -253,7 +253,7 @@ func TestMaybeSubmitted(t *testing.T) {
 				}
 				return hpc.Output{}, nil
 			}
-			err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
+			_, err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
 			records, _ := launch.Records(f.Dir)
 			if len(records) != 1 {
 				t.Fatalf("%d records", len(records))
@@ -278,7 +278,7 @@ func TestRefusedLeavesNoRecord(t *testing.T) {
 			return hpc.Output{Code: 1, Stderr: []byte("sbatch: error: no")}, nil
 		}}
 		f := newFleet(t, c)
-		err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
+		_, err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", "")
 		if !errors.Is(err, hpc.ErrRefused) || !strings.Contains(err.Error(), "sbatch: error: no") {
 			t.Error(err)
 		}
@@ -293,7 +293,7 @@ func TestCancelIsBelievedWhenTheListSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "array = \"1-2\"", launch.Wish{}), "/bin/muster", ""); err != nil {
+		if _, err := f.Submit(t.Context(), plan(t, "array = \"1-2\"", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		c.say("1_1|RUNNING|None|n1|x\n1_2|PENDING|None||x\n")
@@ -322,7 +322,7 @@ func TestCancelTrustsWorkersThatJoined(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &cluster{listed: listed}
 			f := newFleet(t, c)
-			if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
+			if _, err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
 				t.Fatal(err)
 			}
 			f.join("1")
@@ -351,7 +351,7 @@ func TestTakeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{}
 		f := newFleet(t, c)
-		if err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
+		if _, err := f.Submit(t.Context(), plan(t, "", launch.Wish{}), "/bin/muster", ""); err != nil {
 			t.Fatal(err)
 		}
 		records, err := launch.Records(f.Dir)

@@ -9,6 +9,7 @@ import (
 
 	"muster/hpc"
 	"muster/internal/remote"
+	"muster/internal/terminal"
 )
 
 // machine is where a launch is made: where a scheduler's commands are and where
@@ -76,9 +77,9 @@ func (t there) runner() hpc.Runner {
 }
 
 func (t there) mkdir(ctx context.Context, path string) error {
-	o, err := t.runner()(ctx, []string{"mkdir", "-p", "-m", "700", path}, "")
+	o, err := t.runner()(ctx, []string{"sh", "-c", `umask 077; exec mkdir -p "$1"`, "sh", path}, "")
 	if err == nil && o.Code != 0 {
-		err = fmt.Errorf("mkdir %s on %s: %s", path, t.Login().Target.Host, o.Stderr)
+		err = fmt.Errorf("mkdir %s on %s: %s", path, t.Login().Target.Host, terminal.Safe(string(o.Stderr)))
 	}
 	return err
 }

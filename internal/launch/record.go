@@ -32,12 +32,20 @@ type Record struct {
 	Sent      time.Time `json:"sent"`
 	// Via is the machine behind SSH on which it was made, and Processes are the
 	// workers that were started there.
-	Via       *remote.Login   `json:"via,omitempty"`
-	Processes []relay.Process `json:"processes,omitempty"`
+	Via       *remote.Login `json:"via,omitempty"`
+	Processes []Process     `json:"processes,omitempty"`
 	// Files are what goes with it on the machine where it was made.
 	Files []string `json:"files,omitempty"`
 
 	dir string
+}
+
+// Process is a worker that was started by SSH, and where: another login may lead
+// to another machine of the same name, or to the same after it was started anew.
+type Process struct {
+	relay.Process
+	Host string `json:"host"`
+	Boot string `json:"boot,omitempty"`
 }
 
 // unique returns what makes a job's name its own: six letters and digits.

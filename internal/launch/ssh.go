@@ -2,6 +2,7 @@ package launch
 
 import (
 	"fmt"
+	"slices"
 
 	"muster/internal/config"
 	"muster/internal/remote"
@@ -57,11 +58,20 @@ func logins(f *config.File, l *config.Launcher, s config.Scope) ([]remote.Login,
 		if err != nil {
 			return nil, nil, err
 		}
+		if err := sameWay(f, l, c, through); err != nil {
+			return nil, nil, err
+		}
 		jump = append(append(jump, through.Jump...), through.Target)
 	}
 	var list []remote.Login
-	for _, text := range c.Remotes {
+	for i, text := range c.Remotes {
+		if !s.Redact && slices.Contains(c.Remotes[:i], text) {
+			return nil, nil, f.At(l.Where("remotes"), 0, text+" is named twice", "workers says how many are started on each")
+		}
 		target, err := mssh.ParseTarget(text)
+		if text == config.Redacted {
+			target, err = mssh.Target{Host: text}, nil // it is only shown
+		}
 		if err != nil {
 			return nil, nil, f.At(l.Where("remotes"), 0, err.Error(), `remotes = ["ssh://user@host:22"]`)
 		}
@@ -69,6 +79,18 @@ func logins(f *config.File, l *config.Launcher, s config.Scope) ([]remote.Login,
 			AcceptNew: c.AcceptNew, State: c.State, Muster: c.Muster, Binary: c.Binary, Addresses: c.Addresses})
 	}
 	return list, c, nil
+}
+
+// sameWay checks that the launcher that leads to a machine does not ask for another
+// way of logging in than the machine's own: it is one login.
+func sameWay(f *config.File, l *config.Launcher, c *config.SSH, through *remote.Login) error {
+	for name, other := range map[string]bool{"client": through.Client != "" && through.Client != c.Client, "command": through.Command != "" && through.Command != c.Command,
+		"timeout": through.Timeout != 0 && through.Timeout != c.Timeout, "accept_new": through.AcceptNew && !c.AcceptNew} {
+		if other {
+			return f.At(l.Where("via"), 0, fmt.Sprintf("launcher ssh.%s has a %s that this one has not, and both are one login", l.Via.Name, name), "give this one the same "+name)
+		}
+	}
+	return nil
 }
 
 // via is the machine through which a launcher works, nil if it works from here.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"muster/internal/remote"
-	"muster/ssh/relay"
 )
 
 // atOnce is how many machines are logged in to at a time: a jump host drops
@@ -21,8 +20,8 @@ import (
 const atOnce = 8
 
 // LogIn logs in to the machines that plans need, as far as that has not been
-// done.
-func (f *Fleet) LogIn(ctx context.Context, plans []*Plan, socket string) error {
+// done, and keeps those links until leave is called.
+func (f *Fleet) LogIn(ctx context.Context, plans []*Plan, socket string) (leave func(), err error) {
 	var list []remote.Login
 	for _, p := range plans {
 		if p.Via != nil {
@@ -32,10 +31,27 @@ func (f *Fleet) LogIn(ctx context.Context, plans []*Plan, socket string) error {
 			list = append(list, p.Hosts...)
 		}
 	}
-	return each(list, func(l remote.Login) error {
-		_, err := f.Sites.Open(ctx, l, socket)
+	var mu sync.Mutex // guards sites
+	var sites []*remote.Site
+	leave = func() {
+		for _, site := range sites {
+			f.Sites.Leave(site)
+		}
+	}
+	err = each(list, func(l remote.Login) error {
+		site, err := f.Sites.Open(ctx, l, socket)
+		if err == nil {
+			mu.Lock()
+			sites = append(sites, site)
+			mu.Unlock()
+		}
 		return err
 	})
+	if err != nil {
+		leave()
+		return func() {}, err
+	}
+	return leave, nil
 }
 
 // each does something for several logins at a time.
@@ -54,16 +70,32 @@ func each(list []remote.Login, do func(remote.Login) error) error {
 	return errors.Join(failed...)
 }
 
-// start starts workers on one machine.
-func (f *Fleet) start(ctx context.Context, p *Plan, l remote.Login, socket string) (err error) {
+// startAll starts the plan's workers on each of its machines.
+func (f *Fleet) startAll(ctx context.Context, p *Plan, socket string) (ids []string, err error) {
+	var mu sync.Mutex // guards ids
+	err = each(p.Hosts, func(l remote.Login) error {
+		id, err := f.start(ctx, p, l, socket)
+		if id != "" {
+			mu.Lock()
+			ids = append(ids, id)
+			mu.Unlock()
+		}
+		return err
+	})
+	return ids, err
+}
+
+// start starts workers on one machine and returns the launch's name if there are
+// any.
+func (f *Fleet) start(ctx context.Context, p *Plan, l remote.Login, socket string) (id string, err error) {
 	site, err := f.Sites.Open(ctx, l, socket)
 	if err != nil {
-		return err
+		return "", err
 	}
+	defer f.Sites.Leave(site)
 	if err := p.ready(ctx, site); err != nil {
-		return err
+		return "", err
 	}
-	defer f.starting(site)()
 	f.follow(site)
 	c := f.crew(site)
 	name := p.Launcher + "-" + unique()
@@ -76,24 +108,24 @@ func (f *Fleet) start(ctx context.Context, p *Plan, l remote.Login, socket strin
 		}
 	}()
 	if err := f.begin(ctx, p, g, &n); err != nil {
-		return fmt.Errorf("%s: %w", l.Target, err)
+		return "", fmt.Errorf("%s: %w", l.Target, err)
 	}
 	// Workers are recorded before they are started as far as that can be: those
 	// that a crash leaves unrecorded find their join file gone, or end when
 	// nobody answers.
 	if err := g.write(); err != nil {
-		return err
+		return "", err
 	}
 	g.Processes, err = c.start(ctx, p, name, n)
 	for i := range g.Processes {
 		g.members[i+1] = &member{}
 	}
-	if len(g.Processes) > 0 {
-		f.add(g)
-		f.Log.Info("started", "launcher", p.Launcher, "on", l.Target.String(), "workers", len(g.Processes))
-		err = errors.Join(err, g.write())
+	if len(g.Processes) == 0 {
+		return "", err
 	}
-	return err
+	f.add(g)
+	f.Log.Info("started", "launcher", p.Launcher, "on", l.Target.String(), "workers", len(g.Processes))
+	return name, errors.Join(err, g.write())
 }
 
 // crew returns the workers of a machine.
@@ -104,7 +136,7 @@ func (f *Fleet) crew(site *remote.Site) *crew {
 		f.crews = map[*remote.Site]*crew{}
 	}
 	if f.crews[site] == nil {
-		f.crews[site] = &crew{site: site, launches: map[string][]relay.Process{}}
+		f.crews[site] = &crew{site: site, launches: map[string][]Process{}}
 	}
 	return f.crews[site]
 }

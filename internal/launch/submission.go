@@ -95,14 +95,11 @@ func (p *Plan) login(l remote.Login, n Names) ([]*Submission, error) {
 		list = append(list, &Submission{Launcher: p.Launcher, Argv: c.Argv(), File: file, Workers: workers, line: c.Line()})
 		return nil
 	}
-	program := l.Muster
-	if program == "" {
-		dir := l.State
-		if dir == "" {
-			dir = ".local/state/muster" // below the home, where a login begins
-		}
-		program = path.Join(dir, "bin", path.Base(path.Dir(n.Muster)), "muster")
-		if err := add(`umask 077; d=`+path.Dir(program)+`; test -x $d/muster || { mkdir -p $d && cat >$d/new && chmod 700 $d/new && mv $d/new $d/muster; }`, n.Muster, 0, nil); err != nil {
+	program := quote(l.Muster)
+	if l.Muster == "" {
+		dir := stateDir(l.State) + "/bin/" + path.Base(path.Dir(n.Muster))
+		program = `"` + dir + `/muster"`
+		if err := add(`umask 077; d="`+dir+`"; test -x "$d/muster" || { mkdir -p "$d" && cat >"$d/new" && chmod 700 "$d/new" && mv "$d/new" "$d/muster"; }`, n.Muster, 0, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -110,12 +107,48 @@ func (p *Plan) login(l remote.Login, n Names) ([]*Submission, error) {
 	if err := add("umask 077; cat >"+file, n.JoinFile, 0, nil); err != nil {
 		return nil, err
 	}
-	err := add(several(shell.Join(p.worker(program, file)), p.PerHost), "", p.PerHost, func(c *mssh.Command) {
+	err := add(several(p.line(program, file), p.PerHost), "", p.PerHost, func(c *mssh.Command) {
 		if c.Background = true; p.Tunnel {
 			c.Forward = n.Port
 		}
 	})
 	return list, err
+}
+
+// stateDir is muster's folder there, for a shell there to expand in double
+// quotes.
+func stateDir(state string) string {
+	if state == "" {
+		return ".local/state/muster" // below the home, where a login begins
+	}
+	if rest, ok := strings.CutPrefix(state, "~"); ok {
+		return "$HOME" + rest
+	}
+	return state
+}
+
+// line is the command line of a worker, with its program as the shell there is
+// to read it.
+func (p *Plan) line(program, joinFile string) string {
+	argv := p.worker("", joinFile)
+	var words []string
+	for i, w := range argv {
+		if i == len(p.Before) {
+			words = append(words, program)
+			continue
+		}
+		words = append(words, quote(w))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote is for words of a LoginCommand, in which there may be no single quote:
+// those that need one are refused there.
+func quote(w string) string {
+	if q := shell.Quote(w); q == w || strings.ContainsAny(w, "\"$`\\") {
+		return q
+	}
+	return `"` + w + `"`
 }
 
 // several runs a command n times at once in one login, which carries the tunnel

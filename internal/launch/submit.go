@@ -17,26 +17,26 @@ const between = 200 * time.Millisecond
 // Submit sends all of a plan's submissions, or starts its workers by SSH. Those
 // that were sent stay recorded if a later one fails. muster is the program of
 // workers on this machine's cluster, socket where questions of a login are
-// answered, empty if nobody can be asked.
-func (f *Fleet) Submit(ctx context.Context, p *Plan, muster, socket string) error {
+// answered, empty if nobody can be asked. It returns the ids of what was sent.
+func (f *Fleet) Submit(ctx context.Context, p *Plan, muster, socket string) (ids []string, err error) {
 	switch {
 	case len(p.Hosts) > 0 && p.Foreign:
-		return f.startForeign(ctx, p)
+		return nil, f.startForeign(ctx, p)
 	case len(p.Hosts) > 0:
-		return each(p.Hosts, func(l remote.Login) error { return f.start(ctx, p, l, socket) })
+		return f.startAll(ctx, p, socket)
 	}
 	var at machine = here{f.Run, f.User, f.Dir}
 	var office office
 	if p.Via != nil {
 		site, err := f.Sites.Open(ctx, *p.Via, socket)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		defer f.Sites.Leave(site)
 		if err := p.ready(ctx, site); err != nil {
-			return err
+			return nil, err
 		}
 		at, office.site = there{site}, site
-		defer f.starting(site)()
 		if muster = p.Muster; muster == "" {
 			muster = site.Program()
 		}
@@ -47,11 +47,13 @@ func (f *Fleet) Submit(ctx context.Context, p *Plan, muster, socket string) erro
 		p.Limit(p.Client(at.runner(), at.user()).Limit(ctx))
 	}
 	for i := range p.Arrays {
-		if err := f.submit(ctx, p, i, muster, at, office); err != nil {
-			return err
+		id, err := f.submit(ctx, p, i, muster, at, office)
+		if err != nil {
+			return ids, err
 		}
+		ids = append(ids, id)
 	}
-	return nil
+	return ids, nil
 }
 
 // Version asks the commands of a plan's scheduler which it is.
@@ -62,6 +64,7 @@ func (f *Fleet) Version(ctx context.Context, p *Plan, socket string) (string, er
 		if err != nil {
 			return "", err
 		}
+		defer f.Sites.Leave(site)
 		at = there{site}
 	}
 	return p.Client(at.runner(), at.user()).Version(ctx)
@@ -123,10 +126,23 @@ func (f *Fleet) follow(site *remote.Site) {
 	}
 }
 
+// lookTime bounds looking for a job that may have been submitted: a person who has
+// pressed Ctrl-C waits for it.
+const lookTime = 15 * time.Second
+
 // unmake forgets a launch that came to nothing, whatever ended it.
 func (g *group) unmake() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
+	g.over(ctx)
+}
+
+// over ends a launch for good: nobody joins by it any more, and nothing is kept
+// of it.
+func (g *group) over(ctx context.Context) {
+	if g.cred.End != nil {
+		g.cred.End()
+	}
 	g.forget(ctx, g.at)
 }
 
@@ -147,7 +163,7 @@ func (f *Fleet) rejoin(ctx context.Context, site *remote.Site) {
 	}
 }
 
-func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string, at machine, office office) (err error) {
+func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string, at machine, office office) (id string, err error) {
 	client := p.Client(at.runner(), at.user())
 	g := &group{Record: &Record{Name: p.Name(unique()), Launcher: p.Launcher, Scheduler: p.Dialect.Name, Command: p.command,
 		Workers: elements(p.Arrays[i]), Via: p.Via, dir: f.Dir}, keeper: scheduler{client, p.Via}, office: office, at: at, array: p.Arrays[i], poll: p.Poll,
@@ -163,33 +179,34 @@ func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string, at ma
 		}
 	}()
 	if err := f.begin(ctx, p, g, &n); err != nil {
-		return err
+		return "", err
 	}
 	s, err := p.Render(i, n)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, index := range indices(g.array) {
 		g.members[index] = &member{}
 	}
 	g.Sent = time.Now().UTC()
 	if err := g.write(); err != nil {
-		return err
+		return "", err
 	}
 	f.pace(ctx)
 	g.ID, err = client.Submit(ctx, s.Script)
 	if errors.Is(err, hpc.ErrRefused) {
-		return fmt.Errorf("submit %s: %w", p.Launcher, err)
+		return "", fmt.Errorf("submit %s: %w", p.Launcher, err)
 	}
 	recorded = true
 	if err != nil {
-		if g.ID = lookUp(client, g.Name); g.ID == "" {
-			return fmt.Errorf("submit %s: %w; it may have been accepted all the same: look for a job %s, and `muster down` looks again", p.Launcher, err, g.Name)
+		if g.ID = lookUp(ctx, client, g.Name); g.ID == "" {
+			f.add(g) // it is looked for again when all is taken back
+			return "", fmt.Errorf("submit %s: %w; it may have been accepted all the same: look for a job %s, and `muster down` looks again", p.Launcher, err, g.Name)
 		}
 	}
 	f.Log.Info("submitted", "launcher", p.Launcher, "job", g.ID, "workers", g.Workers)
 	f.add(g)
-	return g.write()
+	return g.ID, g.write()
 }
 
 func (f *Fleet) add(g *group) {
@@ -218,8 +235,10 @@ func (f *Fleet) pace(ctx context.Context) {
 }
 
 // lookUp finds a job that may have been submitted by its name.
-func lookUp(c *hpc.Client, name string) string {
-	ids, err := c.Find(context.Background(), name)
+func lookUp(ctx context.Context, c *hpc.Client, name string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	ids, err := c.Find(ctx, name)
 	if err != nil || len(ids) != 1 {
 		return ""
 	}

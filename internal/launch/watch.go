@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"muster/hpc"
+	"muster/internal/terminal"
 )
 
 // Watch asks schedulers how jobs stand, one query for all jobs of one
@@ -115,7 +116,7 @@ func (f *Fleet) alive(groups []*group) []string {
 	var ids []string
 	for _, g := range groups {
 		for _, m := range g.members {
-			if m.state != hpc.Ended {
+			if m.state != hpc.Ended && g.ID != "" {
 				ids = append(ids, g.ID)
 				break
 			}
@@ -137,6 +138,9 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, g := range groups {
+		if g.ID == "" {
+			continue // it may have been submitted
+		}
 		for index, m := range g.members {
 			e, ok := seen[key{g.ID, index}]
 			switch {
@@ -164,9 +168,9 @@ func (f *Fleet) learn(groups []*group, list []hpc.Element) {
 	}
 }
 
-// gone says that a scheduler's worker need not be waited for.
+// gone says that a worker need not be waited for.
 func (g *group) gone(index int) {
-	if g.office.dialect != nil && g.cred.Gone != nil {
+	if g.cred.Gone != nil {
 		g.cred.Gone(g.element(index))
 	}
 }
@@ -175,7 +179,12 @@ func (g *group) gone(index int) {
 // ever having joined.
 func (f *Fleet) tell() {
 	f.mu.Lock()
-	var messages []string
+	type dead struct {
+		g    *group
+		lost []int
+		raw  string // what became of the first
+	}
+	var buried []dead
 	running, pending, all := 0, 0, 0
 	reasons := map[string]int{}
 	for _, g := range f.groups {
@@ -200,7 +209,7 @@ func (f *Fleet) tell() {
 		}
 		slices.Sort(lost)
 		if len(lost) > 0 {
-			messages = append(messages, g.obituary(lost))
+			buried = append(buried, dead{g, lost, g.members[lost[0]].raw})
 		}
 	}
 	summary := fmt.Sprintf("%d of %d workers running, %d pending", running, all, pending)
@@ -216,8 +225,8 @@ func (f *Fleet) tell() {
 	if summary != "" {
 		f.Say("%s", summary)
 	}
-	for _, m := range messages {
-		f.Say("%s", m)
+	for _, d := range buried {
+		f.Say("%s", d.g.obituary(d.lost, d.raw)) // it may take its time to read what they left
 	}
 }
 
@@ -232,9 +241,8 @@ func most(reasons map[string]int) string {
 }
 
 // obituary says that elements ended and what the first of them left.
-func (g *group) obituary(lost []int) string {
-	m := g.members[lost[0]]
-	text := fmt.Sprintf("job %s ended (%s) and its worker never joined", g.element(lost[0]), m.raw)
+func (g *group) obituary(lost []int, raw string) string {
+	text := fmt.Sprintf("job %s ended (%s) and its worker never joined", g.element(lost[0]), raw)
 	if g.office.dialect == nil {
 		text = fmt.Sprintf("worker %s on %s ended and had never joined", g.element(lost[0]), g.office)
 	}
@@ -256,7 +264,7 @@ func (g *group) last(index int) string {
 		if err != nil {
 			continue
 		}
-		text := strings.TrimSpace(string(b))
+		text := strings.TrimSpace(terminal.Safe(string(b)))
 		if lines := strings.Split(text, "\n"); len(lines) > 10 {
 			text = strings.Join(lines[len(lines)-10:], "\n")
 		}

@@ -21,7 +21,7 @@ func AskpassEnv(path, program string) []string {
 // OpenSSH has started to ask something, and if so asks it and prints the answer.
 func Askpass(args []string, getenv func(string) string, out io.Writer) (asked bool, err error) {
 	path := getenv(askpassVar)
-	if path == "" || len(args) != 2 {
+	if path == "" || len(args) != 2 || getenv("SSH_ASKPASS_REQUIRE") == "" {
 		return false, nil
 	}
 	text, kind := args[1], getenv("SSH_ASKPASS_PROMPT")

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"muster/internal/terminal"
 )
 
 // Question is what a person is asked. The answer is shown as it is typed if
@@ -57,6 +59,9 @@ func Present() bool {
 func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx) // while another question was open
+	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil || t.left {
 		return "", ErrNobody
@@ -69,7 +74,7 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	if t.Before != nil {
 		t.Before()
 	}
-	fmt.Fprint(tty, printable(q.Text))
+	fmt.Fprint(tty, terminal.Safe(q.Text))
 	type answer struct {
 		text string
 		err  error
@@ -104,17 +109,6 @@ func readLine(tty *os.File, echo bool) (string, error) {
 		err = nil
 	}
 	return strings.TrimRight(line, "\r\n"), err
-}
-
-// printable takes from a question, which a server may have worded, what would
-// move the cursor or colour the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) {
-			return r
-		}
-		return '?'
-	}, s)
 }
 
 // maxMessage bounds a question or an answer on the socket, in bytes.

@@ -3,6 +3,7 @@ package remote
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,9 +12,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
+	"muster/internal/terminal"
 	mssh "muster/ssh"
 )
 
@@ -42,15 +45,19 @@ func marker() string {
 	return "muster-" + hex.EncodeToString(b[:])
 }
 
-// stateDir is the folder as a shell there is to expand it.
+// variable is one that a state folder's path may have.
+var variable = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
+
+// stateDir is the folder as a shell there is to expand it. A variable that is not
+// set there is an error, not another folder.
 func stateDir(state string) string {
 	if state == "" {
 		return "${MUSTER_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/muster}"
 	}
 	if rest, ok := strings.CutPrefix(state, "~"); ok {
-		return "$HOME" + rest
+		state = "$HOME" + rest
 	}
-	return state
+	return variable.ReplaceAllString(state, "$${${1}:?}")
 }
 
 // run runs a script of one line in a shell there, whatever the login shell is,
@@ -108,15 +115,14 @@ func strange(stdout, stderr string) error {
 }
 
 func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = terminal.Safe(strings.Join(strings.Fields(s), " "))
 	if len(s) > 300 {
 		s = "..." + s[len(s)-300:]
 	}
 	return s
 }
 
-// look finds out what the machine is and whether the program with the SHA-256
-// sum is there. sum is asked for when the machine's kind is known.
+// look finds out what the machine is and where muster's folder on it would be.
 func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
@@ -128,7 +134,7 @@ func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
 	if len(lines) < 2 {
 		return nil, fmt.Errorf("look at the machine: %w", strange(text, ""))
 	}
-	p := &place{system: lines[0], state: lines[1]}
+	p := &place{system: terminal.Safe(lines[0]), state: lines[1]}
 	p.os, p.arch = goNames(p.system)
 	if !filepath.IsAbs(p.state) {
 		return nil, fmt.Errorf("muster's folder there would be %q, which is no path from the root: set state in the launcher", p.state)
@@ -140,12 +146,14 @@ func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
 	return p, nil
 }
 
-// goNames translates uname -sm.
+// goNames translates uname -sm; names that are not known are empty. They become
+// part of a file's name here, and a server may say anything.
 func goNames(system string) (os, arch string) {
 	kernel, machine, _ := strings.Cut(system, " ")
+	os = map[string]string{"Linux": "linux", "Darwin": "darwin", "FreeBSD": "freebsd"}[kernel]
 	arch = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "ppc64le": "ppc64le",
 		"s390x": "s390x", "riscv64": "riscv64", "i686": "386", "armv7l": "arm"}[machine]
-	return strings.ToLower(kernel), arch
+	return os, arch
 }
 
 // find looks whether the program with a SHA-256 sum is there, whole.
@@ -201,32 +209,38 @@ func (p *place) version(ctx context.Context, c *mssh.Client) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("run %s --version: %w", p.program, err)
 	}
-	return strings.TrimPrefix(strings.TrimSpace(text), "muster version "), nil
+	return strings.TrimPrefix(oneLine(text), "muster version "), nil
 }
 
 // hand starts the relay there and returns a connection with it, at the first
 // byte that it sends.
-func (p *place) hand(ctx context.Context, c *mssh.Client) (io.ReadWriteCloser, error) {
+func (p *place) hand(ctx context.Context, c *mssh.Client) (*wire, error) {
 	mark := marker()
 	command, err := mssh.LoginCommand(`echo ` + mark + `; exec "` + p.program + `" relay`)
 	if err != nil {
 		return nil, err
 	}
+	// The session outlives ctx, unless that ends before the relay is there.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	soon, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	there := context.AfterFunc(soon, end)
 	var s *mssh.Session
-	if err := patiently(ctx, func() (err error) {
-		s, err = c.Exec(context.WithoutCancel(ctx), command)
+	if err := patiently(soon, func() (err error) {
+		s, err = c.Exec(life, command)
 		return err
 	}); err != nil {
-		return nil, err
+		end()
+		return nil, cmp.Or(soon.Err(), err)
 	}
-	cut := context.AfterFunc(ctx, func() { s.Close() })
-	defer cut()
 	in := bufio.NewReaderSize(s, 64<<10)
-	if noise, err := skip(in, []byte(mark+"\n")); err != nil {
-		s.Close()
-		return nil, errors.Join(ctx.Err(), strange(string(noise), s.Stderr()))
+	noise, err := skip(in, []byte(mark+"\n"))
+	if err == nil && there() {
+		return &wire{in, s, end}, nil
 	}
-	return &wire{in, s}, nil
+	end()
+	s.Close()
+	return nil, cmp.Or(soon.Err(), strange(string(noise), s.Stderr()))
 }
 
 // skip reads up to the end of mark and returns what came before it.
@@ -248,6 +262,7 @@ func skip(in *bufio.Reader, mark []byte) (noise []byte, err error) {
 type wire struct {
 	in *bufio.Reader
 	*mssh.Session
+	end context.CancelFunc
 }
 
 func (w *wire) Read(p []byte) (int, error) { return w.in.Read(p) }
@@ -271,6 +286,7 @@ func (w *wire) Close() error {
 	case <-time.After(leaveTime):
 	}
 	err := w.Session.Close()
+	w.end()
 	<-gone
 	return err
 }

@@ -28,7 +28,6 @@ func TestStateDir(t *testing.T) {
 		"/a/b":             {"HOME=/h", "/a/b"},
 		"/a~b":             {"HOME=/h", "/a~b"},
 		"$SCRATCH/m":       {"SCRATCH=/s c", "/s c/m"},
-		"$UNSET/m":         {"HOME=/h", "/m"},
 		"/x/${SCRATCH}y/m": {"SCRATCH=1", "/x/1y/m"},
 	} {
 		cmd := exec.Command("sh", "-c", `d="`+stateDir(state)+`"; printf %s "$d"`)
@@ -36,6 +35,10 @@ func TestStateDir(t *testing.T) {
 		if out, err := cmd.Output(); err != nil || string(out) != c.want {
 			t.Errorf("%q with %s is %q, %v; want %q", state, c.env, out, err, c.want)
 		}
+	}
+	// A variable that is not set is an error, and not a folder at the root.
+	if out, err := exec.Command("sh", "-c", `d="`+stateDir("$MUSTER_NOT_SET/m")+`"; echo "$d"`).CombinedOutput(); err == nil || !strings.Contains(string(out), "MUSTER_NOT_SET") {
+		t.Errorf("%s, %v", out, err)
 	}
 	for env, want := range map[string]string{"MUSTER_STATE=/m": "/m", "XDG_STATE_HOME=/x": "/x/muster"} {
 		cmd := exec.Command("sh", "-c", `printf %s "`+stateDir("")+`"`)

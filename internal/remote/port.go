@@ -52,11 +52,11 @@ func (s *Site) Listen(ctx context.Context, host string, port int) (*Port, error)
 // this one, which may not have noticed its end and still hold the port.
 func (p *Port) listen(ctx context.Context, c *relay.Conn, before relay.Hello) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.shut {
+	q, shut := relay.ListenRequest{Host: p.host, Port: p.port}, p.shut
+	p.mu.Unlock()
+	if shut {
 		return nil
 	}
-	q := relay.ListenRequest{Host: p.host, Port: p.port}
 	if h := c.Hello(); h.Host == before.Host && h.Boot == before.Boot {
 		q.Replace = before.Self
 	}
@@ -68,18 +68,25 @@ func (p *Port) listen(ctx context.Context, c *relay.Conn, before relay.Hello) er
 	if err != nil {
 		return fmt.Errorf("listen on %s for workers: %w", p.s.login.Name(), err)
 	}
-	p.cur = l
-	_, number, _ := net.SplitHostPort(l.Addr().String())
-	if p.port, err = strconv.Atoi(number); err != nil {
+	_, text, _ := net.SplitHostPort(l.Addr().String())
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		l.Close()
 		return fmt.Errorf("listen on %s for workers: it listens at %s, which has no port", p.s.login.Name(), l.Addr())
 	}
-	p.addrs = l.Addresses()
+	addrs := l.Addresses()
 	if named := p.s.login.Addresses; len(named) > 0 && p.host == "" {
-		p.addrs = nil
+		addrs = nil
 		for _, host := range named {
-			p.addrs = append(p.addrs, net.JoinHostPort(host, number))
+			addrs = append(addrs, net.JoinHostPort(host, text))
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return l.Close()
+	}
+	p.cur, p.port, p.addrs = l, number, addrs
 	p.open.Go(func() { p.pass(l) })
 	return nil
 }

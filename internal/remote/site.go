@@ -84,8 +84,19 @@ func (s *Site) open(ctx context.Context, socket string) error {
 	s.link, s.gone = l, nil
 	s.wake()
 	s.mu.Unlock()
+	s.tell()
 	s.keeper.Go(func() { s.keep(l) })
 	return nil
+}
+
+// tell tells those who want to know that there is another link.
+func (s *Site) tell() {
+	s.mu.Lock()
+	renewed := slices.Clone(s.renewed)
+	s.mu.Unlock()
+	for _, f := range renewed {
+		f(s.ctx)
+	}
 }
 
 // wake tells those who wait for a link. Under mu.
@@ -120,14 +131,16 @@ func (s *Site) connect(ctx context.Context) (l *link, err error) {
 	}
 	conn, err := relay.Connect(ctx, rw, relay.Options{Log: s.log, Build: s.o.Build})
 	if err != nil {
+		said := oneLine(rw.Stderr())
 		rw.Close()
+		if said != "" {
+			err = fmt.Errorf("%w; it said: %s", err, said)
+		}
 		return nil, err
 	}
 	l = &link{client, conn}
 	s.mu.Lock()
-	before := s.hello
-	s.hello, s.program, s.state = conn.Hello(), p.program, p.state
-	ports := slices.Clone(s.ports)
+	before, ports := s.hello, slices.Clone(s.ports)
 	s.mu.Unlock()
 	for _, port := range ports {
 		if err := port.listen(ctx, conn, before); err != nil {
@@ -135,6 +148,9 @@ func (s *Site) connect(ctx context.Context) (l *link, err error) {
 			return nil, err
 		}
 	}
+	s.mu.Lock()
+	s.hello, s.program, s.state = conn.Hello(), p.program, p.state
+	s.mu.Unlock()
 	return l, nil
 }
 
@@ -155,6 +171,9 @@ func (s *Site) equip(ctx context.Context, client *mssh.Client) (*place, error) {
 		p.program = s.login.Muster
 		_, err := p.version(ctx, client)
 		return p, err
+	}
+	if s.login.Binary == "" && (p.os == "" || p.arch == "") {
+		return nil, fmt.Errorf("it calls itself %q, which is no system that muster knows: name a program for it with binary in the launcher, or muster if it is there", p.system)
 	}
 	file, err := s.o.Program(p.os, p.arch, s.login.Binary)
 	if err != nil {
@@ -262,11 +281,8 @@ func (s *Site) retry() (*link, error) {
 	s.mu.Lock()
 	s.link = l
 	s.wake()
-	renewed := slices.Clone(s.renewed)
 	s.mu.Unlock()
-	for _, f := range renewed {
-		f(s.ctx)
-	}
+	s.tell()
 	return l, nil
 }
 

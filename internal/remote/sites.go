@@ -37,6 +37,9 @@ type Options struct {
 	Log   hclog.Logger
 	// Say tells the user something that matters now.
 	Say func(format string, args ...any)
+	// Needed reports whether something that was begun on a site is still there, so
+	// that its link stays though nobody holds it; nil is never.
+	Needed func(*Site) bool
 	// Step, if not nil, is told what has been found on the way to a machine.
 	Step func(what, found string)
 }
@@ -48,17 +51,19 @@ type Sites struct {
 
 	mu     sync.Mutex // guards all below
 	sites  map[string]*Site
+	held   map[*Site]int // how often it was opened and not left
 	closed bool
 }
 
 // New returns Sites without a site. Close ends them.
-func New(o Options) *Sites { return &Sites{o: o, sites: map[string]*Site{}} }
+func New(o Options) *Sites { return &Sites{o: o, sites: map[string]*Site{}, held: map[*Site]int{}} }
 
 // ErrClosed says that a site, or all, have been closed.
 var ErrClosed = errors.New("the link has been closed")
 
 // Open returns the site of a login, logging in if that has not been done. socket
-// is where questions are answered, empty if nobody can be asked.
+// is where questions are answered, empty if nobody can be asked. Leave is called
+// for each Open that succeeded.
 func (s *Sites) Open(ctx context.Context, l Login, socket string) (*Site, error) {
 	s.mu.Lock()
 	if s.closed {
@@ -70,31 +75,42 @@ func (s *Sites) Open(ctx context.Context, l Login, socket string) (*Site, error)
 		site = newSite(s.o, l)
 		s.sites[l.key()] = site
 	}
+	s.held[site]++
 	s.mu.Unlock()
-	return site, site.open(ctx, socket)
+	if err := site.open(ctx, socket); err != nil {
+		s.Leave(site)
+		return nil, err
+	}
+	return site, nil
 }
 
-// Release ends the links that nothing needs: those that needed says no of, or of
-// which no use has been made if that is nil.
-func (s *Sites) Release(ctx context.Context, needed func(*Site) bool) {
+// Leave undoes one Open: the link ends if nobody else has it open and nothing is
+// left there.
+func (s *Sites) Leave(site *Site) {
+	s.mu.Lock()
+	if s.held[site]--; s.held[site] <= 0 {
+		delete(s.held, site)
+	}
+	s.mu.Unlock()
+	s.Release()
+}
+
+// Release ends the links that nobody holds and that are not needed any more.
+func (s *Sites) Release() {
 	s.mu.Lock()
 	var idle []*Site
 	for key, site := range s.sites {
-		if needed == nil && site.idle() || needed != nil && !site.idle() && !needed(site) {
+		if s.held[site] == 0 && (s.o.Needed == nil || !s.o.Needed(site)) {
 			idle = append(idle, site)
 			delete(s.sites, key)
 		}
 	}
 	s.mu.Unlock()
+	var ending sync.WaitGroup
 	for _, site := range idle {
-		site.close(ctx, false)
+		ending.Go(func() { site.close(context.Background(), false) })
 	}
-}
-
-func (s *Site) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.used && len(s.ports) == 0
+	ending.Wait()
 }
 
 // Close ends all links. What was kept for the run on machines that can be

@@ -23,6 +23,8 @@ func (s *Site) hand(ctx context.Context) (*relay.Conn, error) {
 		l, changed, gone := s.link, s.changed, s.gone
 		s.mu.Unlock()
 		switch {
+		case s.ctx.Err() != nil:
+			return nil, ErrClosed
 		case l != nil:
 			return l.conn, nil
 		case gone != nil:
