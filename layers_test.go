@@ -17,8 +17,8 @@ var layers = map[string][]string{
 	"muster":                           {"muster/internal/cli"},
 	"muster/task":                      {}, // the vocabulary imports nothing of ours
 	"muster/tls":                       {}, // doors know nothing of each other, nor of tasks
-	"muster/ssh":                       {"muster/internal/shell"},
-	"muster/ssh/relay":                 {}, // knows nothing of SSH: any stream will do
+	"muster/ssh":                       {"muster/internal/shell", "muster/internal/terminal"},
+	"muster/ssh/relay":                 {"muster/internal/terminal"}, // knows nothing of SSH: any stream will do
 	"muster/internal/quiet":            {},
 	"muster/internal/terminal":         {},
 	"muster/internal/shell":            {},

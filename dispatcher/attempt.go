@@ -15,6 +15,11 @@ type attempt struct {
 	cancel *task.ErrorValue // what it was cancelled with, if it was
 	held   task.Result      // of a task that is held: what it resolves to if it was not lost
 	ahead  bool
+	after  uint64 // pings that the worker was sent before
+
+	// abandoned is set once and for all in an attempt of which no more is kept
+	// than this, its Ref and its window.
+	abandoned bool
 
 	// The rest belongs to the session's reader.
 	out    *spool.Output

@@ -92,7 +92,7 @@ func (p *Pool) inOrder() []*session {
 
 // sync sends an everywhere to the worker.
 func (s *session) sync(f *Future) {
-	a := &attempt{Ref: queue.Ref{Task: f.marker, Attempt: 1, Epoch: s.epoch}, job: job{owner: &f.self}, slot: 1,
+	a := &attempt{Ref: queue.Ref{Task: f.marker, Attempt: 1, Epoch: s.epoch}, job: job{owner: &f.self}, slot: 1, after: s.seq,
 		spec: *f.everywhere, window: wire.MinWindow, size: wire.MinWindow}
 	s.attempts[a.Ref] = a
 	s.syncing = a

@@ -91,6 +91,7 @@ type peer struct {
 	deaf atomic.Bool // nothing is acknowledged
 	gone chan struct{}
 
+	asked    atomic.Uint64 // the number of the last ping
 	received atomic.Uint64 // frames that count for a lease
 	acked    atomic.Uint64 // of ours
 }
@@ -153,6 +154,7 @@ func (p *peer) read() {
 		}
 		switch m := m.(type) {
 		case *wire.Ping:
+			p.asked.Store(m.Seq)
 			if !p.mute.Load() {
 				p.Send(&wire.Pong{Seq: m.Seq})
 			}

@@ -26,8 +26,8 @@ func (d *Dispatcher) serveConn(raw net.Conn) {
 	<-d.pending
 	if err != nil {
 		level := hclog.Warn
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, ErrClosed) {
-			level = hclog.Debug // a worker that came in by another address
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, ErrClosed) || d.isClosed() {
+			level = hclog.Debug // a worker that came in by another address, or when all was over
 		}
 		d.log.Log(level, "a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
 		return
@@ -62,7 +62,7 @@ func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Wel
 		return nil, refuse(conn, welcome, err)
 	}
 	s := &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in.launch, link: l, since: time.Now(),
-		attempts: map[queue.Ref]*attempt{}, pings: map[uint64]ping{}}
+		attempts: map[queue.Ref]*attempt{}}
 	if hello.Lease && in.lease > 0 {
 		s.lease = min(in.lease, wire.MaxLease)
 		s.key, err = mtls.NewSessionKey(conn, hello.ProofContext())
@@ -155,18 +155,17 @@ func (p *Pool) open(s *session, conn net.Conn) error {
 		return ErrClosed
 	}
 	s.w, s.r = wire.NewAsyncWriter(conn), wire.NewReader(conn)
+	s.w.Bound(int(s.hello.Slots))
 	if s.lease > 0 {
 		s.w.Retain()
 		p.d.leases.add(s)
 	}
-	s.lastSeen = time.Now()
+	s.heard = time.Now()
 	s.epoch = p.queue.Join(int(s.hello.Slots))
 	p.sessions[s.epoch] = s
 	p.joined++
 	p.log.Info("worker joined", "worker", s.id, "profile", p.name, "slots", s.hello.Slots, "pid", s.hello.Pid)
 	p.newcomer(s)
-	p.d.wg.Add(1)
-	go s.heartbeat(s.link)
 	p.pump(time.Now())
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
 	"muster/task"
 	mtls "muster/tls"
@@ -76,6 +77,7 @@ const ackPatience = 5 * time.Second
 // another or ends it.
 func (s *session) serve(l *link) {
 	defer close(l.gone)
+	s.d.wg.Go(func() { s.heartbeat(l) }) // not before something is written to l: a ping would be lost
 	reason := s.read()
 	if s.lease > 0 && (errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime)) {
 		// It waits to hear that all it has said has come.
@@ -98,7 +100,7 @@ func (s *session) serve(l *link) {
 func (p *Pool) depart(s *session, reason error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !errors.As(reason, new(broken)) || p.closed || s.dead || p.d.leases.find(&s.hello) != s {
+	if !errors.As(reason, new(broken)) || p.closed || s.dead || s.w.Behind() || p.d.leases.find(&s.hello) != s {
 		return false
 	}
 	s.link = nil
@@ -118,10 +120,16 @@ func (p *Pool) depart(s *session, reason error) bool {
 }
 
 // abandon resolves a cancelled task of a worker that is away, which hears of it
-// when it is back: what it then says of the task is stale. Under Pool.mu.
+// when it is back. What the task has printed by then, and its result behind that,
+// come nevertheless, within the window that it has. Under Pool.mu, when nobody
+// reads.
 func (s *session) abandon(a *attempt) {
 	s.p.queue.Lost(a.Ref, time.Now()) // given up, since it is being cancelled
 	delete(s.attempts, a.Ref)
+	if s.abandoned == nil {
+		s.abandoned = map[queue.Ref]*attempt{}
+	}
+	s.abandoned[a.Ref] = &attempt{Ref: a.Ref, after: a.after, abandoned: true, window: a.window, size: a.size, used: a.used}
 	s.resolve(a, task.Result{Err: a.cancel})
 }
 
@@ -219,8 +227,7 @@ func (s *session) comeBack(l *link, received uint64) (old *link, err error) {
 		return nil, err
 	}
 	s.present()
-	s.link, s.lastSeen = l, time.Now()
-	clear(s.pings)
+	s.link, s.heard, s.pings = l, time.Now(), nil
 	if !s.paused && !s.leaving() {
 		p.queue.Resume(s.epoch)
 	}
@@ -230,8 +237,6 @@ func (s *session) comeBack(l *link, received uint64) (old *link, err error) {
 		}
 	}
 	p.log.Info("worker is back", "worker", s.id, "tasks", len(s.attempts))
-	p.d.wg.Add(1)
-	go s.heartbeat(l)
 	p.pump(time.Now())
 	return nil, nil
 }

@@ -41,16 +41,10 @@ type session struct {
 	syncing  *attempt // the one that it runs now; in attempts too
 	paused   bool     // it has everywheres to catch up with
 	ended    int      // tasks that it has ended
-	lastSeen time.Time
-	pings    map[uint64]ping
-	seq      uint64
-	owed     uint64 // frames that are to be acknowledged before the next pong
-}
-
-// ping is one that has not been answered.
-type ping struct {
-	at   time.Time
-	sent uint64 // frames before it, with a lease
+	life
+	// abandoned are tasks that were resolved while it was away: it may have more
+	// to say of them, which nobody keeps.
+	abandoned map[queue.Ref]*attempt
 }
 
 // leave takes the worker's tasks back when its connection has ended.
@@ -173,6 +167,9 @@ func (s *session) read() error {
 		if err := s.handle(m); err != nil {
 			return err
 		}
+		if s.w.Behind() {
+			return wire.ErrBehind
+		}
 		if s.lease == 0 {
 			continue
 		}
@@ -190,26 +187,22 @@ func (s *session) speak() {
 }
 
 func (s *session) handle(m wire.Message) error {
+	now := time.Now()
 	switch m := m.(type) {
 	case *wire.Output:
-		return s.output(m)
+		return s.output(m, now)
+	case *wire.Result:
+		return s.result(m, now)
 	case *wire.Goodbye:
 		return s.farewell(m)
 	case *wire.Ping:
 		s.w.Send(&wire.Pong{Seq: m.Seq})
+		return nil
 	case *wire.Ack:
-		if s.lease == 0 {
-			return nil
-		}
-		return s.w.Acked(m.Received)
-	}
-	now := time.Now()
-	if res, ok := m.(*wire.Result); ok {
-		return s.result(res, now)
+		return s.acknowledged(m.Received, now)
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.lastSeen = now
 	switch m := m.(type) {
 	case *wire.Started:
 		if a := s.attempts[queue.Ref(m.Ref)]; a != nil {
@@ -233,7 +226,7 @@ func (s *session) handle(m wire.Message) error {
 // assign sends a task. Under Pool.mu.
 func (s *session) assign(q queue.Assignment[job]) {
 	j := q.Payload
-	a := &attempt{Ref: q.Ref, job: j, slot: q.Slot, ahead: q.Ahead,
+	a := &attempt{Ref: q.Ref, job: j, slot: q.Slot, ahead: q.Ahead, after: s.seq,
 		window: wire.MinWindow, size: wire.MinWindow}
 	a.spec = j.owner.spec(j, q.Slot)
 	if n := a.spec.Size() - len(a.spec.Input); n > wire.MaxSpec {
@@ -281,27 +274,19 @@ func (s *session) cancel(a *attempt, why *task.ErrorValue) {
 	}
 }
 
-func (s *session) attempt(r wire.Ref) *attempt {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	s.lastSeen = time.Now()
-	return s.attempts[queue.Ref(r)]
-}
-
 // output spools a chunk and gives its bytes back as credit. The disk is
 // written outside the dispatcher's lock; the attempt's spool is this reader's.
-func (s *session) output(m *wire.Output) error {
-	a := s.attempt(m.Ref)
+func (s *session) output(m *wire.Output, now time.Time) error {
+	a := s.printed(m, now)
 	if a == nil {
-		if s.lease > 0 { // the worker may have more of it, and the result behind that
-			s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(len(m.Data))})
-		}
 		return nil
 	}
 	if a.window -= len(m.Data); a.window < 0 {
 		return errWindow
 	}
-	s.spool(a, int(m.Stream), m.Data)
+	if !a.abandoned {
+		s.spool(a, int(m.Stream), m.Data)
+	}
 	a.used += len(m.Data)
 	if a.used < a.size/2 {
 		return nil
@@ -312,6 +297,21 @@ func (s *session) output(m *wire.Output) error {
 	a.window += a.used + grow
 	a.used = 0
 	return nil
+}
+
+// printed returns the attempt whose output has come, nil for one that the worker
+// does not have.
+func (s *session) printed(m *wire.Output, now time.Time) *attempt {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	a := s.attempts[queue.Ref(m.Ref)]
+	if a == nil {
+		a = s.abandoned[queue.Ref(m.Ref)]
+	}
+	if a != nil {
+		s.life.output(len(m.Data), now)
+	}
+	return a
 }
 
 // spool keeps output. If it cannot, the task is stopped: to go on and lose
@@ -333,7 +333,7 @@ func (s *session) spool(a *attempt, stream int, p []byte) {
 
 // result ends an attempt, unless nobody knows yet who killed it.
 func (s *session) result(m *wire.Result, now time.Time) error {
-	a := s.attempt(m.Ref)
+	a := s.over(m, now)
 	if a == nil {
 		return nil
 	}
@@ -343,7 +343,6 @@ func (s *session) result(m *wire.Result, now time.Time) error {
 	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Err: m.Err}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.lastSeen = now
 	if a.cancel != nil && (a.broken || r.Err != nil) {
 		r.Err = a.cancel
 	}
@@ -359,6 +358,22 @@ func (s *session) result(m *wire.Result, now time.Time) error {
 	}
 	s.p.pump(now)
 	return nil
+}
+
+// over returns the attempt that has ended, nil if it is nobody's any more.
+func (s *session) over(m *wire.Result, now time.Time) *attempt {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	ref := queue.Ref(m.Ref)
+	if a := s.abandoned[ref]; a != nil {
+		s.life.end(a, now)
+		delete(s.abandoned, ref)
+	}
+	a := s.attempts[ref]
+	if a != nil {
+		s.life.end(a, now)
+	}
+	return a
 }
 
 func (s *session) finish(a *attempt, r task.Result, now time.Time) {
@@ -399,6 +414,7 @@ func (s *session) hold(a *attempt, r task.Result) {
 }
 
 func (s *session) returned(m *wire.Returned, now time.Time) {
+	delete(s.abandoned, queue.Ref(m.Ref))
 	a := s.attempts[queue.Ref(m.Ref)]
 	if a != nil && s.p.queue.Returned(a.Ref, now) {
 		delete(s.attempts, a.Ref)
@@ -408,6 +424,7 @@ func (s *session) returned(m *wire.Returned, now time.Time) {
 
 // lost queues a task again whose slot died, or gives it up.
 func (s *session) lost(ref queue.Ref, reason string, now time.Time) {
+	delete(s.abandoned, ref)
 	a := s.attempts[ref]
 	if a == nil {
 		return
@@ -491,62 +508,3 @@ func (s *session) park(a *attempt) {
 
 // goodbye asks the worker to leave. Under Pool.mu.
 func (s *session) goodbye() { s.w.Send(&wire.Goodbye{Text: "the dispatcher ends"}) }
-
-func (s *session) silent(now time.Time) bool {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	return now.Sub(s.lastSeen) > 4*s.d.opt.Heartbeat
-}
-
-// heartbeat pings the worker, which also measures the round trip, and hangs up
-// on one that has been silent too long.
-func (s *session) heartbeat(l *link) {
-	defer s.d.wg.Done()
-	t := time.NewTicker(s.d.opt.Heartbeat)
-	defer t.Stop()
-	for {
-		s.ping(time.Now())
-		select {
-		case <-l.gone:
-			return
-		case now := <-t.C:
-			if s.silent(now) {
-				l.raw.Close()
-				return
-			}
-		}
-	}
-}
-
-func (s *session) ping(now time.Time) {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	s.seq++
-	if len(s.pings) < 16 {
-		p := ping{at: now}
-		if s.lease > 0 {
-			p.sent, _ = s.w.Progress()
-		}
-		s.pings[s.seq] = p
-	}
-	s.w.Send(&wire.Ping{Seq: s.seq})
-}
-
-// pong takes the answer to a ping. A worker acknowledges with it what came
-// before that ping, so what came before the last one has been. Under Pool.mu.
-func (s *session) pong(seq uint64, now time.Time) error {
-	p, ok := s.pings[seq]
-	if !ok {
-		return nil
-	}
-	delete(s.pings, seq)
-	s.p.queue.RTT(s.epoch, now.Sub(p.at))
-	if s.lease == 0 {
-		return nil
-	}
-	if _, acked := s.w.Progress(); acked < s.owed {
-		return errUnacknowledged
-	}
-	s.owed = p.sent
-	return nil
-}

@@ -119,8 +119,9 @@ func (c *Client) keepAlive(interval time.Duration, most int) {
 // Target returns the place logged in to, its user, host name and port filled in.
 func (c *Client) Target() Target { return c.target }
 
-// RemoteAddr returns the server's address HOST:PORT as far as it is known: not
-// behind a jump host, nor with the openssh client.
+// RemoteAddr returns where the server is, as HOST:PORT: its IP address if we are
+// connected to it ourselves, else, behind a jump host or with the openssh client,
+// the host name and port that ssh_config made of the target.
 func (c *Client) RemoteAddr() string { return c.remote }
 
 // Done is closed when the connection is lost or closed.

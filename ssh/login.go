@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"muster/internal/terminal"
 )
 
 // login tries one way to log in after the other, each once: servers that count
@@ -193,16 +194,9 @@ func disconnected(err error) string {
 	return printable(text)
 }
 
-// printable makes what a server said safe to show on a terminal.
+// printable makes what a server said safe to show on a terminal, at most 4 KiB
+// of it.
 func printable(s string) string {
 	const most = 4 << 10
-	if len(s) > most {
-		s = s[:most]
-	}
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsGraphic(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return -1
-	}, s)
+	return terminal.Safe(strings.ReplaceAll(s[:min(len(s), most)], "\r\n", "\n"))
 }

@@ -32,6 +32,7 @@ type master struct {
 	host   string
 	socket string
 	cmd    *exec.Cmd
+	tether *os.File // open as long as cmd is to run
 	stderr *chatter
 	ended  func()
 	reaped chan struct{} // closed when the process is gone
@@ -46,20 +47,32 @@ func (s *openSSH) login(ctx context.Context) (*master, error) {
 	if len(m.socket) > maxSocket {
 		return m, fmt.Errorf("log in to %s: the control socket's path %s is longer than %d bytes: choose a shorter folder", m.host, m.socket, maxSocket)
 	}
+	stdout, err := s.start(m)
+	if err != nil {
+		close(m.reaped)
+		return m, err
+	}
+	return m, m.await(ctx, stdout, s.patience())
+}
+
+// start starts the master's process and returns what it prints.
+func (s *openSSH) start(m *master) (stdout io.Reader, err error) {
 	argv := s.master(m.socket)
-	m.cmd = exec.Command(argv[0], argv[1:]...)
-	group(m.cmd)
+	if m.cmd, m.tether, err = tethered(argv); err != nil {
+		return nil, err
+	}
 	m.cmd.Env, m.cmd.Stderr = s.environ(), m.stderr
 	m.cmd.WaitDelay = time.Second // what ssh leaves behind may hold stderr
-	stdout, err := m.cmd.StdoutPipe()
+	stdout, err = m.cmd.StdoutPipe()
 	if err == nil {
 		m.ended, err = s.o.Spawn(m.cmd)
 	}
+	m.cmd.ExtraFiles[0].Close()
 	if err != nil {
-		close(m.reaped)
-		return m, fmt.Errorf("run %s: %w", argv[0], err)
+		m.tether.Close()
+		return nil, fmt.Errorf("run %s: %w", argv[0], err)
 	}
-	return m, m.await(ctx, stdout, s.patience())
+	return stdout, nil
 }
 
 // patience bounds a whole login.
@@ -80,6 +93,7 @@ func (m *master) await(ctx context.Context, stdout io.Reader, patience time.Dura
 		io.Copy(io.Discard, stdout)
 		m.cmd.Wait()
 		killGroup(m.cmd)
+		m.tether.Close()
 		m.ended()
 	}()
 	late := time.NewTimer(patience)
@@ -155,9 +169,9 @@ const (
 	bannerLine = "banner line "
 )
 
-// stop ends the master and waits until its processes and socket are gone. ssh
-// may take a signal just before it waits for events, and notice it at the next
-// one (clientloop.c), so it gets several.
+// stop ends the master and waits until its processes and socket are gone. Its
+// shell passes the signals on; ssh may take one just before it waits for events,
+// and notice it at the next one (clientloop.c), so it gets several.
 func (m *master) stop() error {
 	m.once.Do(func() {
 		defer os.Remove(m.socket)

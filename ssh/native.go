@@ -61,7 +61,7 @@ func dialNative(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("log in to %s: %w", o.Target.Host, err)
 	}
 	last := way[len(way)-1]
-	c := &Client{target: last.Target, conn: r.hops[len(r.hops)-1], cut: r.cut, free: r.free}
+	c := &Client{target: last.Target, remote: last.address(), conn: r.hops[len(r.hops)-1], cut: r.cut, free: r.free}
 	c.forward = c.listen
 	if len(way) == 1 {
 		c.remote = r.base.RemoteAddr().String()

@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +64,9 @@ type openSSH struct {
 	config map[string]string // what ssh -G says, first values alone
 }
 
-// understand asks ssh what it makes of the user's configuration.
+// understand asks ssh what it makes of the user's configuration, and not in
+// BatchMode, for which Debian's has another ServerAliveInterval: it would pass for
+// the user's.
 func (s *openSSH) understand(ctx context.Context) error {
 	out, err := s.output(ctx, "-G")
 	if err != nil {
@@ -191,16 +192,17 @@ func (s *openSSH) master(socket string) []string {
 // ready is what the master's LocalCommand prints.
 const ready = "muster-logged-in"
 
-// query runs ssh for an answer that needs no login.
+// query asks a master something.
 func (s *openSSH) query(ctx context.Context, args ...string) error {
-	_, err := s.output(ctx, args...)
+	_, err := s.output(ctx, append(args, "-o", "BatchMode=yes")...)
 	return err
 }
 
+// output runs ssh for an answer that needs no login.
 func (s *openSSH) output(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	argv := slices.Concat(s.command(), args, []string{"-o", "BatchMode=yes", "--", s.o.Target.login()})
+	argv := slices.Concat(s.command(), args, []string{"--", s.o.Target.login()})
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	group(cmd)
 	stdout, stderr := &head{most: maxOutput}, &tail{most: stderrTail}
@@ -218,9 +220,13 @@ func (s *openSSH) output(ctx context.Context, args ...string) (string, error) {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("ask %s about %s: %w", argv[0], s.o.Target.Host, ctx.Err())
 	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf(`run %s: %w: install OpenSSH's client, or choose client = "native"`, argv[0], err)
+		return "", notInstalled(argv[0], err)
 	}
 	return "", fmt.Errorf("ask %s about %s: %w: %s", argv[0], s.o.Target.Host, err, lastWords(string(stderr.bytes())))
+}
+
+func notInstalled(program string, err error) error {
+	return fmt.Errorf(`run %s: %w: install OpenSSH's client, or choose client = "native"`, program, err)
 }
 
 // environ is ours with the caller's names, and messages in English, which are
@@ -263,7 +269,8 @@ func (s *openSSH) attach(socket string, m *master) (*Client, error) {
 		return fail(err)
 	}
 	conn.SetDeadline(time.Time{})
-	c := &Client{target: s.place(), conn: gossh.NewClient(mux, channels, requests),
+	at := s.place()
+	c := &Client{target: at, remote: at.address(), conn: gossh.NewClient(mux, channels, requests),
 		cut: func() { conn.Close() }, free: func() error { return nil }}
 	c.forward = func(ctx context.Context) error { return s.listenBy(ctx, socket) }
 	if m != nil {
@@ -286,8 +293,8 @@ func (s *openSSH) place() Target {
 func lastWords(stderr string) string {
 	const most = 4
 	var lines []string
-	for line := range bytes.Lines([]byte(printable(stderr))) {
-		l := strings.TrimRight(strings.TrimSpace(string(line)), ".")
+	for line := range strings.Lines(stderr) {
+		l := strings.TrimRight(printable(strings.TrimSpace(line)), ".")
 		if l != "" && !strings.HasPrefix(l, "Pseudo-terminal") && !strings.HasPrefix(l, debug) {
 			lines = append(lines, l)
 		}

@@ -20,7 +20,8 @@ import (
 // output is bounded by its tasks' windows (MaxWindow each, and a worker has at
 // most two tasks a slot), the rest by the number of tasks that a worker has, and
 // what has come without having been acknowledged by ackBytes and a frame. A
-// dispatcher hangs up on a worker that answers pings and acknowledges nothing.
+// dispatcher hangs up on a worker that answers pings and acknowledges nothing,
+// and on one that is further behind than that: see Writer.Bound.
 
 // MaxLease bounds what a dispatcher may grant.
 const MaxLease = 30 * 24 * time.Hour
@@ -91,14 +92,67 @@ func (w *Writer) keep(start int) {
 	}
 	if w.w == nil {
 		w.buf = w.buf[:start]
+		w.frames--
 	}
 }
 
+// backlog is how far a peer is, or may be, behind.
+type backlog struct{ frames, bytes int }
+
+func (b backlog) exceeds(most backlog) bool { return b.frames > most.frames || b.bytes > most.bytes }
+
+// Bound makes the Writer of a dispatcher fail with ErrBehind, for good, when the
+// worker is further behind than one with so many slots that keeps to the
+// protocol: in frames and bytes that have not been written or, after Retain, not
+// been acknowledged.
+//
+// A worker acknowledges ackFrames or ackBytes before it says anything of what
+// comes after them, and it is sent a task only for one that it has ended. So it can
+// be behind by these, by two tasks a slot, an everywhere and the frame that was
+// one too many, none above MaxFrame, and by a few small frames about each task:
+// credit for the windows that it has filled, a recall, a cancel. Pings come on
+// top, one a heartbeat; the bounds leave room for them.
+func (w *Writer) Bound(slots int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.most = backlog{4*ackFrames + 16*slots, (2*slots + 3) * MaxFrame}
+}
+
+// overrun ends the Writer if the peer is too far behind. Under mu.
+func (w *Writer) overrun() bool {
+	if w.most == (backlog{}) {
+		return false
+	}
+	over := backlog{w.frames, len(w.buf)}.exceeds(w.most)
+	if k := w.kept; k != nil {
+		over = over || backlog{int(k.sent - k.acked), len(k.frames)}.exceeds(w.most)
+	}
+	if over {
+		w.err, w.buf, w.frames = ErrBehind, nil, 0
+		if w.kept != nil {
+			w.kept.frames = nil
+		}
+	}
+	return over
+}
+
+// Behind reports whether the Writer has failed with ErrBehind: nobody can go on
+// with its session.
+func (w *Writer) Behind() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == ErrBehind
+}
+
 // Acked says that the peer has n frames, and forgets them. That it has less
-// than it had, or more than were sent, is an error and changes nothing.
+// than it had, or more than were sent, is an error and changes nothing; so is
+// ErrBehind.
 func (w *Writer) Acked(n uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
 	k := w.kept
 	if n < k.acked || n > k.sent {
 		return fmt.Errorf("the peer says that it has %d frames; it had %d, and %d were sent", n, k.acked, k.sent)
@@ -132,11 +186,11 @@ func (w *Writer) Pending() uint64 {
 func (w *Writer) Detach() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.w, w.buf = nil, nil
+	w.w, w.buf, w.frames = nil, nil, 0
 	for w.writing {
 		w.cond.Wait()
 	}
-	w.w, w.buf = nil, nil
+	w.w, w.buf, w.frames = nil, nil, 0
 }
 
 // Attach makes another connection the one that is written to, after Detach and
@@ -147,5 +201,6 @@ func (w *Writer) Attach(conn io.Writer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.w, w.buf = conn, append([]byte(nil), w.kept.frames...)
+	w.frames = int(w.kept.sent - w.kept.acked)
 	w.cond.Broadcast()
 }

@@ -309,3 +309,83 @@ func BenchmarkSend(b *testing.B) {
 		})
 	}
 }
+
+// gate is a connection on which nothing is written before it is open.
+type gate struct {
+	came chan struct{} // has one when something is to be
+	open chan struct{}
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	select {
+	case g.came <- struct{}{}:
+	default:
+	}
+	<-g.open
+	return len(p), nil
+}
+
+// TestBound: a Writer whose peer takes or acknowledges too little fails for good,
+// and forgets what it kept.
+func TestBound(t *testing.T) {
+	const frames = 4*ackFrames + 16
+	for name, c := range map[string]struct {
+		lease, link bool
+		take        uint64 // frames after which one is taken
+		frame       Message
+		bytes       int // the bound, if it is to be less
+		fits        int // frames that do; 0 for all
+	}{
+		"written and acknowledged":         {lease: true, link: true, take: 1000, frame: &Recall{ref}},
+		"written, without a lease":         {link: true, frame: &Recall{ref}},
+		"not acknowledged":                 {lease: true, link: true, frame: &Recall{ref}, fits: frames},
+		"not written":                      {frame: &Recall{ref}, fits: frames},
+		"not written, with a lease":        {lease: true, frame: &Recall{ref}, fits: frames},
+		"answers that are not written":     {frame: &Pong{1}, fits: frames},
+		"answers that need no acknowledge": {lease: true, link: true, frame: &Pong{1}},
+		"much that is not acknowledged":    {lease: true, link: true, frame: &Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk)}, bytes: 10 * MaxChunk, fits: 9},
+		"much that is not written":         {frame: &Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk)}, bytes: 10 * MaxChunk, fits: 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := &gate{came: make(chan struct{}, 1), open: make(chan struct{})}
+			if c.link {
+				close(conn.open)
+			}
+			w := NewAsyncWriter(conn)
+			if c.lease {
+				w.Retain()
+			}
+			if w.Bound(1); c.bytes > 0 {
+				w.most.bytes = c.bytes
+			}
+			if !c.link { // the goroutine is to have one frame in hand, and no more
+				w.Send(&Ping{1})
+				<-conn.came
+			}
+			sent := 0
+			for sent < 3*frames && w.Send(c.frame) == nil {
+				if sent++; c.take > 0 && uint64(sent)%c.take == 0 {
+					w.Acked(uint64(sent))
+				}
+				if c.link {
+					w.settle(nil)
+				}
+			}
+			if sent != c.fits && (c.fits > 0 || sent != 3*frames) || w.Behind() != (c.fits > 0) {
+				t.Errorf("%d frames were taken; want %d; behind: %v", sent, c.fits, w.Behind())
+			}
+			if n := len(w.buf); w.Behind() && (n > 0 || c.lease && (w.kept.frames != nil || w.Acked(1) != ErrBehind)) {
+				t.Errorf("%d bytes are left", n)
+			}
+			if !c.link {
+				close(conn.open)
+			}
+			if err := w.Close(); (err == ErrBehind) != (c.fits > 0) {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+	if w := NewWriter(nil); w.overrun() {
+		t.Error("there is a bound that nobody has set")
+	}
+}

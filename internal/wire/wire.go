@@ -187,6 +187,9 @@ func (r *Reader) frame() (Type, byte, []byte, error) {
 // ErrClosed is what Send returns after Close.
 var ErrClosed = errors.New("connection closed")
 
+// ErrBehind is what Send returns once the peer was too far behind: see Bound.
+var ErrBehind = errors.New("the peer does not take what it is sent")
+
 // Writer sends frames from any goroutine, those that have gathered meanwhile
 // in one call.
 type Writer struct {
@@ -196,6 +199,8 @@ type Writer struct {
 	cond    sync.Cond
 	w       io.Writer // nil while there is no connection
 	kept    *retained // nil without a lease
+	most    backlog   // how far the peer may be behind; the zero value is no bound
+	frames  int       // in buf
 	buf     []byte
 	spare   []byte
 	writing bool
@@ -212,8 +217,8 @@ func NewWriter(w io.Writer) *Writer {
 }
 
 // NewAsyncWriter returns a Writer whose Send never waits for the peer: a
-// goroutine writes, which Close ends. What is not written yet is kept, and the
-// protocol bounds how much that can be (a few small frames and one task a slot).
+// goroutine writes, which Close ends. What is not written yet is kept: Bound says
+// how much that may be.
 func NewAsyncWriter(w io.Writer) *Writer {
 	wr := NewWriter(w)
 	wr.done = make(chan struct{})
@@ -222,7 +227,8 @@ func NewAsyncWriter(w io.Writer) *Writer {
 }
 
 // Send sends messages, in order and in one piece. Their bytes are copied. The
-// error is that of a write that failed, of an earlier one too, or ErrClosed.
+// error is that of a write that failed, of an earlier one too, ErrClosed or
+// ErrBehind.
 func (w *Writer) Send(msgs ...Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -256,8 +262,12 @@ func (w *Writer) queue(msgs []Message) error {
 	for _, m := range msgs {
 		start := len(w.buf)
 		w.buf = appendFrame(w.buf, m)
+		w.frames++
 		if w.kept != nil {
 			w.keep(start)
+		}
+		if w.overrun() {
+			return w.err
 		}
 	}
 	return nil
@@ -280,7 +290,7 @@ func (w *Writer) flush() error {
 // write writes what has gathered, without the lock.
 func (w *Writer) write() {
 	b, to := w.buf, w.w
-	w.buf, w.spare = w.spare[:0], nil
+	w.buf, w.spare, w.frames = w.spare[:0], nil, 0
 	w.writing = true
 	w.mu.Unlock()
 	_, err := to.Write(b)
@@ -293,9 +303,9 @@ func (w *Writer) write() {
 	switch {
 	case err == nil:
 	case w.kept != nil:
-		w.w, w.buf = nil, nil
-	default:
-		w.err, w.buf = err, nil
+		w.w, w.buf, w.frames = nil, nil, 0
+	case w.err == nil:
+		w.err, w.buf, w.frames = err, nil, 0
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // Conn is the near side of a link. Its methods may be called from any goroutine.
-// Errors that come of a lost link are ErrLost.
+// Errors that come of a lost link are net.ErrClosed.
 type Conn struct {
 	session *yamux.Session
 	log     hclog.Logger
@@ -37,7 +37,8 @@ type Conn struct {
 
 // Connect greets the far side on rw, which it owns from then on: it closes rw if
 // it fails and when the link ends. A Close of rw must end its reads and writes.
-// ctx is only for the greeting, which takes at most a minute in any case.
+// ctx is only for the greeting, which takes at most a minute in any case. Why
+// nothing answered the far side's error output may say, which the caller has.
 func Connect(ctx context.Context, rw io.ReadWriteCloser, o Options) (*Conn, error) {
 	log := orNone(o.Log)
 	theirs, err := greet(ctx, rw, o.Build, false)
@@ -78,6 +79,7 @@ func (c *Conn) introduce(ctx context.Context) error {
 	if err != nil {
 		return c.reason(ctx, "hello", err)
 	}
+	hello.Build, hello.Host, hello.User = oneLine(hello.Build), oneLine(hello.Host), oneLine(hello.User)
 	c.mu.Lock()
 	c.hello, c.notices = hello, stream
 	c.mu.Unlock()
@@ -234,7 +236,7 @@ func (c *Conn) readAnswer(stream *yamux.Stream, result any) ([]byte, error) {
 		return nil, err
 	}
 	if a.Fault != nil {
-		return nil, &remoteError{c.hello.Host, printable(a.Fault.Text), kinds()[a.Fault.Kind]}
+		return nil, &remoteError{c.hello.Host, oneLine(a.Fault.Text), kinds()[a.Fault.Kind]}
 	}
 	if err := json.Unmarshal(a.Result, result); err != nil {
 		return nil, err

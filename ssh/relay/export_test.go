@@ -26,4 +26,11 @@ const (
 	MaxStream = maxStream
 )
 
-var HoldsHome = holdsHome
+var (
+	HoldsHome = holdsHome
+
+	ErrNoHello = errNoHello
+	ErrVersion = errVersion
+	ErrLost    = errLost
+	ErrTooMuch = errTooMuch
+)

@@ -8,7 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-	"unicode"
+
+	"muster/internal/terminal"
 )
 
 // fault is an error of the far side on its way.
@@ -27,7 +28,7 @@ func kinds() map[string]error {
 		"full":        syscall.ENOSPC,
 		"quota":       syscall.EDQUOT,
 		"port taken":  ErrPortTaken,
-		"too much":    ErrTooMuch,
+		"too much":    errTooMuch,
 		"gone before": os.ErrProcessDone,
 	}
 }
@@ -48,14 +49,9 @@ func newFault(err error) *fault {
 	return f
 }
 
-// printable leaves nothing in a far side's text that a terminal would obey.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
+// oneLine makes a far side's text safe to show, on a line of its own.
+func oneLine(text string) string {
+	return strings.ReplaceAll(terminal.Safe(text), "\n", " ")
 }
 
 // remoteError is a fault that has arrived.
@@ -78,5 +74,5 @@ func (e *lostError) Error() string {
 	return "the link to the relay on " + e.host + " is lost: " + e.cause.Error()
 }
 
-func (e *lostError) Is(target error) bool { return target == ErrLost || target == net.ErrClosed }
+func (e *lostError) Is(target error) bool { return target == errLost || target == net.ErrClosed }
 func (e *lostError) Unwrap() error        { return e.cause }

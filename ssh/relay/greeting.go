@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 )
 
@@ -48,20 +47,20 @@ func readGreeting(r io.Reader) (greeting, error) {
 		return greeting{}, noGreeting(b[:n], err)
 	}
 	if _, err := io.ReadFull(r, b[n:]); err != nil {
-		return greeting{}, fmt.Errorf("%w: its greeting was cut off: %w", ErrNoHello, err)
+		return greeting{}, fmt.Errorf("%w: its greeting was cut off: %w", errNoHello, err)
 	}
 	build, _, _ := bytes.Cut(b[len(magic)+4:], []byte{0})
-	return greeting{binary.BigEndian.Uint32(b[len(magic):]), strings.ToValidUTF8(string(build), "?")}, nil
+	return greeting{binary.BigEndian.Uint32(b[len(magic):]), oneLine(string(build))}, nil
 }
 
 func noGreeting(came []byte, err error) error {
 	switch {
 	case len(came) > 0:
-		return fmt.Errorf("%w: instead came %q; does something there print at login, or is the command a forced one", ErrNoHello, came)
+		return fmt.Errorf("%w: instead came %q; does something there print at login, or is the command a forced one", errNoHello, came)
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: it ended at once; its error output says why", ErrNoHello)
+		return fmt.Errorf("%w: it ended at once", errNoHello)
 	}
-	return fmt.Errorf("%w: %w", ErrNoHello, err)
+	return fmt.Errorf("%w: %w", errNoHello, err)
 }
 
 // greet exchanges greetings. The far side speaks first, so that over pipes
@@ -73,10 +72,10 @@ func greet(ctx context.Context, rw io.ReadWriteCloser, build string, far bool) (
 	stop := context.AfterFunc(ctx, func() { rw.Close() })
 	theirs, err := exchange(rw, greeting{version, build}, far)
 	if !stop() {
-		return greeting{}, fmt.Errorf("%w: %w", ErrNoHello, context.Cause(ctx))
+		return greeting{}, fmt.Errorf("%w: %w", errNoHello, context.Cause(ctx))
 	}
 	if err == nil && theirs.version != version {
-		err = fmt.Errorf("%w: the muster there (%s) speaks %d, this one (%s) %d; let both be the same file", ErrVersion, theirs.build, theirs.version, build, version)
+		err = fmt.Errorf("%w: the muster there (%s) speaks %d, this one (%s) %d; let both be the same file", errVersion, theirs.build, theirs.version, build, version)
 	}
 	return theirs, err
 }
@@ -84,7 +83,7 @@ func greet(ctx context.Context, rw io.ReadWriteCloser, build string, far bool) (
 func exchange(rw io.ReadWriter, ours greeting, far bool) (greeting, error) {
 	if far {
 		if _, err := rw.Write(ours.encode()); err != nil {
-			return greeting{}, fmt.Errorf("%w: %w", ErrNoHello, err)
+			return greeting{}, fmt.Errorf("%w: %w", errNoHello, err)
 		}
 		return readGreeting(rw)
 	}
@@ -93,7 +92,7 @@ func exchange(rw io.ReadWriter, ours greeting, far bool) (greeting, error) {
 		return greeting{}, err
 	}
 	if _, err := rw.Write(ours.encode()); err != nil {
-		return greeting{}, fmt.Errorf("%w: %w", ErrNoHello, err)
+		return greeting{}, fmt.Errorf("%w: %w", errNoHello, err)
 	}
 	return theirs, nil
 }

@@ -22,15 +22,18 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Kinds of errors, for errors.Is. Beside these, errors of the far side are
+// ErrPortTaken is what Listen fails with when another program has the port.
+//
+// Beside it errors are, for errors.Is, net.ErrClosed if the link is lost, and
 // fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT,
 // exec.ErrNotFound and os.ErrProcessDone where they were that over there.
+var ErrPortTaken = errors.New("the port is taken")
+
 var (
-	ErrNoHello   = errors.New("no muster relay answered")
-	ErrVersion   = errors.New("another version of the relay protocol")
-	ErrLost      = errors.New("the link is lost") // and each such error is net.ErrClosed too
-	ErrPortTaken = errors.New("the port is taken")
-	ErrTooMuch   = errors.New("more output than a relay carries")
+	errNoHello = errors.New("no muster relay answered")
+	errVersion = errors.New("another version of the relay protocol")
+	errLost    = errors.New("the link is lost")
+	errTooMuch = errors.New("more output than a relay carries")
 )
 
 // Options are the near side's.
@@ -45,7 +48,6 @@ type Options struct {
 type ServeOptions struct {
 	Log   hclog.Logger // nil: none
 	Build string       // this muster's version, for messages; cut at 48 bytes
-	State string       // muster's state directory here, which Hello reports
 
 	keepalive   time.Duration // 0: the usual interval and patience
 	connections int           // 0: maxRelayed
@@ -58,9 +60,6 @@ type Hello struct {
 	Host     string // its host name
 	Boot     string // Linux's boot id: the same Process on another boot or host is another; else ""
 	User     string
-	Uid      int
-	Home     string
-	State    string  // see ServeOptions
 	Self     Process // the relay itself
 }
 
@@ -73,8 +72,6 @@ type Process struct {
 // Command is what Run and Start run.
 type Command struct {
 	Argv  []string // the first is looked up in the far side's PATH unless it has a slash
-	Env   []string // NAME=VALUE, added to the far side's
-	Unset []string // names not to pass on, or beginnings of names as PREFIX*
 	Dir   string   // absolute; "": the far user's home
 	Stdin []byte   // at most 64 MiB; Start gives /dev/null
 }

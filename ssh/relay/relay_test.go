@@ -143,7 +143,7 @@ func inProcess(t testing.TB, near, far io.ReadWriteCloser, o relay.Options, so r
 
 func piped(t testing.TB) *relay.Conn {
 	near, far := net.Pipe()
-	return inProcess(t, near, far, relay.Options{Build: "near", Log: logger(t)}, relay.ServeOptions{Build: "far", State: "/state", Log: logger(t)})
+	return inProcess(t, near, far, relay.Options{Build: "near", Log: logger(t)}, relay.ServeOptions{Build: "far", Log: logger(t)})
 }
 
 func logger(t testing.TB) hclog.Logger {
@@ -192,13 +192,13 @@ func TestHello(t *testing.T) {
 	c := piped(t)
 	h := c.Hello()
 	host, _ := os.Hostname()
-	if h.Build != "far" || h.State != "/state" || h.Host != host || h.Uid != os.Getuid() || h.Self.Pid != os.Getpid() || h.OS == "" || h.Arch == "" {
+	if h.Build != "far" || h.Host != host || h.User == "" || h.Self.Pid != os.Getpid() || h.OS == "" || h.Arch == "" {
 		t.Errorf("the far side says of itself %+v", h)
 	}
 }
 
 func TestNoGreeting(t *testing.T) {
-	other := append([]byte("muster-relay\x00\x00\x00\x63build 99"), make([]byte, 64-24)...)
+	other := append([]byte("muster-relay\x00\x00\x00\x63build\x1b99"), make([]byte, 64-24)...)
 	tests := []struct {
 		name, says string
 		kind       error
@@ -208,7 +208,7 @@ func TestNoGreeting(t *testing.T) {
 		{"nothing", "", relay.ErrNoHello, "ended at once"},
 		{"a word", "bash:", relay.ErrNoHello, "bash:"},
 		{"cut off", "muster-relay\x00\x00\x00\x01bu", relay.ErrNoHello, "cut off"},
-		{"another version", string(other), relay.ErrVersion, "build 99) speaks 99"},
+		{"another version", string(other), relay.ErrVersion, "build?99) speaks 99"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

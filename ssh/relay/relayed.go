@@ -27,7 +27,7 @@ type relayedConn struct {
 var _ net.Conn = (*relayedConn)(nil)
 
 // Read reads what the peer sent. Its error is syscall.ECONNRESET if the peer reset
-// the connection, or io.EOF if that is not known yet; ErrLost if the link is gone.
+// the connection, or io.EOF if that is not known yet; net.ErrClosed if the link is gone.
 func (r *relayedConn) Read(p []byte) (int, error) {
 	if r.broken() {
 		return 0, r.failure("read", net.ErrClosed)

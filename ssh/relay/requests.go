@@ -8,9 +8,8 @@ import (
 )
 
 type commandArgs struct {
-	Argv, Env, Unset []octets
-	Dir              octets
-	Log              octets
+	Argv     []octets
+	Dir, Log octets
 }
 
 type runResult struct {
@@ -22,7 +21,7 @@ type runResult struct {
 // Run runs a command in a process group of its own and waits for it. A status
 // other than 0 is no error. If ctx or the link ends, the group is killed. A
 // program that is not there is exec.ErrNotFound; one that prints more than 64 MiB
-// to one of its outputs is killed and is ErrTooMuch. Two seconds after its end
+// to one of its outputs is killed, which is an error. Two seconds after its end
 // it is not waited for what its children still print.
 func (c *Conn) Run(ctx context.Context, cmd Command) (Output, error) {
 	if err := cmd.check(); err != nil {
@@ -50,7 +49,7 @@ func (cmd Command) check() error {
 }
 
 func (cmd Command) args(log string) commandArgs {
-	return commandArgs{toOctets(cmd.Argv), toOctets(cmd.Env), toOctets(cmd.Unset), octets(cmd.Dir), octets(log)}
+	return commandArgs{toOctets(cmd.Argv), octets(cmd.Dir), octets(log)}
 }
 
 // Start starts a command that outlives the relay and its link, in a session of

@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,8 +20,8 @@ import (
 )
 
 func (s *server) hello() Hello {
-	h := Hello{Build: s.o.Build, OS: runtime.GOOS, Arch: runtime.GOARCH, Boot: bootID(), State: s.o.State,
-		User: os.Getenv("USER"), Uid: os.Getuid(), Home: home(), Self: identify(os.Getpid())}
+	h := Hello{Build: s.o.Build, OS: runtime.GOOS, Arch: runtime.GOARCH, Boot: bootID(),
+		User: os.Getenv("USER"), Self: identify(os.Getpid())}
 	h.Host, _ = os.Hostname()
 	if u, err := user.Current(); err == nil {
 		h.User = u.Username
@@ -91,8 +90,7 @@ func runToEnd(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// command makes the command; where and with which environment is the same for
-// run and start.
+// command makes the command; where it runs is the same for run and start.
 func (args commandArgs) command(ctx context.Context) (*exec.Cmd, error) {
 	if len(args.Argv) == 0 {
 		return nil, errors.New("run a command: it has no words")
@@ -105,31 +103,7 @@ func (args commandArgs) command(ctx context.Context) (*exec.Cmd, error) {
 	} else if !filepath.IsAbs(cmd.Dir) {
 		return nil, fmt.Errorf("run %s: its directory %s is not absolute", argv[0], cmd.Dir)
 	}
-	cmd.Env = append(without(os.Environ(), fromOctets(args.Unset)), fromOctets(args.Env)...)
 	return cmd, nil
-}
-
-// without returns env without the variables that are named, or whose names
-// begin with what stands before a *.
-func without(env, unset []string) []string {
-	kept := make([]string, 0, len(env))
-	for _, e := range env {
-		name, _, _ := strings.Cut(e, "=")
-		if !named(name, unset) {
-			kept = append(kept, e)
-		}
-	}
-	return kept
-}
-
-func named(name string, patterns []string) bool {
-	for _, p := range patterns {
-		prefix, star := strings.CutSuffix(p, "*")
-		if p == name || star && strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // notStarted tells a program that is missing from a directory that is: the system
@@ -155,7 +129,7 @@ type capped struct {
 
 func (c *capped) Write(p []byte) (int, error) {
 	if c.b.Len()+len(p) > maxStream {
-		err := fmt.Errorf("%w: more than %d MiB", ErrTooMuch, maxStream>>20)
+		err := fmt.Errorf("%w: more than %d MiB", errTooMuch, maxStream>>20)
 		c.full(err)
 		return 0, err
 	}

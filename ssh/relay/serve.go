@@ -77,9 +77,9 @@ func (s *server) serve(ctx context.Context) error {
 	case errors.Is(err, io.EOF):
 		return nil
 	case errors.Is(err, yamux.ErrKeepAliveTimeout):
-		return fmt.Errorf("serve a relay: %w: the near side has stopped answering", ErrLost)
+		return fmt.Errorf("serve a relay: %w: the near side has stopped answering", errLost)
 	}
-	return fmt.Errorf("serve a relay: %w: %w", ErrLost, err)
+	return fmt.Errorf("serve a relay: %w: %w", errLost, err)
 }
 
 // accept takes requests until the link ends, and says why it did.
