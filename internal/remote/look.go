@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"muster/internal/terminal"
@@ -236,7 +238,7 @@ func (p *place) hand(ctx context.Context, c *mssh.Client) (*wire, error) {
 	in := bufio.NewReaderSize(s, 64<<10)
 	noise, err := skip(in, []byte(mark+"\n"))
 	if err == nil && there() {
-		return &wire{in, s, end}, nil
+		return &wire{in: in, Session: s, end: end}, nil
 	}
 	end()
 	s.Close()
@@ -263,19 +265,35 @@ type wire struct {
 	in *bufio.Reader
 	*mssh.Session
 	end context.CancelFunc
+
+	writing sync.Mutex // held by whoever writes; guards shut
+	shut    bool
 }
 
 func (w *wire) Read(p []byte) (int, error) { return w.in.Read(p) }
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.shut {
+		return 0, net.ErrClosed
+	}
+	return w.Session.Write(p)
+}
 
 // leaveTime is how long a relay may take to go that has been told to.
 const leaveTime = 2 * time.Second
 
 // Close ends the relay's input, which is what it lives by, and waits a moment for
 // it to go: nothing of muster's is left there when this returns, if the link is up.
+// If it is not, a write may hang that ends with the connection.
 func (w *wire) Close() error {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
+		w.writing.Lock()
+		w.shut = true
+		w.writing.Unlock()
 		if w.CloseWrite() == nil {
 			io.Copy(io.Discard, w.Session)
 			w.Wait()
@@ -285,8 +303,6 @@ func (w *wire) Close() error {
 	case <-gone:
 	case <-time.After(leaveTime):
 	}
-	err := w.Session.Close()
 	w.end()
-	<-gone
-	return err
+	return w.Session.Close()
 }
