@@ -8,14 +8,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -131,10 +129,11 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	}
 	defer end()
 	q.Asker = asker
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := interruptible(c)
 	defer stop()
 	done, err := client.Launch(ctx, profile, q)
 	if ctx.Err() != nil {
+		fmt.Fprintln(s.err, "muster: interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
 		return exitError(exitInterrupted)
 	}
 	if err != nil {
@@ -380,13 +379,18 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 		return err
 	}
 	defer closeSites()
-	leave, err := f.LogIn(c.Context, plans, asker)
+	ctx, stop := interruptible(c)
+	defer stop()
+	leave, err := f.LogIn(ctx, plans, asker)
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
 	if err != nil {
 		return err
 	}
 	defer leave()
 	for _, p := range plans {
-		_, failed := f.Submit(c.Context, p, "", asker)
+		_, failed := f.Submit(ctx, p, "", asker)
 		err = errors.Join(err, failed)
 	}
 	if o.json {

@@ -140,7 +140,7 @@ func startEphemeral(c *cli.Context, s streams) error {
 	if err := nested("muster submit", "a dispatcher and a worker"); err != nil {
 		return err
 	}
-	_, err := detach(c, s, serveOptions{Name: dispatcherName(c), Kind: "ephemeral",
+	_, err := detach(c.Context, c, s, serveOptions{Name: dispatcherName(c), Kind: "ephemeral",
 		Up: control.UpRequest{Profiles: []host.Spec{{Name: "default", Slots: 1, Ephemeral: true}}}}, nil)
 	return err
 }

@@ -284,20 +284,23 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	a, err := client.Up(c.Context, q)
-	if !errors.Is(err, control.ErrUnreachable) {
-		if err != nil {
-			return answered(err)
-		}
-		return s.sayUp(c, client, a, o.json)
-	}
+	ctx, stop := interruptible(c)
+	defer stop()
+	a, err := client.Up(ctx, q)
 	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: keep, Up: q}
-	if o.detach {
-		if a, err = detach(c, s, serve, nil); err != nil {
-			return err
-		}
-		return s.sayUp(c, client, a, o.json)
+	away := errors.Is(err, control.ErrUnreachable)
+	if away && o.detach && ctx.Err() == nil {
+		a, err = detach(ctx, c, s, serve, nil)
 	}
+	switch {
+	case ctx.Err() != nil:
+		return exitError(exitInterrupted)
+	case err == nil:
+		return s.sayUp(c, client, a, o.json)
+	case !away || o.detach:
+		return answered(err)
+	}
+	stop() // a dispatcher has its own way to end
 	return s.serve(c, serve, func(a *control.UpAnswer) error {
 		err := s.sayUp(c, client, a, o.json)
 		fmt.Fprintln(s.err, "muster: Ctrl-C or `muster down` ends it")
@@ -379,7 +382,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 		defer cancel()
 		server.Close(ctx)
 	}()
-	a, err := server.Up(c.Context, o.Up)
+	a, err := upUnlessTold(c.Context, server, o.Up, signals)
 	if err == nil {
 		err = ready(a)
 	}
@@ -404,6 +407,28 @@ func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAns
 		os.Remove(path)
 		return errors.Join(exitError(exitInterrupted), left)
 	}
+}
+
+// upUnlessTold brings profiles up, and gives that up at a signal.
+func upUnlessTold(ctx context.Context, server *control.Server, q control.UpRequest, signals <-chan os.Signal) (*control.UpAnswer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	over, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-signals:
+			cancel(exitError(exitInterrupted))
+		case <-over:
+		}
+	}()
+	a, err := server.Up(ctx, q)
+	close(over)
+	<-watched
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return a, err
 }
 
 // shutdown returns what tells a dispatcher to end, and waits for it.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ import (
 )
 
 // detach starts a dispatcher in the background and returns when it answers.
-// With a tether it ends when that is closed.
-func detach(c *cli.Context, s streams, o serveOptions, tether *io.Closer) (*control.UpAnswer, error) {
+// With a tether it ends when that is closed; with ctx it is told to end if it does
+// not answer yet.
+func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, tether *io.Closer) (*control.UpAnswer, error) {
 	o.Tether = tether != nil
 	exe, err := os.Executable()
 	if err != nil {
@@ -58,6 +60,8 @@ func detach(c *cli.Context, s streams, o serveOptions, tether *io.Closer) (*cont
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}
+	tell := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	defer tell()
 	if err := json.NewEncoder(stdin).Encode(o); err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}

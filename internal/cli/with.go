@@ -42,12 +42,18 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	}
 	defer stop()
 	q := control.UpRequest{Profiles: list, Asker: asker}
-	a, err := client.Up(c.Context, q)
+	ctx, done := interruptible(c)
+	defer done()
+	a, err := client.Up(ctx, q)
 	own := errors.Is(err, control.ErrUnreachable)
 	var tether io.Closer
-	if own {
-		a, err = detach(c, s, serveOptions{Name: dispatcherName(c), Kind: "up", Up: q}, &tether)
+	if own && ctx.Err() == nil {
+		a, err = detach(ctx, c, s, serveOptions{Name: dispatcherName(c), Kind: "up", Up: q}, &tether)
 	}
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	done()
 	if err != nil {
 		return answered(err)
 	}
