@@ -236,7 +236,8 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 		return interrupted(ctx, c, err)
 	}
 	if !o.keep {
-		if err := client.Forget(ctx, id); err != nil {
+		// A dispatcher that has ended meanwhile has forgotten it.
+		if err := client.Forget(ctx, id); err != nil && !errors.Is(err, control.ErrUnreachable) {
 			return answered(err)
 		}
 	}
