@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/signal"
@@ -196,10 +195,4 @@ func takeBack(ctx context.Context, s streams, r *launch.Record, f *launch.Fleet,
 	}
 	fmt.Fprintf(s.out, "%s: job %s is gone\n", r.Name, job)
 	return nil
-}
-
-func showValues(w io.Writer, m map[string]any) {
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(w, "  %-12s %v\n", name, m[name])
-	}
 }

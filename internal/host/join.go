@@ -1,0 +1,91 @@
+package host
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"time"
+
+	mtls "muster/tls"
+)
+
+// joinRecord is a token that a person has been given.
+type joinRecord struct {
+	Join
+	launch  *mtls.Launch
+	profile *Profile
+}
+
+// Join says what a join string lets in.
+type Join struct {
+	ID      string    `json:"id"`
+	Profile string    `json:"profile"`
+	Uses    int       `json:"uses"`
+	Used    int       `json:"used"`
+	Until   time.Time `json:"until"` // zero for as long as the profile
+}
+
+// NewJoin makes a join string that admits so many workers for so long; 0 is as
+// long as the profile. elsewhere asks for addresses that other machines reach,
+// and loopback for this machine's alone, to which a tunnel leads.
+func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback bool) (Join, mtls.Join, error) {
+	h := p.h
+	addrs := []string{"unix:" + h.socket}
+	if elsewhere || loopback {
+		listen := p.Spec.Listen
+		if loopback {
+			_, port, _ := net.SplitHostPort(listen)
+			listen = net.JoinHostPort("127.0.0.1", cmp.Or(port, "0"))
+			addrs = nil // the other end of a tunnel has no such socket
+		}
+		more, err := p.addresses(listen)
+		if err != nil {
+			return Join{}, mtls.Join{}, err
+		}
+		addrs = append(addrs, more...)
+	}
+	var until time.Time
+	if valid > 0 {
+		until = time.Now().Add(valid)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := fmt.Sprintf("join-%d", len(h.joins)+1)
+	for n := len(h.joins) + 1; h.joins[id] != nil; n++ {
+		id = fmt.Sprintf("join-%d", n)
+	}
+	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
+	p.Pool.AddLaunch(l, p.Spec.Reattach)
+	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
+	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
+}
+
+// Joins lists the join strings that may still admit somebody.
+func (h *Host) Joins() []Join {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := []Join{}
+	for _, j := range h.joins {
+		j.Used = j.launch.Used()
+		if j.Until.IsZero() || time.Now().Before(j.Until) {
+			list = append(list, j.Join)
+		}
+	}
+	return list
+}
+
+// RevokeJoin lets nobody in any more with a join string; workers that it let
+// in stay. It reports whether there was one.
+func (h *Host) RevokeJoin(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	j := h.joins[id]
+	if j == nil {
+		return false
+	}
+	j.forget()
+	delete(h.joins, id)
+	return true
+}
+
+func (j *joinRecord) forget() { j.profile.Pool.RemoveLaunch(j.launch) }
