@@ -163,11 +163,18 @@ func (p *place) find(ctx context.Context, c *mssh.Client, sum string) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	p.program = p.state + "/bin/" + sum + "/muster"
-	text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then { sha256sum "$f" || shasum -a 256 "$f" || openssl dgst -r -sha256 "$f"; } 2>/dev/null | cut -c1-64; fi`, nil)
-	if err != nil {
-		return fmt.Errorf("look for %s: %w", p.program, err)
+	// A sum that is not what it should be is taken again, before megabytes are
+	// copied for it: on a busy machine the program that takes it may fail.
+	for range 2 {
+		text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then echo there; { sha256sum "$f" || shasum -a 256 "$f" || openssl dgst -r -sha256 "$f"; } 2>/dev/null | cut -c1-64; fi`, nil)
+		if err != nil {
+			return fmt.Errorf("look for %s: %w", p.program, err)
+		}
+		there, got, _ := strings.Cut(text, "\n")
+		if p.present = strings.TrimSpace(got) == sum; p.present || there != "there" {
+			return nil
+		}
 	}
-	p.present = strings.TrimSpace(text) == sum
 	return nil
 }
 
