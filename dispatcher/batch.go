@@ -60,9 +60,9 @@ type Batch struct {
 
 // BatchOptions configures a Batch.
 type BatchOptions struct {
-	// Render makes the task of a row when a slot is free for it. It must be
+	// Render makes the task of a row when it is its turn. It must be
 	// fast, safe for concurrent use and not call back.
-	Render func(row []string, index, slot int) task.Spec
+	Render func(row []string, index int) task.Spec
 	// StopOnFailure starts nothing more after a task has failed, and cancels
 	// what runs then.
 	StopOnFailure bool
@@ -173,7 +173,7 @@ func (b *Batch) drop(job, *task.ErrorValue) {
 	b.mu.Unlock()
 }
 
-func (b *Batch) spec(j job, slot int) task.Spec { return b.opt.Render(j.row, j.index, slot) }
+func (b *Batch) spec(j job, slot int) task.Spec { return b.opt.Render(j.row, j.index).InSlot(slot) }
 
 func (b *Batch) stopOnFailure() bool { return b.opt.StopOnFailure }
 

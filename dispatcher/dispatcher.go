@@ -75,7 +75,7 @@ type Dispatcher struct {
 type entrance struct {
 	launch *mtls.Launch
 	pool   *Pool
-	lease  time.Duration // of its workers
+	opt    LaunchOptions
 }
 
 // New returns a Dispatcher that has no pools yet. Close ends it.

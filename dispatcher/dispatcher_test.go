@@ -51,7 +51,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		opt := options{dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger()}, dispatcher.PoolOptions{Retries: 2}}
-		batch := dispatcher.BatchOptions{Render: func(row []string, index, slot int) task.Spec {
+		batch := dispatcher.BatchOptions{Render: func(row []string, index int) task.Spec {
 			return task.Spec{Argv: row, Index: index}
 		}}
 		for _, change := range with {
@@ -63,7 +63,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 			t.Fatal(err)
 		}
 		w := &world{t: t, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
-		w.d.AddLaunch(w.launch, 0)
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 		w.b = w.d.NewBatch(batch)
 		served := make(chan error)
 		go func() { served <- w.door.Serve(w.l) }()
@@ -319,12 +319,12 @@ func TestRefusals(t *testing.T) {
 		{"expired", func(w *world, h *wire.Hello) {
 			w.launch = mtls.NewLaunch("short", 1, time.Now().Add(time.Hour))
 			h.Launch = "short"
-			w.d.AddLaunch(w.launch, 0)
+			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 			time.Sleep(time.Hour + time.Second)
 		}, token, "has expired"},
 		{"spent", func(w *world, h *wire.Hello) {
 			w.launch = mtls.NewLaunch("one", 1, time.Time{})
-			w.d.AddLaunch(w.launch, 0)
+			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 			w.worker(1)
 			h.Launch = "one"
 		}, token, "as many workers as it may"},

@@ -63,8 +63,8 @@ func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Wel
 	}
 	s := &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in.launch, link: l, since: time.Now(),
 		attempts: map[queue.Ref]*attempt{}}
-	if hello.Lease && in.lease > 0 {
-		s.lease = min(in.lease, wire.MaxLease)
+	if hello.Lease && in.opt.Lease > 0 {
+		s.lease = min(in.opt.Lease, wire.MaxLease)
 		s.key, err = mtls.NewSessionKey(conn, hello.ProofContext())
 	}
 	welcome.Profile, welcome.Lease = in.pool.name, s.lease

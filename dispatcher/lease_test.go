@@ -32,7 +32,7 @@ func leased(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 	bubble(t, func(t *testing.T, w *world) {
 		w.scratch = scratch
 		w.launch = mtls.NewLaunch("leased", 1000, time.Time{})
-		w.d.AddLaunch(w.launch, lease)
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease})
 		f(t, w)
 		for _, end := range w.ends {
 			end()

@@ -69,7 +69,7 @@ func TestAnswerBehindOutput(t *testing.T) {
 				p = w.mate(nil).peer
 			} else {
 				w.launch = mtls.NewLaunch("unleased", 1, time.Time{})
-				w.d.AddLaunch(w.launch, 0)
+				w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 				p = w.worker(1)
 			}
 			w.submit("a")

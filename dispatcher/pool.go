@@ -26,6 +26,33 @@ type PoolOptions struct {
 	RoundRobin bool
 }
 
+// LaunchOptions says how a pool treats the workers of a launch, and what whoever
+// started them can tell. The functions are called without locks, from any
+// goroutine; nil ones are not.
+type LaunchOptions struct {
+	// Lease is how long a worker whose connection breaks keeps its tasks, in
+	// which it may come back; with 0 they are taken back at once.
+	Lease time.Duration
+	// Expected returns how many workers may yet join that have not.
+	Expected func() int
+	// Fate asks what became of a worker that was lost. Its tasks wait for the
+	// answer, 30 s at most, after which ctx is done.
+	Fate func(ctx context.Context, element string) Fate
+	// Lost is told of a worker whose session has ended and that did not say
+	// goodbye.
+	Lost func(element string, why error)
+}
+
+// Fate is what became of a worker that was lost. The zero value is that nobody
+// knows.
+type Fate struct {
+	// Kind is task.KindPreempted, task.KindWalltime or task.KindOOM, or
+	// task.KindReset for every other end.
+	Kind task.Kind
+	// Text says it in a few words, such as "job 17_3 was cancelled on the cluster".
+	Text string
+}
+
 // owner is what a task belongs to: it makes the task when a slot is free for
 // it, and takes what it resolved to. All but full is called under Pool.mu.
 type owner interface {
@@ -99,13 +126,11 @@ func (p *Pool) Name() string { return p.name }
 // Options returns what the pool was made with.
 func (p *Pool) Options() PoolOptions { return p.opt }
 
-// AddLaunch lets workers that prove l's token join this pool. One whose
-// connection breaks keeps its tasks for as long as lease, in which it may come
-// back; with 0 they are taken back at once.
-func (p *Pool) AddLaunch(l *mtls.Launch, lease time.Duration) {
+// AddLaunch lets workers that prove l's token join this pool.
+func (p *Pool) AddLaunch(l *mtls.Launch, opt LaunchOptions) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
-	p.d.launches[l.ID()] = entrance{l, p, lease}
+	p.d.launches[l.ID()] = entrance{launch: l, pool: p, opt: opt}
 }
 
 // RemoveLaunch lets nobody in any more with the launch's token.

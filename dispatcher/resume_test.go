@@ -296,7 +296,7 @@ func TestNoLeaseWithoutBoth(t *testing.T) {
 		for _, knows := range []bool{true, false} {
 			for _, d := range []time.Duration{0, time.Hour} {
 				l := mtls.NewLaunch(fmt.Sprint(knows, d), 1, time.Time{})
-				w.d.AddLaunch(l, d)
+				w.d.AddLaunch(l, dispatcher.LaunchOptions{Lease: d})
 				h := w.hello()
 				h.Launch, h.Lease = l.ID(), knows
 				raw := w.l.dial()

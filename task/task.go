@@ -3,7 +3,12 @@
 // that every other package can share it.
 package task
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // ID names a task within one dispatcher. IDs grow by one from 1 in the order
 // of submission and are never used again; 0 is no task.
@@ -11,7 +16,8 @@ type ID uint64
 
 // Spec is everything an executor needs to run one command.
 type Spec struct {
-	// Argv is the program and its arguments, each one word; never empty.
+	// Argv is the program and its arguments, each one word; never empty. In it
+	// SlotMark stands for the number of the slot.
 	Argv []string
 	// Dir is the absolute working directory.
 	Dir string
@@ -31,8 +37,29 @@ type Spec struct {
 	Everywhere bool
 	// Index is the task's place among its map's inputs, counted from 1.
 	Index int
-	// Name is what the user calls the result; empty if he gave none.
+	// Name is what the user calls the result; empty if they gave none. In it
+	// SlotMark stands for the number of the slot.
 	Name string
+}
+
+// SlotMark stands for the number of the slot that runs a task, which is known
+// when the task begins. No word of a command can hold it otherwise.
+const SlotMark = "\x00"
+
+// InSlot returns the spec with the number of a slot, from 1, in place of
+// SlotMark.
+func (s Spec) InSlot(n int) Spec {
+	marked := func(w string) bool { return strings.Contains(w, SlotMark) }
+	if marked(s.Name) {
+		s.Name = strings.ReplaceAll(s.Name, SlotMark, strconv.Itoa(n))
+	}
+	if slices.ContainsFunc(s.Argv, marked) {
+		s.Argv = slices.Clone(s.Argv)
+		for i, w := range s.Argv {
+			s.Argv[i] = strings.ReplaceAll(w, SlotMark, strconv.Itoa(n))
+		}
+	}
+	return s
 }
 
 // Size returns the length of all that the spec holds, in bytes, with what an

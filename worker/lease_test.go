@@ -106,7 +106,7 @@ func TestSlotsOutliveTheConnection(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
 	d, pool, join := serve(t, l)
 	launch := mtls.NewLaunch("leased", 1, time.Time{})
-	pool.AddLaunch(launch, time.Minute)
+	pool.AddLaunch(launch, dispatcher.LaunchOptions{Lease: time.Minute})
 	p := newProxy(t, l.Addr())
 	join.Addrs, join.Launch, join.Token = []string{"tcp:" + p.Addr().String()}, launch.ID(), launch.Token()
 	ended := make(chan error, 1)

@@ -69,7 +69,7 @@ func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, *dispatcher.Po
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool.AddLaunch(launch, 0)
+	pool.AddLaunch(launch, dispatcher.LaunchOptions{})
 	go d.Serve(l)
 	return d, pool, mtls.Join{Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
 }
@@ -87,7 +87,7 @@ func TestEveryAddressIsTried(t *testing.T) {
 	serve(t, foreign)
 	join.Addrs = []string{"tcp:" + silent.Addr().String(), "tcp:" + closed.Addr().String(), "tcp:" + foreign.Addr().String(),
 		"tcp:" + good.Addr().String(), "tcp:" + good.Addr().String()}
-	b := pool.NewBatch(dispatcher.BatchOptions{Render: func(row []string, index, _ int) task.Spec {
+	b := pool.NewBatch(dispatcher.BatchOptions{Render: func(row []string, index int) task.Spec {
 		return task.Spec{Argv: row, Index: index, Dir: t.TempDir()}
 	}})
 	b.Submit([][]string{{"echo", "hello"}})

@@ -314,10 +314,10 @@ func (p *plan) compile(argv []string) error {
 }
 
 // render makes the task of one row.
-func (p *plan) render(row []string, index, slot int) task.Spec {
-	spec := task.Spec{Argv: p.cmd.Expand(row, index, slot), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index}
+func (p *plan) render(row []string, index int) task.Spec {
+	spec := task.Spec{Argv: p.cmd.Expand(row, index, task.SlotMark), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index}
 	if p.name != nil {
-		spec.Name = strings.Join(p.name.Expand(row, index, slot), " ")
+		spec.Name = strings.Join(p.name.Expand(row, index, task.SlotMark), " ")
 	}
 	return spec
 }
@@ -331,7 +331,7 @@ func (p *plan) dryRun(out io.Writer) error {
 		if err != nil {
 			return usageError{err}
 		}
-		if _, err := fmt.Fprintln(out, p.commandLine(p.cmd.Expand(row, i, 1))); err != nil {
+		if _, err := fmt.Fprintln(out, p.commandLine(p.cmd.Expand(row, i, "1"))); err != nil {
 			return err
 		}
 	}

@@ -321,7 +321,7 @@ func (p *plan) lines() io.Reader {
 				return
 			}
 			if err == nil {
-				err = enc.Encode(control.NewTask(p.render(row, i, 1)))
+				err = enc.Encode(control.NewTask(p.render(row, i).InSlot(1)))
 			} else {
 				err = &inputError{err}
 			}
@@ -347,7 +347,7 @@ func (p *plan) finishAll(c *cli.Context, s streams, client *control.Client, a co
 		if err != nil {
 			return err
 		}
-		if err := finishHere(c, s, client, a.ID, p.render(row, i, 1)); err != nil {
+		if err := finishHere(c, s, client, a.ID, p.render(row, i).InSlot(1)); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,7 @@ func (p *plan) runSync(s streams) error {
 		if err != nil {
 			return usageError{err}
 		}
-		spec := p.render(row, n, 1)
+		spec := p.render(row, n).InSlot(1)
 		stdin := s.in
 		if p.fromStdin {
 			stdin = nil // it is where the inputs come from

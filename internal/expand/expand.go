@@ -189,9 +189,9 @@ func (o Options) describe() string {
 	return fmt.Sprintf("%d values (%s)", o.Width, strings.Join(names, ", "))
 }
 
-// Expand makes the words of a task: the index-th row, from 1, in a slot. A text
-// for a shell comes as the words of the shell's command line.
-func (t *Template) Expand(row []string, index, slot int) []string {
+// Expand makes the words of a task: the index-th row, from 1, with slot in place
+// of {%}. A text for a shell comes as the words of the shell's command line.
+func (t *Template) Expand(row []string, index int, slot string) []string {
 	words := make([]string, 0, len(t.words)+2)
 	if t.shell {
 		words = append(words, "/bin/sh", "-c")
@@ -202,7 +202,7 @@ func (t *Template) Expand(row []string, index, slot int) []string {
 	return words
 }
 
-func (t *Template) word(parts []part, row []string, index, slot int) string {
+func (t *Template) word(parts []part, row []string, index int, slot string) string {
 	if len(parts) == 1 && parts[0].what == literal {
 		return parts[0].text
 	}
@@ -214,7 +214,7 @@ func (t *Template) word(parts []part, row []string, index, slot int) string {
 		case p.what == taskNumber:
 			b.WriteString(strconv.Itoa(index))
 		case p.what == slotNumber:
-			b.WriteString(strconv.Itoa(slot))
+			b.WriteString(slot)
 		case p.column != allColumns:
 			b.WriteString(t.value(row[p.column], p.form))
 		default:

@@ -41,7 +41,7 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if got := tmpl.Expand(c.row, 7, 3); !slices.Equal(got, c.want) {
+		if got := tmpl.Expand(c.row, 7, "3"); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -61,7 +61,7 @@ func TestNameNeedsNoPlaceholder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := tmpl.Expand([]string{"x"}, 1, 1); !slices.Equal(got, []string{"run"}) {
+	if got := tmpl.Expand([]string{"x"}, 1, "1"); !slices.Equal(got, []string{"run"}) {
 		t.Errorf("%q", got)
 	}
 }
@@ -101,7 +101,7 @@ func TestAsGNUParallel(t *testing.T) {
 		t.Fatalf("parallel wrote %d words for %d inputs", len(want), len(odd))
 	}
 	for i, in := range odd {
-		for j, got := range tmpl.Expand([]string{in}, i+1, 1) {
+		for j, got := range tmpl.Expand([]string{in}, i+1, "1") {
 			if w := want[i*len(forms)+j]; got != w {
 				t.Errorf("%s of %q is %q, with GNU parallel %q", forms[j], in, got, w)
 			}
@@ -118,7 +118,7 @@ func FuzzCompile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got := tmpl.Expand([]string{a, b}, 1, 1)
+		got := tmpl.Expand([]string{a, b}, 1, "1")
 		if !strings.Contains(word, "{") && !slices.Equal(got, []string{word, a, b}) {
 			t.Fatalf("%q became %q", word, got)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"muster/dispatcher"
 	mtls "muster/tls"
 )
 
@@ -55,7 +56,7 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 		id = fmt.Sprintf("join-%d", n)
 	}
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
-	p.Pool.AddLaunch(l, p.Spec.Reattach)
+	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
 	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"muster/dispatcher"
 	mtls "muster/tls"
 	"muster/worker"
 )
@@ -43,7 +44,7 @@ func (p *Profile) StartLocal(slots int, failed func(error), more ...string) (*Lo
 	if l.failed == nil {
 		l.failed = func(err error) { h.opt.Say("%v", err) }
 	}
-	p.Pool.AddLaunch(l.launch, 0)
+	p.Pool.AddLaunch(l.launch, dispatcher.LaunchOptions{})
 	l.join = mtls.Join{Addrs: []string{"unix:" + h.socket}, Pin: h.id.Pin(), Launch: l.launch.ID(), Token: l.launch.Token()}
 	l.argv = append(append([]string{}, h.opt.Worker...), "--join-file", "-", "--tether", "--element", name, "--slots", strconv.Itoa(slots))
 	if p.Spec.Walltime > 0 {

@@ -264,7 +264,7 @@ func (h *Host) credentials(ctx context.Context, plan *launch.Plan, job string, w
 		return launch.Credentials{}, err
 	}
 	l := mtls.NewLaunch(job, workers, time.Time{})
-	p.Pool.AddLaunch(l, p.Spec.Reattach)
+	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
 	return launch.Credentials{Joined: l.Seen, End: func() { p.Pool.RemoveLaunch(l) }, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
 		return mtls.Join{Addrs: addrs(), Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode()
 	}}, nil

@@ -132,3 +132,32 @@ func parseErr(b []byte) (*task.ErrorValue, error) {
 	})
 	return e, err
 }
+
+func appendLack(b []byte, num protowire.Number, l *task.Lack) []byte {
+	if l == nil {
+		return b
+	}
+	var m []byte
+	m = putUint(m, 1, uint64(l.Kind))
+	m = putUint(m, 2, uint64(l.Code))
+	m = putString(m, 3, l.Message)
+	m = putString(m, 4, l.Evidence)
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), m)
+}
+
+func parseLack(b []byte) (*task.Lack, error) {
+	l := &task.Lack{}
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			l.Kind = task.LackKind(min(v, math.MaxUint8))
+		case 2:
+			l.Code = clampInt(v)
+		case 3:
+			l.Message = string(s)
+		case 4:
+			l.Evidence = string(s)
+		}
+	})
+	return l, err
+}

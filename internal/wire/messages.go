@@ -53,7 +53,8 @@ type Welcome struct {
 	Received  uint64        // of a session that goes on: frames that have come from the worker
 }
 
-// Assign sends a task to a slot. If something runs there it comes next.
+// Assign gives a worker a task. It runs those that it has in the order in which
+// they came, each in the first slot that is free.
 type Assign struct {
 	Ref
 	Slot   uint32 // from 1
@@ -63,9 +64,10 @@ type Assign struct {
 	OnlyAfterSuccess bool
 }
 
-// Started says that the task's process runs.
+// Started says that the task's process runs, or is about to.
 type Started struct {
 	Ref
+	Slot uint32 // from 1
 }
 
 // Output is a chunk of a task's output.
@@ -111,7 +113,12 @@ type Cancel struct {
 type Recall struct{ Ref }
 
 // Returned hands a task back that never started.
-type Returned struct{ Ref }
+type Returned struct {
+	Ref
+	// Lack is why this machine could not begin it; nil if it was asked for, or is
+	// handed back for a reason that has nothing to do with the task.
+	Lack *task.Lack
+}
 
 // Lost says that a task's slot died under it.
 type Lost struct {
@@ -444,9 +451,32 @@ func (m *Lost) parse(b []byte) error {
 	})
 }
 
-func (m *Started) append(b []byte) []byte  { return m.Ref.append(b) }
-func (m *Recall) append(b []byte) []byte   { return m.Ref.append(b) }
-func (m *Returned) append(b []byte) []byte { return m.Ref.append(b) }
+func (m *Started) append(b []byte) []byte { return putUint(m.Ref.append(b), 4, uint64(m.Slot)) }
+func (m *Recall) append(b []byte) []byte  { return m.Ref.append(b) }
+
+func (m *Started) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		if num == 4 {
+			m.Slot = clamp32(v)
+			return
+		}
+		m.Ref.field(num, v)
+	})
+}
+
+func (m *Returned) append(b []byte) []byte { return appendLack(m.Ref.append(b), 4, m.Lack) }
+
+func (m *Returned) parse(b []byte) error {
+	var inner error
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		if num == 4 {
+			m.Lack, inner = parseLack(s)
+			return
+		}
+		m.Ref.field(num, v)
+	})
+	return errors.Join(err, inner)
+}
 
 func (r *Ref) parse(b []byte) error {
 	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) { r.field(num, v) })

@@ -148,7 +148,7 @@ func TestBrokenOften(t *testing.T) {
 func TestImpossibleAcks(t *testing.T) {
 	w := NewWriter(io.Discard)
 	w.Retain()
-	w.Send(&Started{ref}, &Started{ref}, &Ping{1}, &Started{ref})
+	w.Send(&Started{Ref: ref}, &Started{Ref: ref}, &Ping{1}, &Started{Ref: ref})
 	for _, c := range []struct {
 		n  uint64
 		ok bool
@@ -191,13 +191,13 @@ func TestWhenToAcknowledge(t *testing.T) {
 		want   uint64
 	}{
 		"nothing":                     {nil, 0},
-		"a little":                    {[]Message{&Started{ref}}, 0},
-		"a little, and a ping":        {[]Message{&Started{ref}, &Ping{1}}, 1},
-		"a little, and a pong":        {[]Message{&Started{ref}, &Pong{1}}, 1},
+		"a little":                    {[]Message{&Started{Ref: ref}}, 0},
+		"a little, and a ping":        {[]Message{&Started{Ref: ref}, &Ping{1}}, 1},
+		"a little, and a pong":        {[]Message{&Started{Ref: ref}, &Pong{1}}, 1},
 		"a ping":                      {[]Message{&Ping{1}}, 0},
 		"an ack":                      {[]Message{&Ack{9}}, 0},
-		"many":                        {slicesRepeat(&Started{ref}, ackFrames), ackFrames},
-		"one less":                    {slicesRepeat(&Started{ref}, ackFrames-1), 0},
+		"many":                        {slicesRepeat(&Started{Ref: ref}, ackFrames), ackFrames},
+		"one less":                    {slicesRepeat(&Started{Ref: ref}, ackFrames-1), 0},
 		"much":                        {slicesRepeat(&Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk)}, 4), 4},
 		"much, but not that much yet": {slicesRepeat(&Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk)}, 3), 0},
 	} {
@@ -230,7 +230,7 @@ func slicesRepeat(m Message, n int) (list []Message) {
 func TestUnknownFramesCount(t *testing.T) {
 	conn := whole()
 	conn.Write(frame(200, 0, []byte("from the future")))
-	NewWriter(conn).Send(&Started{ref})
+	NewWriter(conn).Send(&Started{Ref: ref})
 	in := NewReader(nil)
 	drain(t, in, conn)
 	if n := in.Received(); n != 2 {
@@ -258,13 +258,13 @@ func TestAwayWriterNeverWaits(t *testing.T) {
 			w := make(conn)
 			w.Retain()
 			var sent sync.WaitGroup
-			sent.Go(func() { w.Send(&Started{ref}) })
+			sent.Go(func() { w.Send(&Started{Ref: ref}) })
 			<-conn.begun
 			close(conn.closed)
 			w.Detach()
 			sent.Wait()
 			for range 10 {
-				if err := w.Send(&Started{ref}, &Ping{1}, &Ack{1}); err != nil {
+				if err := w.Send(&Started{Ref: ref}, &Ping{1}, &Ack{1}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -274,7 +274,7 @@ func TestAwayWriterNeverWaits(t *testing.T) {
 			if err := w.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
-			if err := w.Send(&Started{ref}); err != ErrClosed {
+			if err := w.Send(&Started{Ref: ref}); err != ErrClosed {
 				t.Errorf("Send after Close: %v", err)
 			}
 		})
