@@ -11,11 +11,10 @@ type attempt struct {
 	queue.Ref
 	job    job
 	spec   task.Spec
-	slot   int
+	slot   int              // from 1; 0 as long as the worker has not said
 	cancel *task.ErrorValue // what it was cancelled with, if it was
 	held   task.Result      // of a task that is held: what it resolves to if it was not lost
-	ahead  bool
-	after  uint64 // pings that the worker was sent before
+	after  uint64           // pings that the worker was sent before
 
 	// abandoned is set once and for all in an attempt of which no more is kept
 	// than this, its Ref and its window.

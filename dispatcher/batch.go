@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"muster/dispatcher/internal/queue"
 	"muster/internal/spool"
 	"muster/task"
 )
@@ -63,6 +64,9 @@ type BatchOptions struct {
 	// Render makes the task of a row when it is its turn. It must be
 	// fast, safe for concurrent use and not call back.
 	Render func(row []string, index int) task.Spec
+	// Common is what all tasks have in common, as far as that is known before they
+	// are made: what they need of a machine is told from it.
+	Common task.Spec
 	// StopOnFailure starts nothing more after a task has failed, and cancels
 	// what runs then.
 	StopOnFailure bool
@@ -160,7 +164,6 @@ func (b *Batch) stop() {
 // Pool.mu.
 func (b *Batch) dropQueued() {
 	for _, j := range b.p.queue.DropQueued() {
-		b.p.unqueued(j)
 		j.owner.drop(j, task.Cancelled("the run starts nothing more"))
 	}
 	b.wake()
@@ -173,14 +176,22 @@ func (b *Batch) drop(job, *task.ErrorValue) {
 	b.mu.Unlock()
 }
 
-func (b *Batch) spec(j job, slot int) task.Spec { return b.opt.Render(j.row, j.index).InSlot(slot) }
+func (b *Batch) spec(j job) task.Spec { return b.opt.Render(j.row, j.index) }
+
+func (b *Batch) needs(job) queue.Needs { return needsOf(&b.opt.Common) }
 
 func (b *Batch) stopOnFailure() bool { return b.opt.StopOnFailure }
 
 func (b *Batch) stopped() bool { return b.halted }
 
-// size is 0: how many inputs a run reads ahead is bounded by their number.
-func (b *Batch) size(job) int64 { return 0 }
+// size is the length of the row: how much of a run is sent ahead to a worker
+// depends on it.
+func (b *Batch) size(j job) (n int64) {
+	for _, v := range j.row {
+		n += int64(len(v))
+	}
+	return n
+}
 
 // Cancel stops every task that runs; each resolves to why.
 func (b *Batch) Cancel(why *task.ErrorValue) {

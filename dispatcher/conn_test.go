@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -173,6 +174,9 @@ type memAddr struct{}
 func (memAddr) Network() string { return "memory" }
 func (memAddr) String() string  { return "peer" }
 
+// errTooMany is how Accept fails for a connection that is nil.
+var errTooMany = &net.OpError{Op: "accept", Err: syscall.EMFILE}
+
 // listener hands out connections made by dial.
 type listener struct {
 	conns  chan net.Conn
@@ -192,6 +196,9 @@ func (l *listener) dial() *memConn {
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
+		if c == nil {
+			return nil, errTooMany
+		}
 		return c, nil
 	case <-l.closed:
 		return nil, net.ErrClosed

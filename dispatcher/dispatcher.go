@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"muster/internal/quiet"
 	"muster/internal/spool"
 	mtls "muster/tls"
 )
@@ -31,7 +29,6 @@ const (
 	DefaultHeartbeat = 5 * time.Second
 	DefaultHold      = 5 * time.Second
 	HelloTimeout     = 10 * time.Second // a peer gets this long to join
-	maxPending       = 256              // connections that have not joined yet
 
 	// DefaultKeep is how many bytes of results that nobody has collected are
 	// held in memory.
@@ -53,22 +50,26 @@ type Options struct {
 	// Keep bounds the output of futures that is held in memory, in bytes; what
 	// comes beyond it goes to disk. 0 means DefaultKeep.
 	Keep int64
+	// Say tells the user what they ought to know now, such as which machine is
+	// sick and of what; nil tells nobody.
+	Say func(format string, args ...any)
 }
 
 // Dispatcher admits workers and keeps its pools.
 type Dispatcher struct {
-	opt     Options
-	log     hclog.Logger
-	pending chan struct{} // one token for each connection that has not joined
-	wg      sync.WaitGroup
-	kept    atomic.Int64 // bytes of futures' output in memory
-	leases  leases
+	opt       Options
+	log       hclog.Logger
+	wg        sync.WaitGroup
+	kept      atomic.Int64 // bytes of futures' output in memory
+	leases    leases
+	strangers strangers
 
 	mu       sync.Mutex // guards all below; taken before a pool's, never after
 	launches map[string]entrance
 	pools    map[string]*Pool
 	closed   bool
 	futures  registry
+	rooms    map[*waitingRoom]bool // one for each listener
 }
 
 // entrance is a launch and the pool that its workers join.
@@ -89,14 +90,18 @@ func New(opt Options) *Dispatcher {
 	if opt.Keep == 0 {
 		opt.Keep = DefaultKeep
 	}
+	if opt.Say == nil {
+		opt.Say = func(string, ...any) {}
+	}
 	return &Dispatcher{
-		opt:      opt,
-		log:      opt.Log.Named("dispatcher"),
-		pending:  make(chan struct{}, maxPending),
-		launches: map[string]entrance{},
-		pools:    map[string]*Pool{},
-		futures:  registry{all: map[ID]*Future{}},
-		leases:   leases{by: map[identity]*session{}},
+		opt:       opt,
+		log:       opt.Log.Named("dispatcher"),
+		strangers: strangers{logger: opt.Log.Named("dispatcher")},
+		launches:  map[string]entrance{},
+		pools:     map[string]*Pool{},
+		futures:   registry{all: map[ID]*Future{}},
+		leases:    leases{by: map[identity]*session{}},
+		rooms:     map[*waitingRoom]bool{},
 	}
 }
 
@@ -140,38 +145,6 @@ func (d *Dispatcher) Pools() []*Pool {
 	return list
 }
 
-// Serve accepts workers on l until l is closed. It returns nil if Close did
-// that. Connections beyond those that may wait to join are closed at once.
-func (d *Dispatcher) Serve(l net.Listener) error {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if d.isClosed() || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			var ne net.Error
-			if errors.As(err, &ne) && ne.Timeout() {
-				continue
-			}
-			return fmt.Errorf("accept workers on %s: %w", l.Addr(), err)
-		}
-		select {
-		case d.pending <- struct{}{}:
-		default:
-			conn.Close()
-			continue
-		}
-		if !d.begin() {
-			conn.Close()
-			return nil
-		}
-		go func() {
-			defer d.wg.Done()
-			d.serveConn(quiet.Conn(conn))
-		}()
-	}
-}
-
 // begin counts a goroutine in, unless the dispatcher is closed.
 func (d *Dispatcher) begin() bool {
 	d.mu.Lock()
@@ -196,6 +169,9 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 	d.closed = true
 	pools := d.pools
 	d.pools = map[string]*Pool{}
+	for room := range d.rooms {
+		room.close()
+	}
 	d.mu.Unlock()
 	for _, p := range pools {
 		p.reset("the dispatcher ended")

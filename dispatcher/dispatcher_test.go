@@ -210,7 +210,7 @@ func (p *peer) start(a *wire.Assign) *wire.Assign {
 
 // finish reports the end of a task, err nil if it went well.
 func (p *peer) finish(a *wire.Assign, err *task.ErrorValue) {
-	p.Send(&wire.Result{Ref: a.Ref, Slot: a.Slot, Started: time.Now(), Elapsed: time.Second, Err: err,
+	p.Send(&wire.Result{Ref: a.Ref, Started: time.Now(), Elapsed: time.Second, Err: err,
 		Stdout: []byte(a.Spec.Argv[0])})
 }
 
@@ -272,7 +272,7 @@ func TestFirstInFirstOut(t *testing.T) {
 		p := w.worker(1)
 		for i, want := range []string{"a", "b", "c"} {
 			a := p.assigned()
-			if a.Spec.Argv[0] != want || a.Spec.Index != i+1 || a.Slot != 1 || a.Attempt != 1 {
+			if a.Spec.Argv[0] != want || a.Spec.Index != i+1 || a.Attempt != 1 {
 				t.Fatalf("task %d is %+v", i+1, a)
 			}
 			p.quiet() // one slot, one task
@@ -951,7 +951,7 @@ func work(p *peer, stop chan struct{}) {
 				time.Sleep(time.Second)
 				p.Send(&wire.Started{Ref: m.Ref}, &wire.Output{Ref: m.Ref, Stream: 1, Data: text})
 				p.Send(&wire.Output{Ref: m.Ref, Stream: 1, Data: text})
-				p.Send(&wire.Result{Ref: m.Ref, Slot: m.Slot, Started: time.Now(), Elapsed: time.Second, Stdout: text})
+				p.Send(&wire.Result{Ref: m.Ref, Started: time.Now(), Elapsed: time.Second, Stdout: text})
 			case *wire.Recall:
 				// Already done by now: nothing is handed back.
 			}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
 	"muster/task"
 )
@@ -135,7 +136,7 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 		return fmt.Errorf("the task's input has %d bytes; at most %d are possible: pass the name of a file", len(spec.Input), wire.MaxInput)
 	}
 	p := f.pool
-	if err := p.enter(ctx, try); err != nil {
+	if err := p.enter(ctx, int64(spec.Size()), try); err != nil {
 		return err
 	}
 	defer p.mu.Unlock()
@@ -154,43 +155,6 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	f.items[i-1].id = p.push(job{owner: &f.self, index: i})
 	p.pump(time.Now())
 	return nil
-}
-
-// enter locks the pool when a task may be queued.
-func (p *Pool) enter(ctx context.Context, try bool) error {
-	p.mu.Lock()
-	for p.memory.limit > 0 && (!p.memory.open() || try && len(p.memory.waiting) > 0) && !p.closed {
-		if try {
-			p.mu.Unlock()
-			return ErrFull
-		}
-		w := make(chan struct{})
-		p.memory.waiting = append(p.memory.waiting, w)
-		p.mu.Unlock()
-		select {
-		case <-w:
-		case <-ctx.Done():
-			p.mu.Lock()
-			p.memory.giveUp(w)
-			p.mu.Unlock()
-			return ctx.Err()
-		}
-		p.mu.Lock()
-	}
-	if p.closed {
-		p.mu.Unlock()
-		return ErrClosed
-	}
-	return nil
-}
-
-// giveUp takes a waiter out; one whose turn had come passes it on.
-func (g *gate) giveUp(w chan struct{}) {
-	if i := slices.Index(g.waiting, w); i >= 0 {
-		g.waiting = slices.Delete(g.waiting, i, i+1)
-		return
-	}
-	g.add(0)
 }
 
 // Seal says that no more tasks come.
@@ -220,13 +184,12 @@ func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
 	if p.closed {
 		return nil, ErrClosed
 	}
-	f.marker = p.queue.PushLoose(job{owner: &f.self})
-	p.markers = append(p.markers, f)
+	f.marker = p.queue.PushBarrier(job{owner: &f.self}, needsOf(f.everywhere), f.min)
 	p.pump(time.Now())
 	return f, nil
 }
 
-func (f *Future) spec(j job, _ int) task.Spec {
+func (f *Future) spec(j job) task.Spec {
 	if f.everywhere != nil {
 		return *f.everywhere
 	}
@@ -246,6 +209,8 @@ func (f *Future) size(j job) int64 {
 	return int64(f.items[j.index-1].spec.Size())
 }
 
+func (f *Future) needs(j job) queue.Needs { return needsOf(f.items[j.index-1].spec) }
+
 func (f *Future) drop(j job, why *task.ErrorValue) {
 	if f.everywhere != nil {
 		f.pool.withdraw(f, why)
@@ -264,7 +229,7 @@ func (f *Future) resolve(j job, done *Done) {
 		f.pool.d.discard(done)
 	}
 	done.Index, done.ID = j.index, it.id
-	if it.spec != nil {
+	if it.spec != nil && done.Argv == nil {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
 	}
 	it.done, it.spec = done, nil
@@ -491,7 +456,7 @@ func (f *Future) Status() FutureStatus {
 		s.State = "resolved"
 	case f.everywhere != nil:
 		s.Total = max(f.min, len(f.pool.sessions))
-		if f.pool.atHead && f.pool.markers[0] == f {
+		if f.pool.queue.Opened(f.marker) {
 			s.State = "running"
 		}
 	case f.resolved > 0 || f.running():
@@ -573,9 +538,7 @@ func (f *Future) Finish(done *Done) error {
 	if i >= len(f.items) {
 		return errors.New("it has no task")
 	}
-	if j, removed, _, _ := p.queue.Cancel(f.items[i].id); removed {
-		p.unqueued(j)
-	}
+	p.queue.Cancel(f.items[i].id)
 	p.completed++
 	f.resolve(job{owner: &f.self, index: i + 1}, done)
 	return nil

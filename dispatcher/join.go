@@ -9,43 +9,47 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
 	mtls "muster/tls"
 )
 
 // serveConn admits one connection and serves it to its end.
-func (d *Dispatcher) serveConn(raw net.Conn) {
-	defer raw.Close()
+func (d *Dispatcher) serveConn(room *waitingRoom, v *visitor) {
+	defer v.conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), HelloTimeout)
 	defer cancel()
-	raw.SetDeadline(time.Now().Add(HelloTimeout))
-	s, l, err := d.join(ctx, raw)
-	<-d.pending
+	v.conn.SetDeadline(time.Now().Add(HelloTimeout))
+	s, l, err := d.join(ctx, v, room)
+	room.leave(v)
 	if err != nil {
-		level := hclog.Warn
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, ErrClosed) || d.isClosed() {
-			level = hclog.Debug // a worker that came in by another address, or when all was over
+		if !isQuiet(err) && !d.isClosed() {
+			d.strangers.log(v.conn.RemoteAddr().String(), err)
 		}
-		d.log.Log(level, "a peer was not admitted", "peer", raw.RemoteAddr().String(), "reason", err)
 		return
 	}
+	cancel()
 	s.serve(l)
 }
 
+// isQuiet reports whether a connection ended as those do of a worker that came in
+// by another address, or when all was over.
+func isQuiet(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, ErrClosed) || errors.Is(err, net.ErrClosed)
+}
+
 // join shakes hands, checks the hello and answers it.
-func (d *Dispatcher) join(ctx context.Context, raw net.Conn) (*session, *link, error) {
-	conn, err := mtls.Server(ctx, raw, d.opt.Identity)
+func (d *Dispatcher) join(ctx context.Context, v *visitor, room *waitingRoom) (*session, *link, error) {
+	conn, err := mtls.Server(ctx, v.conn, d.opt.Identity)
 	if err != nil {
 		return nil, nil, err
 	}
+	room.shaken(v)
 	hello := &wire.Hello{}
 	if err := wire.ReadHello(conn, hello); err != nil {
 		return nil, nil, err
 	}
-	l := &link{raw: raw, gone: make(chan struct{})}
+	l := &link{raw: v.conn, gone: make(chan struct{})}
 	welcome := &wire.Welcome{Version: wire.Version, Heartbeat: d.opt.Heartbeat, WorkerID: workerID(hello)}
 	if hello.Resume {
 		s, err := d.again(ctx, conn, hello, welcome, l)
@@ -61,7 +65,7 @@ func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Wel
 	if err != nil {
 		return nil, refuse(conn, welcome, err)
 	}
-	s := &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in.launch, link: l, since: time.Now(),
+	s := &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in, link: l, since: time.Now(),
 		attempts: map[queue.Ref]*attempt{}}
 	if hello.Lease && in.opt.Lease > 0 {
 		s.lease = min(in.opt.Lease, wire.MaxLease)
@@ -147,6 +151,14 @@ func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (in entrance, err err
 	return in, in.launch.Admit(h.Element, h.Restart, time.Now())
 }
 
+// bounds returns how many tasks a worker with so many slots may have at once, and
+// how many bytes those may be: two a slot of any size, an everywhere, and small
+// ones that are sent ahead.
+func bounds(slots int) (tasks, bytes int) {
+	ahead := min(queue.MaxAheadPerSlot*slots, queue.MaxAhead)
+	return slots + ahead + 1, (2*slots+3)*wire.MaxFrame + 2*queue.MaxAheadBytes
+}
+
 // open begins the session that conn has been welcomed to.
 func (p *Pool) open(s *session, conn net.Conn) error {
 	p.mu.Lock()
@@ -155,17 +167,16 @@ func (p *Pool) open(s *session, conn net.Conn) error {
 		return ErrClosed
 	}
 	s.w, s.r = wire.NewAsyncWriter(conn), wire.NewReader(conn)
-	s.w.Bound(int(s.hello.Slots))
+	s.w.Bound(bounds(int(s.hello.Slots)))
 	if s.lease > 0 {
 		s.w.Retain()
 		p.d.leases.add(s)
 	}
 	s.heard = time.Now()
-	s.epoch = p.queue.Join(int(s.hello.Slots))
+	s.epoch = p.queue.Join(queue.Amounts{Slots: int(s.hello.Slots)})
 	p.sessions[s.epoch] = s
 	p.joined++
 	p.log.Info("worker joined", "worker", s.id, "profile", p.name, "slots", s.hello.Slots, "pid", s.hello.Pid)
-	p.newcomer(s)
 	p.pump(time.Now())
 	return nil
 }

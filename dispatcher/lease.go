@@ -77,9 +77,9 @@ const ackPatience = 5 * time.Second
 // another or ends it.
 func (s *session) serve(l *link) {
 	defer close(l.gone)
-	s.d.wg.Go(func() { s.heartbeat(l) }) // not before something is written to l: a ping would be lost
+	s.beat(l) // not before something is written to l: a ping would be lost
 	reason := s.read()
-	if s.lease > 0 && (errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime)) {
+	if s.lease > 0 && orderly(reason) {
 		// It waits to hear that all it has said has come.
 		l.raw.SetWriteDeadline(time.Now().Add(ackPatience))
 		s.w.Send(&wire.Ack{Received: s.r.Received()})
@@ -103,20 +103,24 @@ func (p *Pool) depart(s *session, reason error) bool {
 	if !errors.As(reason, new(broken)) || p.closed || s.dead || s.w.Behind() || p.d.leases.find(&s.hello) != s {
 		return false
 	}
-	s.link = nil
+	p.detach(s, away)
 	a := &absence{why: reason}
 	a.timer = time.AfterFunc(s.lease, func() { p.expire(s, a) })
-	s.away = a
-	p.absent++
-	p.queue.Pause(s.epoch)
+	s.absence = a
+	p.queue.Set(s.epoch, queue.Away)
+	s.letCancelledGo()
+	p.log.Warn("worker is away; waiting for it to come back", "worker", s.id, "reason", reason, "tasks", len(s.attempts), "lease", s.lease)
+	p.pump(time.Now())
+	return true
+}
+
+// letCancelledGo resolves the cancelled tasks of a worker that has no connection.
+func (s *session) letCancelledGo() {
 	for _, a := range s.attempts {
 		if a.cancel != nil && a != s.syncing {
 			s.abandon(a)
 		}
 	}
-	p.log.Warn("worker is away; waiting for it to come back", "worker", s.id, "reason", reason, "tasks", len(s.attempts), "lease", s.lease)
-	p.pump(time.Now())
-	return true
 }
 
 // abandon resolves a cancelled task of a worker that is away, which hears of it
@@ -137,16 +141,19 @@ func (s *session) abandon(a *attempt) {
 func (p *Pool) expire(s *session, a *absence) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.away == a {
+	if s.absence == a {
 		p.giveUp(s, fmt.Errorf("it was away for more than %v: %w", s.lease, a.why))
 	}
 }
 
-// giveUp ends the session of a worker that is away. Under mu.
+// giveUp ends the session of a worker that has no connection. Under mu.
 func (p *Pool) giveUp(s *session, reason error) {
-	s.present()
 	s.w.Close() // nothing is written without a connection: it does not wait
-	p.remove(s, reason)
+	if s.state == lost {
+		p.remove(s, reason, Fate{}) // there is no time for an answer
+		return
+	}
+	p.lose(s, reason)
 }
 
 // Gone says that the worker of an element has ended, as whoever started it has
@@ -158,16 +165,9 @@ func (p *Pool) Gone(l *mtls.Launch, element string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.dead = true; s.away != nil {
-		p.giveUp(s, fmt.Errorf("it has ended: %w", s.away.why))
+	if s.dead = true; s.state == away {
+		p.giveUp(s, fmt.Errorf("it has ended: %w", s.absence.why))
 	}
-}
-
-// present ends the session's absence. Under Pool.mu.
-func (s *session) present() {
-	s.away.timer.Stop()
-	s.away = nil
-	s.p.absent--
 }
 
 // giveWay ends the session of a worker that is away, and that a hello of the
@@ -180,8 +180,9 @@ func (d *Dispatcher) giveWay(h *wire.Hello) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	if s.away != nil && (h.Restart > s.hello.Restart || h.Restart == s.hello.Restart && !s.spoke) {
-		s.p.giveUp(s, errors.New("its place was taken by a worker of the same identity"))
+	if (s.state == away || s.state == lost) && (h.Restart > s.hello.Restart || h.Restart == s.hello.Restart && !s.spoke) {
+		s.w.Close()
+		s.p.remove(s, errors.New("its place was taken by a worker of the same identity"), Fate{})
 	}
 }
 
@@ -216,21 +217,21 @@ func (s *session) comeBack(l *link, received uint64) (old *link, err error) {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.sessions[s.epoch] != s:
-		return nil, errOver
-	case s.link != nil:
+	switch s.state {
+	case connected:
 		s.link.raw.Close()
 		return s.link, nil
+	case lost, gone:
+		return nil, errOver
 	}
 	if err := s.w.Acked(received); err != nil {
 		return nil, err
 	}
-	s.present()
-	s.link, s.heard, s.pings = l, time.Now(), nil
-	if !s.paused && !s.leaving() {
-		p.queue.Resume(s.epoch)
-	}
+	s.absence.timer.Stop()
+	s.absence = nil
+	p.absent--
+	s.state, s.link, s.heard, s.pings = connected, l, time.Now(), nil
+	p.queue.Clear(s.epoch, queue.Away)
 	for _, a := range s.attempts {
 		if st, _ := p.queue.State(a.Task); st == task.Held {
 			s.hold(a, a.held)

@@ -24,11 +24,12 @@ import (
 //
 // It is guarded by Pool.mu.
 type life struct {
-	heard time.Time // the last sign of it
-	pings []ping    // that wait for an answer, in order
-	seq   uint64    // pings sent
-	room  int       // bytes of output that may come before the first of pings is answered
-	owed  uint64    // frames that are to be acknowledged before the next answer
+	heard  time.Time // the last sign of it
+	pings  []ping    // that wait for an answer, in order
+	seq    uint64    // pings sent
+	beaten time.Time // the last heartbeat of this side
+	room   int       // bytes of output that may come before the first of pings is answered
+	owed   uint64    // frames that are to be acknowledged before the next answer
 }
 
 // ping is one that has not been answered.
@@ -81,31 +82,37 @@ func (s *session) acknowledged(n uint64, now time.Time) error {
 func (s *session) silent(now time.Time) bool {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	return now.Sub(s.heard) > 4*s.d.opt.Heartbeat
+	return s.isSilent(now)
 }
 
-// heartbeat pings the worker, which also measures the round trip, and hangs up
-// on one that has been silent too long.
-func (s *session) heartbeat(l *link) {
-	t := time.NewTicker(s.d.opt.Heartbeat)
-	defer t.Stop()
-	for {
-		s.ping(time.Now())
-		select {
-		case <-l.gone:
-			return
-		case now := <-t.C:
-			if s.silent(now) {
-				l.raw.Close()
-				return
-			}
-		}
-	}
-}
+func (s *session) isSilent(now time.Time) bool { return now.Sub(s.heard) > 4*s.d.opt.Heartbeat }
 
-func (s *session) ping(now time.Time) {
+// beat pings the worker now and at each heartbeat, which also measures the round
+// trip, and hangs up on one that has been silent too long. When a heartbeat comes
+// much too late, this process has been stopped itself, or the machine: then what
+// the workers have said meanwhile is still to be read, and silence counts anew.
+func (s *session) beat(l *link) {
+	now := time.Now()
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	if s.link != l || s.state != connected {
+		return
+	}
+	every := s.d.opt.Heartbeat
+	if !s.beaten.IsZero() && now.Sub(s.beaten) > 2*every {
+		s.heard = now
+	}
+	s.beaten = now
+	if s.isSilent(now) {
+		l.raw.Close()
+		return
+	}
+	s.ping(now)
+	time.AfterFunc(every, func() { s.beat(l) })
+}
+
+// ping asks for a sign of life. Under Pool.mu.
+func (s *session) ping(now time.Time) {
 	s.seq++
 	if len(s.pings) < maxPings {
 		p := ping{seq: s.seq, at: now}

@@ -53,10 +53,10 @@ type Fate struct {
 	Text string
 }
 
-// owner is what a task belongs to: it makes the task when a slot is free for
-// it, and takes what it resolved to. All but full is called under Pool.mu.
+// owner is what a task belongs to: it makes the task when its turn has come, and
+// takes what it resolved to. All but full is called under Pool.mu.
 type owner interface {
-	spec(j job, slot int) task.Spec
+	spec(j job) task.Spec
 	resolve(j job, done *Done)
 	// full reports whether nothing new of this owner may start for now.
 	full() bool
@@ -64,8 +64,10 @@ type owner interface {
 	stopOnFailure() bool
 	// stopped reports whether a task that comes back is to be dropped.
 	stopped() bool
-	// size is what a queued task counts of Memory, in bytes.
+	// size is what a queued task counts of Memory, in bytes, and needs what it
+	// needs of a machine.
 	size(j job) int64
+	needs(j job) queue.Needs
 	// drop takes a queued task that will never start.
 	drop(j job, why *task.ErrorValue)
 }
@@ -90,9 +92,8 @@ type Pool struct {
 
 	mu        sync.Mutex // guards all below
 	queue     *queue.Queue[job]
-	launches  map[string]*mtls.Launch
 	sessions  map[uint64]*session // by epoch
-	absent    int                 // sessions that are away
+	absent    int                 // sessions that have no connection
 	joined    uint64              // workers ever admitted
 	completed uint64              // tasks resolved
 	left      [wire.LeftMaxTasks + 1]int
@@ -100,22 +101,23 @@ type Pool struct {
 	closed    bool
 	watch     chan struct{} // closed and replaced when anything changes that status shows
 	watched   bool          // somebody waits for watch
+	pumping   bool          // pump is at work
+	unsent    []*session    // have frames to be written when it is through
+	expecting bool          // somebody asks how many workers may yet join
 
-	futures map[ID]*Future // unresolved
-	memory  gate
-	barrier
+	futures map[ID]*Future                // unresolved
+	waiting map[queue.Place]chan struct{} // Submits before the gate
 }
 
 func newPool(d *Dispatcher, name string, opt PoolOptions) *Pool {
 	p := &Pool{
 		d: d, name: name, opt: opt, log: d.log,
-		queue:    queue.New[job](opt.Retries, opt.RoundRobin),
-		launches: map[string]*mtls.Launch{},
+		queue:    queue.New[job](queue.Options{Retries: opt.Retries, RoundRobin: opt.RoundRobin, Memory: opt.Memory}),
 		sessions: map[uint64]*session{},
 		watch:    make(chan struct{}),
 		futures:  map[ID]*Future{},
+		waiting:  map[queue.Place]chan struct{}{},
 	}
-	p.memory.limit = opt.Memory
 	p.timer = time.AfterFunc(time.Hour, p.tick)
 	return p
 }
@@ -147,7 +149,12 @@ func (p *Pool) Workers() (connected int, ever uint64, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watched = true
-	return len(p.sessions), p.joined, p.watch
+	for _, s := range p.sessions {
+		if s.state != lost {
+			connected++
+		}
+	}
+	return connected, p.joined, p.watch
 }
 
 // Running returns how many tasks run now.
@@ -167,13 +174,13 @@ func (p *Pool) Retire(n int) int {
 	for _, idle := range []bool{true, false} {
 		for _, s := range p.inOrder() {
 			if told == n {
-				return told
+				break
 			}
-			if s.signals == "" && s.retiring == "" && (len(s.attempts) == 0) == idle {
+			if !s.leaving() && (len(s.attempts) == 0) == idle {
 				s.retiring = "told to leave"
-				p.queue.Drain(s.epoch)
+				p.queue.Set(s.epoch, queue.Retired)
 				s.recallAll()
-				s.w.Send(&wire.Drain{Reason: "down"})
+				s.send(&wire.Drain{Reason: "down"})
 				told++
 			}
 		}
@@ -221,9 +228,12 @@ func (p *Pool) reset(why string) {
 	}
 	p.closed = true
 	p.timer.Stop()
-	p.memory.close()
+	for place, granted := range p.waiting {
+		close(granted)
+		delete(p.waiting, place)
+	}
 	for _, s := range p.sessions {
-		if s.away != nil {
+		if s.link == nil {
 			p.giveUp(s, errors.New(why))
 			continue
 		}
@@ -260,79 +270,129 @@ func (p *Pool) tick() {
 	p.pump(time.Now())
 }
 
-// pump sends whatever may be sent now and sets the timer for what may be sent
+// pump does whatever may be done now and sets the timer for what may be done
 // later. It is called under mu after every event.
 func (p *Pool) pump(now time.Time) {
 	p.changed()
 	if p.closed {
 		return
 	}
-	for {
-		a, ok := p.queue.Next(now, p.admit)
-		if !ok {
-			break
+	p.pumping = true
+	for again := true; again; {
+		for d, ok := p.queue.Next(now, p.admit); ok; d, ok = p.queue.Next(now, p.admit) {
+			p.do(d)
 		}
-		p.unqueued(a.Payload)
-		p.sessions[a.Epoch].assign(a)
+		again = p.pass()
 	}
-	p.synchronise()
 	for _, r := range p.queue.Recalls(now) {
-		if s := p.sessions[r.Epoch]; s != nil {
-			s.recall(r)
-		}
+		p.sessions[r.Epoch].recall(r)
 	}
+	for _, place := range p.queue.Grants() {
+		close(p.waiting[place])
+	}
+	p.pumping = false
+	p.flush()
 	if at, ok := p.queue.Wake(now); ok {
-		p.timer.Reset(max(at.Sub(now), 0))
+		p.timer.Reset(at.Sub(now))
 	}
 }
 
-// admit holds new tasks back while more output waits to be read than their
-// owner allows, and behind an everywhere that has not run yet. A task that is
-// tried again passes: in input order it is the one that the reader waits for.
-func (p *Pool) admit(id task.ID, j job, attempt uint32) bool {
-	if !p.passes(id, j) {
-		return false
+// do carries out what the queue has decided.
+func (p *Pool) do(d queue.Decision[job]) {
+	switch d.Verdict {
+	case queue.Send:
+		p.sessions[d.Epoch].assign(d)
+	case queue.Sync:
+		p.sessions[d.Epoch].sync(d)
+	case queue.Fail:
+		p.fail(d)
 	}
+}
+
+// fail resolves what no machine can run.
+func (p *Pool) fail(d queue.Decision[job]) {
+	if f, ok := d.Payload.owner.owner.(*Future); ok && f.everywhere != nil {
+		f.close(d.Lack.Err())
+		return
+	}
+	p.completed++
+	j := d.Payload
+	spec := j.owner.spec(j).InSlot(0)
+	j.owner.resolve(j, &Done{Result: task.Result{ID: d.Task, Index: j.index, Attempt: int(d.Attempt), Name: spec.Name, Argv: spec.Argv, Err: d.Lack.Err()}})
+}
+
+// pass seals the everywheres that have passed, and reports whether one has.
+func (p *Pool) pass() (some bool) {
+	for {
+		_, j, ok := p.queue.Passed()
+		if !ok {
+			return some
+		}
+		some = true
+		j.owner.owner.(*Future).seal()
+	}
+}
+
+// flush has the frames written that were queued for workers. Under mu.
+func (p *Pool) flush() {
+	for _, s := range p.unsent {
+		s.unsent = false
+		s.w.Flush()
+	}
+	p.unsent = p.unsent[:0]
+}
+
+// admit holds new tasks back while more output waits to be read than their
+// owner allows. A task that is tried again passes: in input order it is the one
+// that the reader waits for.
+func (p *Pool) admit(_ task.ID, j job, attempt uint32) bool {
 	return attempt > 1 || !j.owner.full()
 }
 
 // push queues a task. Under mu.
 func (p *Pool) push(j job) task.ID {
-	p.memory.add(j.owner.size(j))
-	return p.queue.Push(j)
+	return p.queue.Push(j, j.owner.size(j), j.owner.needs(j))
 }
 
-// unqueued says that a task is not queued any more.
-func (p *Pool) unqueued(j job) { p.memory.add(-j.owner.size(j)) }
-
-// requeued says that a task is queued again.
-func (p *Pool) requeued(j job) { p.memory.add(j.owner.size(j)) }
-
-// gate counts queued bytes, and makes those wait who would add to too many.
-type gate struct {
-	limit      int64
-	used, peak int64
-	waiting    []chan struct{} // in the order in which they came
-	shut       bool            // for good
-}
-
-func (g *gate) add(n int64) {
-	g.used += n
-	g.peak = max(g.peak, g.used)
-	if len(g.waiting) > 0 && g.open() {
-		close(g.waiting[0])
-		g.waiting = g.waiting[1:]
+// enter locks the pool when a task of a size may be queued. With try it returns
+// ErrFull instead of waiting.
+func (p *Pool) enter(ctx context.Context, size int64, try bool) error {
+	p.mu.Lock()
+	if p.closed || p.queue.Open() {
+		return p.entered()
 	}
+	if try {
+		p.mu.Unlock()
+		return ErrFull
+	}
+	granted := make(chan struct{})
+	place := p.queue.Wait(size)
+	p.waiting[place] = granted
+	p.mu.Unlock()
+	var err error
+	select {
+	case <-granted:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	p.mu.Lock()
+	delete(p.waiting, place)
+	p.queue.Quit(place)
+	if err != nil {
+		p.pump(time.Now()) // the room may be another's
+		p.mu.Unlock()
+		return err
+	}
+	return p.entered()
 }
 
-func (g *gate) open() bool { return g.shut || g.limit == 0 || g.used < g.limit }
-
-func (g *gate) close() {
-	g.shut = true
-	for _, w := range g.waiting {
-		close(w)
+// entered unlocks a pool that was closed meanwhile.
+func (p *Pool) entered() error {
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
 	}
-	g.waiting = nil
+	return nil
 }
 
 // cancel ends one task and reports whether it had not ended. Under mu.
@@ -343,7 +403,6 @@ func (p *Pool) cancel(id task.ID, why *task.ErrorValue) bool {
 		return false
 	case state == task.Queued:
 		j, _, _, _ := p.queue.Cancel(id)
-		p.unqueued(j)
 		p.completed++
 		j.owner.resolve(j, &Done{Result: task.Result{ID: id, Index: j.index, Err: why}})
 		return true

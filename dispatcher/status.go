@@ -1,6 +1,9 @@
 package dispatcher
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"muster/internal/wire"
@@ -22,14 +25,19 @@ func (p *Pool) info() task.Info {
 
 // WorkerStatus is one worker that is connected or may come back.
 type WorkerStatus struct {
-	ID     string    `json:"id"`
-	Host   string    `json:"host"`
-	Pid    int       `json:"pid"`
-	Slots  int       `json:"slots"`
-	Busy   int       `json:"busy"`  // tasks that it has now
-	Done   int       `json:"done"`  // tasks that it has ended
-	State  string    `json:"state"` // idle, busy, syncing, draining, or away: its connection broke
+	ID    string `json:"id"`
+	Host  string `json:"host"`
+	Pid   int    `json:"pid"`
+	Slots int    `json:"slots"`
+	Busy  int    `json:"busy"` // tasks that it has now
+	Done  int    `json:"done"` // tasks that it has ended
+	// State is idle, busy, syncing, draining, away (its connection broke), or lost
+	// (somebody is asked what became of it).
+	State  string    `json:"state"`
 	Joined time.Time `json:"joined"`
+	// Lacks is what its machine cannot do, in words; tasks that need it are sent
+	// elsewhere.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // Memory is the payload bytes of queued tasks. Capacity is nil without a limit.
@@ -55,12 +63,9 @@ func (p *Pool) Status() PoolStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := PoolStatus{Profile: p.name, Scheduling: "fifo", Info: p.info(), Workers: []WorkerStatus{},
-		Memory: Memory{Used: p.memory.used, Peak: p.memory.peak}}
+		Memory: p.memory()}
 	if p.opt.RoundRobin {
 		s.Scheduling = "round-robin"
-	}
-	if p.memory.limit > 0 {
-		s.Memory.Capacity = &p.memory.limit
 	}
 	for _, w := range p.inOrder() {
 		s.Workers = append(s.Workers, w.status())
@@ -76,11 +81,25 @@ func (p *Pool) Status() PoolStatus {
 	return s
 }
 
+func (p *Pool) memory() (m Memory) {
+	m.Used, m.Peak = p.queue.Bytes()
+	if p.opt.Memory > 0 {
+		m.Capacity = &p.opt.Memory
+	}
+	return m
+}
+
 func (s *session) status() WorkerStatus {
 	w := WorkerStatus{ID: s.id, Host: s.hello.Host, Pid: int(s.hello.Pid), Slots: int(s.hello.Slots),
 		Busy: len(s.attempts), Done: s.ended, State: "idle", Joined: s.since}
+	for _, l := range s.p.queue.Lacks(s.epoch) {
+		w.Lacks = append(w.Lacks, l.Message)
+	}
+	slices.Sort(w.Lacks)
 	switch {
-	case s.away != nil:
+	case s.state == lost:
+		w.State = "lost"
+	case s.state == away:
 		w.State = "away"
 	case s.leaving():
 		w.State = "draining"
@@ -90,4 +109,9 @@ func (s *session) status() WorkerStatus {
 		w.State = "busy"
 	}
 	return w
+}
+
+// inOrder returns the sessions in the order in which they joined. Under mu.
+func (p *Pool) inOrder() []*session {
+	return slices.SortedFunc(maps.Values(p.sessions), func(a, b *session) int { return cmp.Compare(a.epoch, b.epoch) })
 }

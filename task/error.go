@@ -51,6 +51,8 @@ const (
 	TextTimeout   = "Timed out"
 	TextReset     = "Connection reset"
 	TextCancelled = "Operation canceled"
+	// TextPreempted goes with CodeReset: another job got the place.
+	TextPreempted = "Preempted"
 
 	// TextWalltime goes with CodeReset: the worker's job was at its end.
 	TextWalltime = "Walltime reached"

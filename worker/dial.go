@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -53,8 +54,10 @@ func persist(ctx context.Context, o Options) (*admission, error) {
 		if why != "" {
 			return nil, fmt.Errorf("told to end (%s) before it could join", why)
 		}
+		// Thousands may find at the same moment that nobody answers.
+		pause := rand.N(wait)
 		final := err == nil || finally(err) && o.AutoExit != ExitNever
-		if final || time.Now().Add(wait).After(deadline) {
+		if final || time.Now().Add(pause).After(deadline) {
 			return in, err
 		}
 		if o.Rejoin != nil {
@@ -62,9 +65,9 @@ func persist(ctx context.Context, o Options) (*admission, error) {
 				o.Join = join
 			}
 		}
-		o.Log.Warn("cannot join yet; trying again", "in", wait, "error", err)
+		o.Log.Warn("cannot join yet; trying again", "in", pause.Round(time.Millisecond), "error", err)
 		select {
-		case <-time.After(wait):
+		case <-time.After(pause):
 		case why := <-o.Drain:
 			return nil, fmt.Errorf("told to end (%s) before it could join: %w", why, err)
 		case <-ctx.Done():

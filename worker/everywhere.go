@@ -24,20 +24,20 @@ const envSave = "_MUSTER_SAVE"
 // everywhere runs shell text and returns the environment and the directory
 // that it left behind; nil if it did not get to its end. The shell is bash if
 // there is one: what environment modules export is functions of bash.
-func (s *slotRunner) everywhere(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
+func (r *runner) everywhere(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
 	exe, err := os.Executable()
 	if err != nil {
-		return exec.Report{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126, Message: "find muster's own path: " + err.Error()}}, nil
+		return exec.Report{Lack: &task.Lack{Kind: task.LackProcess, Code: 126, Message: "find muster's own path: " + err.Error()}}, nil
 	}
-	file := filepath.Join(s.scratch, "state")
+	file := filepath.Join(r.scratch, "state")
 	os.Remove(file)
 	save := envSave + "=" + shell.Quote(file) + " " + shell.Join(append([]string{exe}, os.Args[1:]...))
 	text := "trap '_muster_status=$?; " + strings.ReplaceAll(save, "'", `'\''`) + "; exit $_muster_status' EXIT\n" + strings.Join(spec.Argv, " ") + "\n"
-	spec.Argv = []string{s.shell(), "-c", text}
-	rep := s.runner.Run(ctx, m.Task, spec, out)
-	state, err := s.readState(file, spec.Dir)
+	spec.Argv = []string{r.shell(), "-c", text}
+	rep := r.exec.Run(ctx, m.Task, spec, out)
+	state, err := r.readState(file, spec.Dir)
 	os.Remove(file)
-	if err != nil && rep.Err == nil {
+	if err != nil && rep.Err == nil && rep.Lack == nil {
 		rep.Err = &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "its environment was not kept: " + err.Error(),
 			Evidence: "an everywhere ends by itself or with exit, not with exec"}
 	}
@@ -45,8 +45,8 @@ func (s *slotRunner) everywhere(ctx context.Context, m *wire.Assign, spec task.S
 }
 
 // shell is the shell of everywhere.
-func (s *slotRunner) shell() string {
-	for _, kv := range s.runner.Env() {
+func (r *runner) shell() string {
+	for _, kv := range r.exec.Env() {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
 			for _, dir := range filepath.SplitList(path) {
 				file := filepath.Join(dir, "bash")
@@ -76,7 +76,7 @@ func saveState(file string) error {
 
 // readState reads what saveState wrote. A directory that is where the task
 // began is not kept: it was not changed.
-func (s *slotRunner) readState(file, began string) (*wire.State, error) {
+func (r *runner) readState(file, began string) (*wire.State, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("its shell did not come to its end")
@@ -85,11 +85,11 @@ func (s *slotRunner) readState(file, began string) (*wire.State, error) {
 		return nil, err
 	}
 	words := strings.Split(string(b), "\x00")
-	state := &wire.State{Dir: s.dir}
+	state := &wire.State{Dir: r.dir}
 	if began, err := filepath.EvalSymlinks(began); err != nil || words[0] != began {
 		state.Dir = words[0]
 	}
-	for _, kv := range s.runner.Env() {
+	for _, kv := range r.exec.Env() {
 		if ofShell(kv) {
 			state.Env = append(state.Env, kv)
 		}
@@ -108,10 +108,4 @@ func ofShell(kv string) bool {
 	name, _, _ := strings.Cut(kv, "=")
 	return slices.Contains([]string{"_", "SHLVL", "PWD", "OLDPWD", "MUSTER_TASK_ID", "MUSTER_INDEX", "MUSTER_NAME",
 		"MUSTER_WORKER_ID", "MUSTER_SLOT", "MUSTER_TASK_DIR", "MUSTER_ERROR_FILE"}, name) || strings.HasPrefix(name, "_MUSTER_")
-}
-
-// adopt makes what an everywhere left behind the ground of later tasks.
-func (s *slotRunner) adopt(m *wire.State) {
-	s.runner.SetEnv(m.Env)
-	s.dir = m.Dir
 }

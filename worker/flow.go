@@ -34,25 +34,25 @@ var errInMemory = errors.New("what comes before it is in memory")
 
 // output takes a chunk from the slot, and returns how many bytes of credit the
 // slot is due for it.
-func (f *flow) output(s *session, m *wire.Output) (credit int) {
+func (f *flow) output(u *uplink, m *wire.Output) (credit int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	away := s.away.Load()
+	away := u.away.Load()
 	switch {
 	case f.over || len(m.Data) == 0:
 		return 0
 	case !away && f.backlog.left == 0 && len(m.Data) <= f.allowed:
 		f.allowed -= len(m.Data)
-		s.out.Send(m)
+		u.out.Send(m)
 		return 0
 	}
-	err := f.backlog.add(s.o.Scratch, m)
-	total := s.backlogged.Add(int64(len(m.Data)))
-	if err != nil && err != errInMemory && s.full.CompareAndSwap(false, true) {
-		s.log.Warn("tasks that print much wait for the dispatcher: what they print cannot be kept here", "error", err)
+	err := f.backlog.add(u.o.Scratch, m)
+	total := u.held.Add(int64(len(m.Data)))
+	if err != nil && err != errInMemory && u.full.CompareAndSwap(false, true) {
+		u.log.Warn("tasks that print much wait for the dispatcher: what they print cannot be kept here", "error", err)
 	}
 	if !away {
-		f.pump(s)
+		f.pump(u)
 		return 0
 	}
 	if err != nil || total > maxBacklog {
@@ -64,10 +64,10 @@ func (f *flow) output(s *session, m *wire.Output) (credit int) {
 
 // grant returns the credit without which the task would wait for a dispatcher
 // that does not answer.
-func (f *flow) grant(s *session) int {
+func (f *flow) grant(u *uplink) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.backlog.mem) > 0 || s.backlogged.Load() > maxBacklog {
+	if len(f.backlog.mem) > 0 || u.held.Load() > maxBacklog {
 		return 0 // a link that breaks again and again is no reason to keep more
 	}
 	n := max(0, wire.MinWindow-(f.allowed-f.backlog.left+f.debt))
@@ -76,18 +76,18 @@ func (f *flow) grant(s *session) int {
 }
 
 // credit takes the dispatcher's, and returns what of it is the slot's.
-func (f *flow) credit(s *session, n int) int {
+func (f *flow) credit(u *uplink, n int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.allowed += n
 	paid := min(n, f.debt)
 	f.debt -= paid
-	f.pump(s)
+	f.pump(u)
 	return n - paid
 }
 
 // finish sends the result, or keeps it until the backlog has been sent.
-func (f *flow) finish(s *session, m *wire.Result) {
+func (f *flow) finish(u *uplink, m *wire.Result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.over {
@@ -98,19 +98,19 @@ func (f *flow) finish(s *session, m *wire.Result) {
 		kept.Stdout, kept.Stderr = bytes.Clone(m.Stdout), bytes.Clone(m.Stderr)
 	}
 	f.result = &kept
-	f.pump(s)
+	f.pump(u)
 }
 
 // resume sends what may be sent, when the worker is back.
-func (f *flow) resume(s *session) {
+func (f *flow) resume(u *uplink) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pump(s)
+	f.pump(u)
 }
 
 // pump sends what may be sent of the backlog, and then the result. Under mu.
-func (f *flow) pump(s *session) {
-	for f.backlog.left > 0 && f.allowed > 0 && !s.away.Load() {
+func (f *flow) pump(u *uplink) {
+	for f.backlog.left > 0 && f.allowed > 0 && !u.away.Load() {
 		before := f.backlog.left
 		m, err := f.backlog.next(min(f.allowed, wire.MaxChunk))
 		if err != nil {
@@ -119,9 +119,9 @@ func (f *flow) pump(s *session) {
 		} else {
 			m.Ref = f.ref
 			f.allowed -= len(m.Data)
-			s.out.Send(m)
+			u.out.Send(m)
 		}
-		s.backlogged.Add(int64(f.backlog.left - before))
+		u.held.Add(int64(f.backlog.left - before))
 	}
 	if f.result == nil || f.backlog.left > 0 {
 		return
@@ -129,22 +129,22 @@ func (f *flow) pump(s *session) {
 	if f.damage != nil && f.result.Err == nil {
 		f.result.Err = &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "its output could not be kept: " + f.damage.Error()}
 	}
-	s.out.Queue(f.result)
-	f.end(s)
+	u.out.Queue(f.result)
+	f.end(u)
 }
 
 // end forgets what is left. Under mu.
-func (f *flow) end(s *session) {
-	s.backlogged.Add(-int64(f.backlog.left))
+func (f *flow) end(u *uplink) {
+	u.held.Add(-int64(f.backlog.left))
 	f.backlog.close()
 	f.result, f.over = nil, true
 }
 
 // drop ends a flow whose task is not the worker's any more.
-func (f *flow) drop(s *session) {
+func (f *flow) drop(u *uplink) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.end(s)
+	f.end(u)
 }
 
 // ended reports whether nothing more is to be sent.
@@ -152,80 +152,4 @@ func (f *flow) ended() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.over
-}
-
-// flow returns the flow of a task, nil without a lease.
-func (s *session) flow(ref wire.Ref) *flow {
-	if s.lease == 0 {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.flows[ref]
-}
-
-// settle forgets a flow that has ended.
-func (s *session) settle(f *flow) {
-	if !f.ended() {
-		return
-	}
-	s.mu.Lock()
-	delete(s.flows, f.ref)
-	s.mu.Unlock()
-	s.tellIdle()
-}
-
-// report queues what a slot says of a task, as its flow allows. The caller
-// flushes it.
-func (s *session) report(m wire.Message) error {
-	switch m := m.(type) {
-	case *wire.Output:
-		s.mu.Lock()
-		finish := s.finish
-		s.mu.Unlock()
-		if finish {
-			s.lend(m.Ref, len(m.Data))
-			return nil
-		}
-		if f := s.flow(m.Ref); f != nil {
-			s.lend(m.Ref, f.output(s, m))
-			return nil
-		}
-	case *wire.Result:
-		if f := s.flow(m.Ref); f != nil {
-			f.finish(s, m)
-			s.settle(f)
-			return nil
-		}
-	case *wire.Returned:
-		s.forget(m.Ref)
-	}
-	return s.out.Queue(m)
-}
-
-// forget ends the flow of a task that is not the worker's any more.
-func (s *session) forget(ref wire.Ref) {
-	if f := s.flow(ref); f != nil {
-		f.drop(s)
-		s.settle(f)
-	}
-}
-
-// lend gives a task's slot n bytes of credit.
-func (s *session) lend(ref wire.Ref, n int) {
-	if n > 0 {
-		s.toOwner(ref, &wire.Credit{Ref: ref, Bytes: uint32(n)})
-	}
-}
-
-// credited takes the dispatcher's credit for a task.
-func (s *session) credited(m *wire.Credit) {
-	f := s.flow(m.Ref)
-	if f == nil {
-		s.toOwner(m.Ref, m)
-		return
-	}
-	s.lend(m.Ref, f.credit(s, int(m.Bytes)))
-	s.settle(f)
-	s.out.Flush()
 }

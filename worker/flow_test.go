@@ -23,13 +23,13 @@ type far struct {
 	result *wire.Result
 }
 
-// session makes one that writes to f and has nothing but flows.
-func (f *far) session(dir string) *session {
+// uplink makes one that writes to f and has nothing but flows.
+func (f *far) uplink(dir string) *uplink {
 	f.in = wire.NewReader(&f.stream)
-	s := &session{o: Options{Scratch: dir}, log: hclog.NewNullLogger(), lease: 1, out: wire.NewWriter(&f.stream),
-		owner: map[wire.Ref]*slot{}, flows: map[wire.Ref]*flow{}, idle: make(chan struct{}, 1)}
-	s.out.Retain()
-	return s
+	u := &uplink{o: &Options{Scratch: dir}, log: hclog.NewNullLogger(), lease: 1, out: wire.NewWriter(&f.stream),
+		flows: map[wire.Ref]*flow{}, settled: func() {}}
+	u.out.Retain()
+	return u
 }
 
 // read takes what has come.
@@ -65,32 +65,32 @@ func TestFlow(t *testing.T) {
 		if seed%3 == 0 {
 			dir = "/nowhere" // nothing can be kept but in memory
 		}
-		s := f.session(dir)
+		u := f.uplink(dir)
 		fl := &flow{ref: wire.Ref{Task: 1}, allowed: wire.MinWindow}
 		window, used, sent := wire.MinWindow, 0, [2]int{}
 		for range 200 {
 			switch r.IntN(6) {
 			case 0:
-				s.away.Store(true)
-				window += fl.grant(s)
+				u.away.Store(true)
+				window += fl.grant(u)
 			case 1:
-				s.away.Store(false)
+				u.away.Store(false)
 				if r.IntN(2) == 0 { // else the slot is quicker
-					fl.resume(s)
+					fl.resume(u)
 				}
 			case 2:
 				f.read()
-				if n := wire.MinWindow - f.window; !s.away.Load() && n > 0 {
+				if n := wire.MinWindow - f.window; !u.away.Load() && n > 0 {
 					f.window += n
 					used += n
-					window += fl.credit(s, n)
+					window += fl.credit(u, n)
 				}
 			default:
 				n, stream := 1+r.IntN(wire.MaxChunk), r.IntN(2)
 				if n > window {
 					continue // the slot waits
 				}
-				window += fl.output(s, &wire.Output{Ref: fl.ref, Stream: uint8(stream + 1), Data: pattern(sent[stream], n)}) - n
+				window += fl.output(u, &wire.Output{Ref: fl.ref, Stream: uint8(stream + 1), Data: pattern(sent[stream], n)}) - n
 				sent[stream] += n
 			}
 			if sum := fl.allowed - fl.backlog.left + fl.debt; sum != window {
@@ -100,17 +100,17 @@ func TestFlow(t *testing.T) {
 				t.Fatalf("seed %d: %d bytes in memory", seed, fl.backlog.left)
 			}
 		}
-		fl.finish(s, &wire.Result{Ref: fl.ref, Stdout: []byte("the end")})
-		s.away.Store(false)
-		fl.resume(s)
+		fl.finish(u, &wire.Result{Ref: fl.ref, Stdout: []byte("the end")})
+		u.away.Store(false)
+		fl.resume(u)
 		for range 10_000 {
-			s.out.Flush()
+			u.out.Flush()
 			if f.read(); f.result != nil {
 				break
 			}
 			n := wire.MinWindow - f.window
 			f.window += n
-			fl.credit(s, n)
+			fl.credit(u, n)
 		}
 		if f.result == nil || string(f.result.Stdout) != "the end" || !fl.ended() {
 			t.Fatalf("seed %d: the result has not come; %d bytes are left", seed, fl.backlog.left)
@@ -120,7 +120,7 @@ func TestFlow(t *testing.T) {
 				t.Errorf("seed %d: of %d bytes of stream %d, %d came, or others", seed, n, i+1, f.got[i].Len())
 			}
 		}
-		if n := s.backlogged.Load(); n != 0 {
+		if n := u.held.Load(); n != 0 {
 			t.Errorf("seed %d: %d bytes count as waiting", seed, n)
 		}
 	}
@@ -137,19 +137,19 @@ func pattern(from, n int) []byte {
 // TestBacklogIsBounded: beyond what a worker keeps a task waits.
 func TestBacklogIsBounded(t *testing.T) {
 	f := &far{t: t, window: wire.MinWindow}
-	s := f.session(t.TempDir())
-	s.away.Store(true)
-	s.backlogged.Store(maxBacklog - 2*wire.MaxChunk)
+	u := f.uplink(t.TempDir())
+	u.away.Store(true)
+	u.held.Store(maxBacklog - 2*wire.MaxChunk)
 	fl := &flow{ref: wire.Ref{Task: 1}, allowed: wire.MinWindow}
 	chunk, credit := pattern(0, wire.MaxChunk), 0
 	for range 3 {
-		credit += fl.output(s, &wire.Output{Ref: fl.ref, Stream: 1, Data: chunk})
+		credit += fl.output(u, &wire.Output{Ref: fl.ref, Stream: 1, Data: chunk})
 	}
 	if credit != 2*wire.MaxChunk {
 		t.Errorf("a credit of %d bytes, want that of two chunks", credit)
 	}
-	fl.drop(s)
-	if n := s.backlogged.Load(); n != maxBacklog-2*wire.MaxChunk {
+	fl.drop(u)
+	if n := u.held.Load(); n != maxBacklog-2*wire.MaxChunk {
 		t.Errorf("%d bytes count as waiting", n)
 	}
 }
@@ -157,15 +157,15 @@ func TestBacklogIsBounded(t *testing.T) {
 // TestDamagedBacklog: output that cannot be read back does not look whole.
 func TestDamagedBacklog(t *testing.T) {
 	f := &far{t: t, window: wire.MinWindow}
-	s := f.session(t.TempDir())
-	s.away.Store(true)
+	u := f.uplink(t.TempDir())
+	u.away.Store(true)
 	fl := &flow{ref: wire.Ref{Task: 1}, allowed: wire.MinWindow}
-	fl.output(s, &wire.Output{Ref: fl.ref, Stream: 1, Data: pattern(0, 1000)})
-	fl.finish(s, &wire.Result{Ref: fl.ref})
+	fl.output(u, &wire.Output{Ref: fl.ref, Stream: 1, Data: pattern(0, 1000)})
+	fl.finish(u, &wire.Result{Ref: fl.ref})
 	fl.backlog.file.Truncate(10)
-	s.away.Store(false)
-	fl.resume(s)
-	s.out.Flush()
+	u.away.Store(false)
+	fl.resume(u)
+	u.out.Flush()
 	f.read()
 	if f.result == nil || f.result.Err == nil || !strings.Contains(f.result.Err.Message, "could not be kept") {
 		t.Errorf("it came to %+v", f.result)

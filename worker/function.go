@@ -17,9 +17,6 @@ const (
 	// stubborn is how long a function may take to return when it is to stop. One
 	// that does not takes the worker along.
 	stubborn = 2 * time.Second
-	// announce is how long a function may run before it is said that it does:
-	// most have ended by then, and that is said with it.
-	announce = time.Millisecond
 )
 
 // maxInline is how much of a function's output goes with its result, in bytes;
@@ -30,9 +27,9 @@ const (
 )
 
 // call runs a function of this program.
-func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []byte) error) exec.Report {
+func (r *runner) call(ctx context.Context, spec *task.Spec, out func(int, []byte) error) exec.Report {
 	rep := exec.Report{Started: time.Now()}
-	fn := s.functions[spec.Func]
+	fn := r.functions[spec.Func]
 	if fn == nil {
 		rep.Err = &task.ErrorValue{Kind: task.KindSpawn, Code: 127, Message: fmt.Sprintf("this worker's program has no function %q", spec.Func),
 			Evidence: "workers and their dispatcher must be the same program, which registers its functions before main begins"}
@@ -43,11 +40,11 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 		ctx, cancel = context.WithTimeoutCause(ctx, spec.Timeout, task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout)))
 		defer cancel()
 	}
-	s.calls.RLock()
-	watched := s.watch(ctx)
+	r.calls.RLock()
+	watched := r.watch(ctx)
 	output, err := fn(ctx, spec.Input)
 	watched()
-	s.calls.RUnlock()
+	r.calls.RUnlock()
 	rep.Elapsed = time.Since(rep.Started)
 	if rep.Err = err; ctx.Err() != nil && rep.Err != nil {
 		rep.Err = stopped(ctx)
@@ -60,9 +57,9 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 		output = output[n:]
 	}
 	rep.Stdout = output
-	if s.calls.TryLock() { // no function runs: what is below this process is nobody's
-		s.clear()
-		s.calls.Unlock()
+	if r.calls.TryLock() { // no function runs: what is below this process is nobody's
+		r.clear()
+		r.calls.Unlock()
 	}
 	return rep
 }
@@ -70,7 +67,7 @@ func (s *slotRunner) call(ctx context.Context, spec *task.Spec, out func(int, []
 // watch ends this worker if the function that begins now does not return in
 // time when it is to stop; the result is on its way then. Whoever started the
 // worker starts another. The function it returns says that it has returned.
-func (s *slotRunner) watch(ctx context.Context) (returned func()) {
+func (r *runner) watch(ctx context.Context) (returned func()) {
 	var mu sync.Mutex
 	over := false
 	unwatch := context.AfterFunc(ctx, func() {
@@ -80,11 +77,11 @@ func (s *slotRunner) watch(ctx context.Context) (returned func()) {
 		if over {
 			return
 		}
-		s.mu.Lock()
-		ref := s.running
-		s.mu.Unlock()
-		s.out.Send(&wire.Result{Ref: ref, Slot: uint32(s.n), Err: stopped(ctx)})
-		s.leave()
+		r.mu.Lock()
+		ref := r.running.Ref
+		r.mu.Unlock()
+		r.out.Send(&wire.Result{Ref: ref, Slot: uint32(r.n), Err: stopped(ctx)})
+		r.leave()
 		proctree.Clear(0, func(int) bool { return false })
 		os.Exit(1)
 	})

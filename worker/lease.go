@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"time"
-
-	"muster/internal/wire"
 )
 
 // A session with a lease goes on when its connection breaks: what runs runs on,
@@ -32,48 +28,35 @@ type dialled struct {
 	err error
 }
 
-// depart begins to look for the dispatcher again after the connection broke. It
-// returns false if the session does not go on.
-func (s *session) depart(ctx context.Context, why error) bool {
-	if s.lease == 0 || why == nil || errors.As(why, new(wire.MalformedError)) || s.leaving && s.out.Pending() == 0 {
-		return false
+// depart begins to look for the dispatcher again after the connection broke.
+func (u *uplink) depart(ctx context.Context, why error) {
+	u.hangUp()
+	u.out.Detach()
+	u.away.Store(true)
+	u.log.Warn("the connection broke; looking for the dispatcher again", "error", why, "lease", u.lease)
+	for _, f := range u.openFlows() {
+		if n := f.grant(u); n > 0 {
+			u.lend(f.ref, n)
+		}
 	}
-	s.hangUp()
-	s.out.Detach()
-	s.away.Store(true)
-	s.log.Warn("the connection broke; looking for the dispatcher again", "error", why, "lease", s.lease)
-	for _, f := range s.openFlows() {
-		s.lend(f.ref, f.grant(s))
-	}
-	s.expiry = time.NewTimer(s.lease)
-	ctx, s.stopDial = context.WithCancel(ctx)
-	t := s.ticket
-	t.received = s.in.Received()
-	s.dialling.Go(func() { s.back <- s.redial(ctx, t) })
-	return true
+	u.expiry = time.NewTimer(u.lease)
+	ctx, u.stopDial = context.WithCancel(ctx)
+	t := u.ticket
+	t.received = u.in.Received()
+	u.dialling.Go(func() { u.back <- u.redial(ctx, t) })
 }
-
-// hangUp ends the connection without a word, which could not be said for want of
-// a peer that reads.
-func (s *session) hangUp() { s.conn.NetConn().Close() }
 
 // leaseOver is sent to when the lease is over; nil while there is a connection.
-func (s *session) leaseOver() <-chan time.Time {
-	if s.expiry == nil {
+func (u *uplink) leaseOver() <-chan time.Time {
+	if u.expiry == nil {
 		return nil
 	}
-	return s.expiry.C
-}
-
-func (s *session) openFlows() []*flow {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.flows))
+	return u.expiry.C
 }
 
 // redial dials until the worker is let in or refused for good.
-func (s *session) redial(ctx context.Context, t ticket) dialled {
-	o := s.o
+func (u *uplink) redial(ctx context.Context, t ticket) dialled {
+	o := *u.o
 	for wait := firstRedial; ; wait = min(2*wait, lastRedial) {
 		select {
 		case <-time.After(rand.N(wait)):
@@ -87,7 +70,7 @@ func (s *session) redial(ctx context.Context, t ticket) dialled {
 		if err == nil || finally(err) {
 			return dialled{in, err}
 		}
-		s.log.Debug("the dispatcher cannot be reached yet", "error", err)
+		u.log.Debug("the dispatcher cannot be reached yet", "error", err)
 	}
 }
 
@@ -107,123 +90,52 @@ func rejoin(o *Options) error {
 }
 
 // comeBack goes on over the connection that was found.
-func (s *session) comeBack(d dialled) error {
+func (u *uplink) comeBack(d dialled) error {
 	if d.err != nil {
 		return d.err
 	}
-	if err := s.out.Acked(d.in.welcome.Received); err != nil {
+	if err := u.out.Acked(d.in.welcome.Received); err != nil {
 		d.in.conn.NetConn().Close()
 		return err
 	}
-	s.stopDialling()
-	s.log.Info("back with the dispatcher")
-	s.conn = d.in.conn
-	s.seen()
-	s.away.Store(false)
-	s.in.Continue(s.conn)
-	s.out.Attach(s.conn)
-	s.readers.Go(func() { s.gone <- s.read() })
-	s.readers.Go(s.catchUp)
+	u.stopDialling()
+	u.log.Info("back with the dispatcher")
+	u.mu.Lock()
+	u.conn = d.in.conn
+	u.mu.Unlock()
+	u.silence.Store(0)
+	u.away.Store(false)
+	u.in.Continue(u.conn)
+	u.out.Attach(u.conn)
+	u.start()
+	u.readers.Go(u.catchUp)
 	return nil
 }
 
 // catchUp sends what has gathered, for which it may have to wait.
-func (s *session) catchUp() {
-	s.out.Flush()
-	for _, f := range s.openFlows() {
-		f.resume(s)
-		s.settle(f)
+func (u *uplink) catchUp() {
+	u.out.Flush()
+	for _, f := range u.openFlows() {
+		f.resume(u)
+		u.settle(f)
 	}
-	s.out.Flush()
+	u.out.Flush()
 }
 
 // stopDialling ends the lease, and the search for the dispatcher if it goes on.
-func (s *session) stopDialling() {
-	if s.expiry == nil {
+func (u *uplink) stopDialling() {
+	if u.expiry == nil {
 		return
 	}
-	s.expiry.Stop()
-	s.expiry = nil
-	s.stopDial()
-	s.dialling.Wait()
+	u.expiry.Stop()
+	u.expiry = nil
+	u.stopDial()
+	u.dialling.Wait()
 	select {
-	case d := <-s.back:
+	case d := <-u.back:
 		if d.in != nil {
 			d.in.conn.NetConn().Close()
 		}
 	default:
-	}
-}
-
-// lost ends a session whose dispatcher is gone for good, in order if err is nil.
-// A worker that was about to leave has left then.
-func (s *session) lost(ctx context.Context, err error) (Reason, error) {
-	s.stopDialling()
-	s.mu.Lock()
-	draining := s.draining && s.lease > 0
-	s.mu.Unlock()
-	if s.o.AutoExit == ExitFinish && !s.leaving && !errors.Is(err, errTakenBack) {
-		s.finishRunning(ctx)
-	}
-	if !draining {
-		return again, err
-	}
-	if err != nil && s.out.Pending() > 0 {
-		s.log.Warn("leaving, and the dispatcher may not know what was done here", "error", err)
-	}
-	return s.reason, nil
-}
-
-// leave says goodbye after draining, and reports whether that is all. With a
-// lease the worker stays until it is known that all it has said has come.
-func (s *session) leave() bool {
-	if s.leaving {
-		return false
-	}
-	s.leaving = true
-	s.log.Info("leaving", "reason", s.reason)
-	if s.awayAndEven() {
-		return true
-	}
-	s.out.Send(&wire.Goodbye{Code: uint32(s.reason), Text: s.reason.String()})
-	return s.lease == 0
-}
-
-// awayAndEven reports whether there is no connection, and nothing to say for
-// which another would be needed.
-func (s *session) awayAndEven() bool {
-	if !s.away.Load() {
-		return false
-	}
-	s.mu.Lock()
-	busy := len(s.owner) > 0 || len(s.flows) > 0
-	s.mu.Unlock()
-	return !busy && s.out.Pending() == 0
-}
-
-// acknowledged notes what the dispatcher has.
-func (s *session) acknowledged(m *wire.Ack) error {
-	if s.lease == 0 {
-		return nil
-	}
-	if err := s.out.Acked(m.Received); err != nil {
-		return err
-	}
-	if s.out.Pending() == 0 {
-		select {
-		case s.acked <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-// acknowledge tells the dispatcher what has come, now and then.
-func (s *session) acknowledge() {
-	if s.lease == 0 {
-		return
-	}
-	if ack := s.in.Ack(); ack != nil {
-		s.out.Send(ack)
 	}
 }

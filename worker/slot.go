@@ -1,351 +1,273 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
+	"time"
 
-	"muster/internal/proctree"
-	"muster/internal/quiet"
 	"muster/internal/wire"
 	"muster/task"
-	"muster/worker/internal/exec"
 )
 
-// What a worker tells a slot process, in its environment. Tasks do not see it.
+// Pauses before a slot is started again that has died before it could run a task
+// to its end.
 const (
-	envSlot        = "_MUSTER_SLOT"
-	envSlotWorker  = "_MUSTER_SLOT_WORKER"
-	envSlotScratch = "_MUSTER_SLOT_SCRATCH"
-	envSlotOptions = "_MUSTER_SLOT_OPTIONS"
-	slotFd         = 3
+	firstPause   = 100 * time.Millisecond
+	longestPause = 30 * time.Second
 )
 
-// slotOptions are the worker's options that its slots need to know.
-type slotOptions struct {
-	KeepScratch bool
-	Output      Output
+// slotState is the life of a slot's process.
+//
+//	unstarted ──► starting ──────────► up ──┐
+//	                │  ▲ it says so         │ it dies, or is ended: its task takes too
+//	   it dies, or  │  │                    │ long, or it does not answer
+//	cannot be started  │ after a pause      │
+//	                ▼  │                    │
+//	               down ◄───────────────────┘
+//
+// A slot that is up is free, or busy with the first task of its place in the
+// queue. The goroutine that reads from the process moves it, and the timer of the
+// pause.
+type slotState uint8
+
+const (
+	unstarted slotState = iota // no command has come for it
+	starting
+	up
+	down
+)
+
+// slot is one slot of a worker. All but n is guarded by slots.mu.
+type slot struct {
+	n         int // from 1
+	place     *place
+	functions *runner // of this process; nil if it has no functions
+	state     slotState
+	process   *process // nil if there is none
+	unsent    bool     // something is queued for it
+	large     bool     // that is large
+	pinged    bool     // it owes an answer
+	missed    int      // heartbeats for which it has owed it, or has been starting
+	failures  int      // deaths since it last ran a task to its end
+	sick      bool     // it died before it was up, or could not be started
+	how       string   // it last died
+	verdict   string   // why it is being ended; empty if it is not
+	resolve   *task.ErrorValue
+	restart   *time.Timer
 }
 
-func (o slotOptions) String() string {
-	return strconv.FormatBool(o.KeepScratch) + " " + string(o.Output)
-}
-
-func parseSlotOptions(text string) (o slotOptions) {
-	keep, output, _ := strings.Cut(text, " ")
-	o.KeepScratch = keep == "true"
-	o.Output = Output(output)
-	return o
-}
-
-// Function is a function of the worker's program that tasks name. It should
-// return soon after ctx is done.
-type Function func(ctx context.Context, input []byte) (output []byte, err *task.ErrorValue)
-
-// RunSlot is the whole life of a slot process. It returns when the worker has
-// closed its end, after everything it started is gone.
-func RunSlot() error {
-	if file := os.Getenv(envSave); file != "" {
-		return saveState(file)
+// startSlot starts a slot's process.
+func (s *slots) startSlot(sl *slot) {
+	s.kids.Lock()
+	defer s.kids.Unlock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
 	}
-	n, err := strconv.Atoi(os.Getenv(envSlot))
+	sl.state, sl.missed, sl.pinged, sl.verdict, sl.resolve = starting, 0, false, "", nil
+	s.readers.Add(1) // before closed can be set
+	s.mu.Unlock()
+	p, err := startProcess(s.o, sl.n, s.env)
 	if err != nil {
-		return errors.New("a slot is started by a worker, not by hand")
+		s.readers.Done()
+		s.mu.Lock()
+		s.fail(sl, err.Error())
+		s.unlock()
+		return
 	}
-	options := parseSlotOptions(os.Getenv(envSlotOptions))
-	f := os.NewFile(slotFd, "worker")
-	conn, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		return fmt.Errorf("slot %d: descriptor %d: %w", n, slotFd, err)
+	s.mu.Lock()
+	sl.process = p
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		p.conn.Close()
 	}
-	conn = quiet.Conn(conn)
-	runtime.GOMAXPROCS(1) // it does one thing at a time, and a node may have a hundred slots
-	scratch := filepath.Join(os.Getenv(envSlotScratch), "slot"+strconv.Itoa(n))
-	if err := os.MkdirAll(scratch, 0o700); err != nil {
-		return fmt.Errorf("slot %d: %w", n, err)
-	}
-	defer os.RemoveAll(scratch)
-	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "_MUSTER_") })
-	s := &slotRunner{
-		n: n, conn: conn, out: wire.NewWriter(conn), windows: map[wire.Ref]*window{},
-		tasks: make(chan wire.Message, 64), output: options.Output, scratch: scratch,
-		runner: exec.New(exec.Options{ScratchDir: scratch, Env: env,
-			WorkerID: os.Getenv(envSlotWorker), Slot: n, KeepScratch: options.KeepScratch}),
-	}
-	return s.run()
+	go s.serve(sl, p)
 }
 
-// sender takes what a slot has to say: a connection to the worker, or the
-// worker itself.
-type sender interface {
-	Send(...wire.Message) error
-	Queue(...wire.Message) error
-	Flush() error
-}
-
-// slotRunner runs the tasks of one slot, one after another: commands in a
-// process of its own, functions in the worker's.
-type slotRunner struct {
-	n      int
-	conn   net.Conn // nil in the worker's process
-	out    sender
-	runner *exec.Runner
-	tasks  chan wire.Message // Assign and State, in order
-
-	functions map[string]Function
-	calls     *sync.RWMutex // read-locked while a function runs
-	clear     func()        // ends what functions left behind
-	leave     func()        // sends what has been said, before this process ends
-	output    Output
-	scratch   string
-	dir       string // where tasks run instead of their own directory, if an everywhere said so
-
-	mu      sync.Mutex     // guards all below
-	waiting []*wire.Assign // not started
-	running wire.Ref
-	stop    context.CancelCauseFunc // of what runs; nil if nothing does
-	windows map[wire.Ref]*window
-}
-
-var errWorkerGone = &task.ErrorValue{Kind: task.KindReset, Code: task.CodeReset, Message: task.TextReset}
-
-func (s *slotRunner) run() error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.work()
-	}()
-	r := wire.NewReader(s.conn)
+// serve takes what a slot's process says until it is gone, and reaps it.
+func (s *slots) serve(sl *slot, p *process) {
+	defer s.readers.Done()
+	in := wire.NewReader(p.conn)
 	for {
-		m, err := r.Read()
+		m, err := in.Read()
 		if err != nil {
 			break
 		}
-		s.handle(m)
+		s.heard(sl, m)
 	}
-	s.end()
-	<-done
-	return proctree.Clear(0, func(int) bool { return false })
-}
-
-// work runs what handle has queued, until end.
-func (s *slotRunner) work() {
-	for m := range s.tasks {
-		switch m := m.(type) {
-		case *wire.State:
-			s.adopt(m)
-		case *wire.Assign:
-			if !s.runTask(m) {
-				s.handBack()
-			}
-		}
-		if len(s.tasks) == 0 {
-			s.out.Flush()
-		}
-	}
-}
-
-// end stops what runs, and what waits will not run. Nothing may be handled
-// after it.
-func (s *slotRunner) end() {
+	how := p.wait()
 	s.mu.Lock()
-	s.waiting = nil
-	if s.stop != nil {
-		s.stop(errWorkerGone)
-	}
-	for _, w := range s.windows {
-		w.close()
-	}
+	closed := s.closed
 	s.mu.Unlock()
-	close(s.tasks)
-}
-
-// handle takes one frame from the worker.
-func (s *slotRunner) handle(m wire.Message) {
-	s.mu.Lock()
-	switch m := m.(type) {
-	case *wire.Assign:
-		s.waiting = append(s.waiting, m)
-		s.windows[m.Ref] = newWindow(int(m.Window))
-		s.mu.Unlock()
-		s.tasks <- m
+	if closed {
 		return
-	case *wire.State:
-		s.mu.Unlock()
-		s.tasks <- m
+	}
+	s.log.Warn("slot died", "slot", sl.n, "how", how)
+	s.clear()
+	s.died(sl, how)
+}
+
+// ready notes that a slot's process is up. The caller holds mu.
+func (s *slots) ready(sl *slot) {
+	if sl.state != starting {
 		return
-	case *wire.Credit:
-		if w := s.windows[m.Ref]; w != nil {
-			w.add(int(m.Bytes))
-		}
-	case *wire.Cancel:
-		s.cancel(m)
-	case *wire.Recall:
-		if s.unqueue(m.Ref) {
-			delete(s.windows, m.Ref)
-			s.out.Send(&wire.Returned{Ref: m.Ref})
-		}
 	}
-	s.mu.Unlock()
-}
-
-// cancel stops what runs, or resolves what waits. Under mu.
-func (s *slotRunner) cancel(m *wire.Cancel) {
-	switch {
-	case s.stop != nil && s.running == m.Ref:
-		s.stop(m.Err)
-		s.windows[m.Ref].close()
-	case s.unqueue(m.Ref):
-		delete(s.windows, m.Ref)
-		s.out.Send(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Err: m.Err})
+	sl.state, sl.sick, sl.place.commands = up, false, true
+	if s.state != nil {
+		s.tell(sl, s.state)
 	}
 }
 
-func (s *slotRunner) unqueue(r wire.Ref) bool {
-	i := slices.IndexFunc(s.waiting, func(m *wire.Assign) bool { return m.Ref == r })
-	if i < 0 {
-		return false
-	}
-	s.waiting = slices.Delete(s.waiting, i, i+1)
-	return true
-}
-
-// begin takes a task from those that wait, unless it was taken back meanwhile.
-func (s *slotRunner) begin(m *wire.Assign) (context.Context, *window) {
+// died reports what a dead slot had begun lost; what it had not begun goes to
+// another. Its processes are gone.
+func (s *slots) died(sl *slot, how string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.unqueue(m.Ref) {
-		return nil, nil
+	now := time.Now()
+	reason := fmt.Sprintf("slot %d of worker %s died: %s", sl.n, s.link.id, how)
+	if sl.verdict != "" {
+		reason = fmt.Sprintf("slot %d of worker %s %s and was ended", sl.n, s.link.id, sl.verdict)
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	s.running, s.stop = m.Ref, stop
-	if m.Spec.Func != "" {
-		s.out.Queue(&wire.Started{Ref: m.Ref}) // call says it soon, or the result does
+	begun, back := s.queue.down(sl.n, now)
+	if begun != nil {
+		s.lost(begun, sl, reason, now)
+	}
+	for _, j := range back {
+		if !j.Spec.Everywhere {
+			s.limits.back()
+		}
+		switch {
+		case j.cancel != nil:
+			s.cancelled(j, now)
+		case j.leaves || s.draining.Load():
+			s.handBack(j)
+		case j.deaths >= mostDeaths:
+			s.lost(j, sl, reason+fmt.Sprintf("; it is the slot number %d that died before it could begin this task", j.deaths), now)
+		}
+	}
+	s.fail(sl, how)
+	s.place(now)
+	s.unlock()
+	s.flush()
+	s.link.flush()
+}
+
+// lost ends a job whose slot has died. The caller holds mu.
+func (s *slots) lost(j *job, sl *slot, reason string, now time.Time) {
+	err := j.cancel
+	if err == nil {
+		err = sl.resolve
+	}
+	s.end(j, now)
+	if err != nil {
+		s.say(&wire.Result{Ref: j.Ref, Slot: uint32(sl.n), Err: err})
 	} else {
-		s.out.Send(&wire.Started{Ref: m.Ref})
+		s.say(&wire.Lost{Ref: j.Ref, Reason: reason})
 	}
-	return ctx, s.windows[m.Ref]
 }
 
-// handBack returns what was to run only after a success.
-func (s *slotRunner) handBack() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(m *wire.Assign) bool {
-		if m.OnlyAfterSuccess {
-			delete(s.windows, m.Ref)
-			s.out.Queue(&wire.Returned{Ref: m.Ref})
+// fail has a slot that has died, or could not be started, started again: at once
+// if it has run a task to its end, else after a pause that doubles as long as it
+// does not get up. The caller holds mu.
+func (s *slots) fail(sl *slot, how string) {
+	sl.sick = sl.state == starting
+	sl.state, sl.process, sl.how = down, nil, how
+	if s.closed {
+		return
+	}
+	pause := time.Duration(0)
+	switch sl.failures++; {
+	case sl.sick:
+		pause = min(firstPause<<min(sl.failures-1, 20), longestPause)
+		s.log.Warn("slot does not start", "slot", sl.n, "how", how, "pause", pause)
+	case sl.failures > 1:
+		pause = firstPause
+	}
+	sl.restart = time.AfterFunc(pause, func() { s.startSlot(sl) })
+}
+
+// refuse hands back the commands that wait if no slot can run one. The caller holds
+// mu.
+func (s *slots) refuse() {
+	if len(s.queue.waiting) == 0 {
+		return
+	}
+	for _, sl := range s.list {
+		if sl.state != down || !sl.sick {
+			return
 		}
-		return m.OnlyAfterSuccess
-	})
+	}
+	for _, j := range slices.Clone(s.queue.waiting) {
+		if j.Spec.Func != "" {
+			continue
+		}
+		s.queue.remove(j, time.Now())
+		s.say(&wire.Returned{Ref: j.Ref, Lack: &task.Lack{Kind: task.LackProcess, Code: 126,
+			Message: "its slots do not start: " + s.list[0].how}})
+	}
 }
 
-// runTask runs a task, unless it was taken back, and reports whether the next
-// one may run.
-func (s *slotRunner) runTask(m *wire.Assign) bool {
-	ctx, win := s.begin(m)
-	if ctx == nil {
-		return true
-	}
-	rep, state := s.execute(ctx, m, func(stream int, p []byte) error {
-		if s.output != OutputCollect && s.output != "" {
-			s.echo(stream, p)
-			if s.output == OutputDiscard {
-				return nil
+// beat asks every busy slot whether it lives, and ends those that have not
+// answered for long, or do not end a task that is to end. Late says that this
+// process was stopped itself: then nobody is judged. Every is the time between
+// beats.
+func (s *slots) beat(every time.Duration, late bool) {
+	now := time.Now()
+	patience := max(patientBeats, int((answerWithin+every-1)/every))
+	var silent []*slot
+	s.mu.Lock()
+	for _, sl := range s.list {
+		j := sl.place.first
+		switch {
+		case sl.process == nil || sl.verdict != "":
+		case late:
+			sl.missed, sl.pinged = 0, false
+		case sl.state == starting:
+			if sl.missed++; sl.missed > patience {
+				s.condemn(sl, "did not start")
+			}
+		case j == nil || j.Spec.Func != "":
+			sl.missed, sl.pinged = 0, false
+		case !j.end.IsZero() && now.After(j.end):
+			if j.cancel == nil {
+				sl.resolve = task.Timeout(fmt.Sprintf("its limit was %v, and its slot did not end it", j.Spec.Timeout))
+			}
+			s.condemn(sl, "did not end its task in time")
+		case !sl.pinged:
+			sl.pinged = true
+			s.tell(sl, &wire.Ping{})
+		default:
+			if sl.missed++; sl.missed >= patience {
+				silent = append(silent, sl)
 			}
 		}
-		if err := win.take(len(p)); err != nil {
-			return err
+	}
+	s.unlock()
+	s.flush()
+	s.judge(silent, time.Duration(patience)*every)
+}
+
+// condemn ends a slot's process; died does the rest. The caller holds mu.
+func (s *slots) condemn(sl *slot, verdict string) {
+	s.log.Warn("ending a slot", "slot", sl.n, "because", "it "+verdict)
+	sl.verdict = verdict
+	sl.process.kill()
+}
+
+// judge ends slots that do not answer, unless they wait for a disk.
+func (s *slots) judge(silent []*slot, patience time.Duration) {
+	for _, sl := range silent {
+		s.mu.Lock()
+		p := sl.process
+		s.mu.Unlock()
+		if p == nil || p.waitsForDisk() {
+			continue
 		}
-		return s.out.Send(&wire.Output{Ref: m.Ref, Stream: uint8(stream), Data: p})
-	})
-	s.echo(1, rep.Stdout)
-	s.echo(2, rep.Stderr)
-	if s.output == OutputDiscard {
-		rep.Stdout, rep.Stderr = nil, nil
+		s.mu.Lock()
+		if sl.process == p && sl.missed > 0 && sl.verdict == "" {
+			s.condemn(sl, fmt.Sprintf("did not answer for %v", patience))
+		}
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.stop(nil)
-	s.stop = nil
-	delete(s.windows, m.Ref)
-	s.mu.Unlock()
-	// It goes with the next task's Started, if there is a next one.
-	s.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(s.n), Started: rep.Started, Elapsed: rep.Elapsed,
-		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, State: state})
-	return rep.Err == nil
-}
-
-// echo prints what a task printed, if that is asked for.
-func (s *slotRunner) echo(stream int, p []byte) {
-	if s.output == OutputEcho && len(p) > 0 {
-		[]*os.File{os.Stdout, os.Stderr}[stream-1].Write(p)
-	}
-}
-
-// execute runs a command, a function, or an everywhere.
-func (s *slotRunner) execute(ctx context.Context, m *wire.Assign, out func(int, []byte) error) (exec.Report, *wire.State) {
-	spec := m.Spec
-	if s.dir != "" {
-		spec.Dir = s.dir
-	}
-	switch {
-	case spec.Func != "":
-		return s.call(ctx, &spec, out), nil
-	case spec.Everywhere:
-		return s.everywhere(ctx, m, spec, out)
-	}
-	return s.runner.Run(ctx, m.Task, spec, out), nil
-}
-
-// window is how much output a task may still send.
-type window struct {
-	mu     sync.Mutex // guards all below
-	cond   sync.Cond
-	left   int
-	closed bool
-}
-
-func newWindow(n int) *window {
-	w := &window{left: n}
-	w.cond.L = &w.mu
-	return w
-}
-
-var errWindowClosed = errors.New("the task was stopped")
-
-// take waits until n bytes may be sent.
-func (w *window) take(n int) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.left < n && !w.closed {
-		w.cond.Wait()
-	}
-	if w.closed {
-		return errWindowClosed
-	}
-	w.left -= n
-	return nil
-}
-
-func (w *window) add(n int) {
-	w.mu.Lock()
-	w.left += n
-	w.cond.Broadcast()
-	w.mu.Unlock()
-}
-
-func (w *window) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.cond.Broadcast()
-	w.mu.Unlock()
 }

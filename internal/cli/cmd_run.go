@@ -322,6 +322,15 @@ func (p *plan) render(row []string, index int) task.Spec {
 	return spec
 }
 
+// common is what the tasks of all rows have in common.
+func (p *plan) common() task.Spec {
+	spec := task.Spec{Dir: p.dir, Env: p.env}
+	if program, ok := p.cmd.Program(); ok {
+		spec.Argv = []string{program}
+	}
+	return spec
+}
+
 func (p *plan) dryRun(out io.Writer) error {
 	for i := 1; ; i++ {
 		row, err := p.in.Next()

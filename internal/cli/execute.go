@@ -114,7 +114,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec, ""); err != nil {
 		return cleanup, err
 	}
-	e.b = e.profile.Pool.NewBatch(dispatcher.BatchOptions{Render: e.p.render, StopOnFailure: e.p.o.stop})
+	e.b = e.profile.Pool.NewBatch(dispatcher.BatchOptions{Render: e.p.render, Common: e.p.common(), StopOnFailure: e.p.o.stop})
 	if e.p.o.joinFile != "" {
 		if err := e.letJoin(); err != nil {
 			return cleanup, err

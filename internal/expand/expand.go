@@ -202,6 +202,19 @@ func (t *Template) Expand(row []string, index int, slot string) []string {
 	return words
 }
 
+// Program returns the first word of the command, if that is the same whatever
+// the row.
+func (t *Template) Program() (name string, ok bool) {
+	if t.shell {
+		return "/bin/sh", true
+	}
+	first := t.words[0]
+	if len(first) != 1 || first[0].what != literal {
+		return "", len(first) == 0
+	}
+	return first[0].text, true
+}
+
 func (t *Template) word(parts []part, row []string, index int, slot string) string {
 	if len(parts) == 1 && parts[0].what == literal {
 		return parts[0].text

@@ -116,7 +116,7 @@ func Open(opt Options) (h *Host, err error) {
 	if h.Run, err = state.NewRun(opt.StateDir, time.Now()); err != nil {
 		return nil, err
 	}
-	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Keep: opt.Keep})
+	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Keep: opt.Keep, Say: opt.Say})
 	h.socket = filepath.Join(opt.SocketDir, h.Run.ID+".sock")
 	if h.unix, err = ListenUnix(h.socket); err != nil {
 		h.Run.Close()

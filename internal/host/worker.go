@@ -55,14 +55,13 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 	if err != nil {
 		return worker.Ended, err
 	}
-	if w.Scratch, err = os.MkdirTemp("", "muster-worker-"); err != nil {
-		return worker.Ended, fmt.Errorf("make a scratch folder: %w", err)
-	}
-	defer os.RemoveAll(w.Scratch)
+	var remove func()
+	w.Scratch, remove = makeScratch(log)
+	defer remove()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	w.Drain = onSignals(stop)
-	w.Log = log
+	w.Log, w.Tethered = log, w.Tether
 	if w.Tether {
 		go func() {
 			io.Copy(io.Discard, in)

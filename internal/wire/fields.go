@@ -76,13 +76,13 @@ func parseFields(b []byte, each func(num protowire.Number, v uint64, s []byte)) 
 }
 
 // A Ref is fields 1 to 3 of every message that has one.
-func (r Ref) append(b []byte) []byte {
+func appendRef(b []byte, r Ref) []byte {
 	b = putUint(b, 1, uint64(r.Task))
 	b = putUint(b, 2, uint64(r.Attempt))
 	return putUint(b, 3, r.Epoch)
 }
 
-func (r *Ref) field(num protowire.Number, v uint64) {
+func refField(r *Ref, num protowire.Number, v uint64) {
 	switch num {
 	case 1:
 		r.Task = task.ID(v)

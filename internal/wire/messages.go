@@ -57,10 +57,9 @@ type Welcome struct {
 // they came, each in the first slot that is free.
 type Assign struct {
 	Ref
-	Slot   uint32 // from 1
 	Window uint32 // bytes of output that may be sent before the first Credit
 	Spec   task.Spec
-	// OnlyAfterSuccess hands the task back if the one before it in the slot failed.
+	// OnlyAfterSuccess hands the task back if one that began before it has failed.
 	OnlyAfterSuccess bool
 }
 
@@ -271,8 +270,7 @@ func (m *Welcome) parse(b []byte) error {
 }
 
 func (m *Assign) append(b []byte) []byte {
-	b = m.Ref.append(b)
-	b = putUint(b, 4, uint64(m.Slot))
+	b = appendRef(b, m.Ref)
 	b = putUint(b, 5, uint64(m.Window))
 	b = putString(b, 6, m.Spec.Dir)
 	b = putUint(b, 7, uint64(m.Spec.Timeout))
@@ -294,9 +292,7 @@ func (m *Assign) parse(b []byte) error {
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
-			m.Ref.field(num, v)
-		case 4:
-			m.Slot = clamp32(v)
+			refField(&m.Ref, num, v)
 		case 5:
 			m.Window = clamp32(v)
 		case 6:
@@ -328,7 +324,7 @@ func (m *Assign) parse(b []byte) error {
 }
 
 func (m *Output) append(b []byte) []byte {
-	b = m.Ref.append(b)
+	b = appendRef(b, m.Ref)
 	b = putUint(b, 4, uint64(m.Stream))
 	return putBytes(b, 5, m.Data)
 }
@@ -337,7 +333,7 @@ func (m *Output) parse(b []byte) error {
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
-			m.Ref.field(num, v)
+			refField(&m.Ref, num, v)
 		case 4:
 			m.Stream = uint8(min(v, 255))
 		case 5:
@@ -351,7 +347,7 @@ func (m *Output) parse(b []byte) error {
 }
 
 func (m *Credit) append(b []byte) []byte {
-	return putUint(m.Ref.append(b), 4, uint64(m.Bytes))
+	return putUint(appendRef(b, m.Ref), 4, uint64(m.Bytes))
 }
 
 func (m *Credit) parse(b []byte) error {
@@ -360,12 +356,12 @@ func (m *Credit) parse(b []byte) error {
 			m.Bytes = clamp32(v)
 			return
 		}
-		m.Ref.field(num, v)
+		refField(&m.Ref, num, v)
 	})
 }
 
 func (m *Result) append(b []byte) []byte {
-	b = m.Ref.append(b)
+	b = appendRef(b, m.Ref)
 	b = putUint(b, 4, uint64(m.Slot))
 	b = putUint(b, 5, unixNano(m.Started))
 	b = putUint(b, 6, uint64(m.Elapsed))
@@ -401,7 +397,7 @@ func (m *Result) parse(b []byte) error {
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
-			m.Ref.field(num, v)
+			refField(&m.Ref, num, v)
 		case 4:
 			m.Slot = clamp32(v)
 		case 5:
@@ -422,7 +418,7 @@ func (m *Result) parse(b []byte) error {
 	return errors.Join(err, inner, state)
 }
 
-func (m *Cancel) append(b []byte) []byte { return appendErr(m.Ref.append(b), 4, m.Err) }
+func (m *Cancel) append(b []byte) []byte { return appendErr(appendRef(b, m.Ref), 4, m.Err) }
 
 func (m *Cancel) parse(b []byte) error {
 	var inner error
@@ -431,7 +427,7 @@ func (m *Cancel) parse(b []byte) error {
 			m.Err, inner = parseErr(s)
 			return
 		}
-		m.Ref.field(num, v)
+		refField(&m.Ref, num, v)
 	})
 	if m.Err == nil {
 		m.Err = task.Cancelled("")
@@ -439,7 +435,7 @@ func (m *Cancel) parse(b []byte) error {
 	return errors.Join(err, inner)
 }
 
-func (m *Lost) append(b []byte) []byte { return putString(m.Ref.append(b), 4, m.Reason) }
+func (m *Lost) append(b []byte) []byte { return putString(appendRef(b, m.Ref), 4, m.Reason) }
 
 func (m *Lost) parse(b []byte) error {
 	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
@@ -447,12 +443,12 @@ func (m *Lost) parse(b []byte) error {
 			m.Reason = string(s)
 			return
 		}
-		m.Ref.field(num, v)
+		refField(&m.Ref, num, v)
 	})
 }
 
-func (m *Started) append(b []byte) []byte { return putUint(m.Ref.append(b), 4, uint64(m.Slot)) }
-func (m *Recall) append(b []byte) []byte  { return m.Ref.append(b) }
+func (m *Started) append(b []byte) []byte { return putUint(appendRef(b, m.Ref), 4, uint64(m.Slot)) }
+func (m *Recall) append(b []byte) []byte  { return appendRef(b, m.Ref) }
 
 func (m *Started) parse(b []byte) error {
 	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
@@ -460,11 +456,11 @@ func (m *Started) parse(b []byte) error {
 			m.Slot = clamp32(v)
 			return
 		}
-		m.Ref.field(num, v)
+		refField(&m.Ref, num, v)
 	})
 }
 
-func (m *Returned) append(b []byte) []byte { return appendLack(m.Ref.append(b), 4, m.Lack) }
+func (m *Returned) append(b []byte) []byte { return appendLack(appendRef(b, m.Ref), 4, m.Lack) }
 
 func (m *Returned) parse(b []byte) error {
 	var inner error
@@ -473,13 +469,13 @@ func (m *Returned) parse(b []byte) error {
 			m.Lack, inner = parseLack(s)
 			return
 		}
-		m.Ref.field(num, v)
+		refField(&m.Ref, num, v)
 	})
 	return errors.Join(err, inner)
 }
 
-func (r *Ref) parse(b []byte) error {
-	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) { r.field(num, v) })
+func (m *Recall) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, _ []byte) { refField(&m.Ref, num, v) })
 }
 
 func (m *Ack) append(b []byte) []byte  { return putUint(b, 1, m.Received) }

@@ -102,20 +102,20 @@ type backlog struct{ frames, bytes int }
 func (b backlog) exceeds(most backlog) bool { return b.frames > most.frames || b.bytes > most.bytes }
 
 // Bound makes the Writer of a dispatcher fail with ErrBehind, for good, when the
-// worker is further behind than one with so many slots that keeps to the
-// protocol: in frames and bytes that have not been written or, after Retain, not
-// been acknowledged.
+// worker is further behind than one that may have so many tasks, of so many bytes
+// in all, and that keeps to the protocol: in frames and bytes that have not been
+// written or, after Retain, not been acknowledged.
 //
 // A worker acknowledges ackFrames or ackBytes before it says anything of what
 // comes after them, and it is sent a task only for one that it has ended. So it can
-// be behind by these, by two tasks a slot, an everywhere and the frame that was
-// one too many, none above MaxFrame, and by a few small frames about each task:
-// credit for the windows that it has filled, a recall, a cancel. Pings come on
-// top, one a heartbeat; the bounds leave room for them.
-func (w *Writer) Bound(slots int) {
+// be behind by these, by its tasks and the frame that was one too many, and by a
+// few small frames about each task: credit for the windows that it has filled, a
+// recall, a cancel. Pings come on top, one a heartbeat; the bounds leave room for
+// them.
+func (w *Writer) Bound(tasks, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.most = backlog{4*ackFrames + 16*slots, (2*slots + 3) * MaxFrame}
+	w.most = backlog{4*ackFrames + 8*tasks, bytes}
 }
 
 // overrun ends the Writer if the peer is too far behind. Under mu.

@@ -355,7 +355,7 @@ func TestBound(t *testing.T) {
 			if c.lease {
 				w.Retain()
 			}
-			if w.Bound(1); c.bytes > 0 {
+			if w.Bound(2, 5*MaxFrame); c.bytes > 0 {
 				w.most.bytes = c.bytes
 			}
 			if !c.link { // the goroutine is to have one frame in hand, and no more

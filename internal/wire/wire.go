@@ -40,10 +40,11 @@ import (
 
 // Version is the protocol this build speaks; MinVersion the oldest it accepts.
 //
-// History: 1, the first.
+// History: 1, the first; 2, the worker chooses the slot of a task, and says which
+// with Started.
 const (
-	Version    = 1
-	MinVersion = 1
+	Version    = 2
+	MinVersion = 2
 )
 
 // Limits on what a peer may send, in bytes.
@@ -68,7 +69,7 @@ type Type uint8
 // The frames. D is the dispatcher (or a worker, towards its slots), W the
 // worker (or a slot, towards its worker).
 const (
-	TypeAssign   Type = 1  // D→W  run this task in this slot, or after what runs there
+	TypeAssign   Type = 1  // D→W  run this task, after those that came before it
 	TypeStarted  Type = 2  // W→D  it runs
 	TypeOutput   Type = 3  // W→D  a chunk of its output, within its window
 	TypeCredit   Type = 4  // D→W  its window grows by so many bytes
@@ -108,11 +109,7 @@ func LeftText(code uint32) string {
 
 // Ref names one attempt at one task by one worker session. A frame whose Ref
 // is no longer current is dropped.
-type Ref struct {
-	Task    task.ID
-	Attempt uint32
-	Epoch   uint64
-}
+type Ref = task.Ref
 
 // Message is anything that travels in a frame.
 type Message interface {
@@ -130,6 +127,12 @@ type Reader struct {
 
 // NewReader returns a Reader on r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// More reports whether another frame has come whole, so that Read will not wait.
+func (r *Reader) More() bool {
+	head, err := r.r.Peek(min(4, r.r.Buffered()))
+	return err == nil && len(head) == 4 && uint64(binary.BigEndian.Uint32(head)) <= uint64(r.r.Buffered()-4)
+}
 
 // MalformedError is an error of Read that is the peer's and not the connection's:
 // another connection would bring the same again.
@@ -160,6 +163,10 @@ func (r *Reader) Read() (Message, error) {
 		return m, nil
 	}
 }
+
+// Buffered reports whether more than what was read has come already: the next Read
+// returns soon, if it waits at all.
+func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
 
 func (r *Reader) frame() (Type, byte, []byte, error) {
 	var head [6]byte
@@ -275,7 +282,9 @@ func (w *Writer) queue(msgs []Message) error {
 
 func (w *Writer) flush() error {
 	if w.done != nil {
-		w.cond.Broadcast()
+		if len(w.buf) > 0 {
+			w.cond.Broadcast()
+		}
 		return w.err
 	}
 	if w.writing {
@@ -317,6 +326,7 @@ func (w *Writer) Close() error {
 	w.closed = true
 	w.flush()
 	if w.done != nil {
+		w.cond.Broadcast()
 		w.mu.Unlock()
 		<-w.done
 		w.mu.Lock()

@@ -22,7 +22,7 @@ var ref = Ref{Task: 7, Attempt: 2, Epoch: 1 << 40}
 
 // messages has every frame with every field set.
 var messages = []Message{
-	&Assign{Ref: ref, Slot: 3, Window: MinWindow, OnlyAfterSuccess: true, Spec: task.Spec{Argv: []string{"a", "", "c d"},
+	&Assign{Ref: ref, Window: MinWindow, OnlyAfterSuccess: true, Spec: task.Spec{Argv: []string{"a", "", "c d"},
 		Dir: "/x", Env: []string{"A=1", "B="}, Timeout: time.Minute, Index: 9, Name: "n"}},
 	&Started{ref, 2},
 	&Output{Ref: ref, Stream: 2, Data: []byte("out\x00put")},

@@ -3,15 +3,29 @@ package queue
 import (
 	"slices"
 	"time"
+
+	"muster/task"
 )
 
 const (
 	// leastRoundTrip stands for any shorter one, and for one not measured yet.
 	leastRoundTrip = time.Millisecond
+	// leastHorizon is how far ahead tasks are sent, however short the round trip:
+	// short tasks share wake-ups and writes.
+	leastHorizon = 5 * time.Millisecond
 	// leastPatience is how long a task may run before it is late, however
 	// short the median: on a busy machine results wait that long on their way,
 	// and asking back what is about to start costs more than it saves.
 	leastPatience = 20 * time.Millisecond
+	// startPatience is how long a task may take to begin in a slot that is free.
+	startPatience = time.Second
+)
+
+// How much may be sent ahead to one worker.
+const (
+	MaxAheadPerSlot = 64
+	MaxAhead        = 1024
+	MaxAheadBytes   = 1 << 20 // beyond one task a slot
 )
 
 // roundTrip is the least of the last few measurements, since delays in either
@@ -67,96 +81,272 @@ func (r *recent) median() (time.Duration, bool) {
 // RTT notes a measured round trip to the worker. The least of the last four
 // counts, as at least 1 ms.
 func (q *Queue[P]) RTT(epoch uint64, d time.Duration) {
-	w := q.workers[epoch]
-	if w == nil {
-		return
-	}
-	before := w.rtt.value()
-	w.rtt.add(d)
-	after := w.rtt.value()
-	if after == before {
-		return
-	}
-	for i := range w.slots {
-		if s := &w.slots[i]; s.running {
-			q.unlist(s)
-			s.soon = s.since.Add(-2 * after)
-			q.list(s)
-		}
+	if w := q.workers[epoch]; w != nil {
+		w.rtt.add(d)
+		q.review(w)
 	}
 }
 
-// patience is how long a task may run before whatever was sent ahead to its
-// slot is asked back. Only called once there is a median.
+// patience is how long a task may run before it is late.
 func (q *Queue[P]) patience() time.Duration {
 	median, _ := q.recent.median()
 	return max(2*median, leastPatience)
 }
 
-func (q *Queue[P]) late(s *slot, now time.Time) bool {
-	return now.Sub(s.since) >= q.patience()
-}
-
-// spare reports whether some slot will stay free although a task waits ahead
-// elsewhere that nobody asked back.
-func (q *Queue[P]) spare() bool {
-	free := q.free - q.recalled
-	if !q.blocked {
-		free -= q.loose
+// startsAt is when one more task that is sent to the worker would begin there,
+// if all tasks take the median; false if nobody can tell. What runs too long
+// already may run for ever and is not counted on.
+func (q *Queue[P]) startsAt(w *worker, now time.Time) (at time.Time, ok bool) {
+	median, ok := q.recent.median()
+	if !ok {
+		return at, false
 	}
-	return free > 0
+	live := w.running
+	for len(live) > 0 && now.Sub(live[0].since) >= q.patience() {
+		live = live[1:]
+	}
+	// Those that the worker may begin at once are as good as begun.
+	begun := w.begun()
+	behind := len(w.waiting) - len(begun)
+	for len(begun) > 0 && now.Sub(begun[0].at) >= q.patience()+2*w.rtt.value() {
+		begun = begun[1:]
+	}
+	slots := len(live) + len(begun)
+	if slots == 0 {
+		return at, false
+	}
+	turn, round := behind%slots, 1+behind/slots
+	if turn < len(live) {
+		at = live[turn].since
+	} else {
+		at = begun[turn-len(live)].at
+	}
+	return at.Add(time.Duration(round) * median), true
 }
 
-// Recalls returns the tasks sent ahead that ought to be asked back now: one
-// for each slot that is free and that nothing queued will take, those that
-// wait behind the longest running first; and each that waits behind one that
-// runs twice the median or longer, if that is more than 20 ms. A task is
-// returned once; Started, Finished or Returned answers for it.
+// horizon is how long before its expected start a task is sent to the worker.
+func (w *worker) horizon() time.Duration { return max(2*w.rtt.value(), leastHorizon) }
+
+// dueAt is when a task is late that is sent to the worker now.
+func (q *Queue[P]) dueAt(w *worker, now time.Time) time.Time {
+	if at, ok := q.startsAt(w, now); ok && w.free() <= 0 {
+		return at.Add(q.patience())
+	}
+	return now.Add(startPatience + q.patience() + 2*w.rtt.value())
+}
+
+// reviewAhead puts the worker among those that may be sent tasks ahead, and
+// among those that have some, or takes it out.
+func (q *Queue[P]) reviewAhead(w *worker) {
+	if w.candidate >= 0 {
+		q.candidates.remove(w.candidate)
+	}
+	if w.takes() && w.free() <= 0 && len(w.running) > 0 && !q.opt.RoundRobin && q.roomAhead(w) {
+		w.soon = q.atSoonest(w)
+		q.candidates.push(w)
+	}
+	if w.ahead >= 0 {
+		q.aheads.remove(w.ahead)
+	}
+	if i := slices.IndexFunc(w.waiting, q.mayRecall); i >= 0 && w.answers() {
+		w.due = w.waiting[i].due
+		q.aheads.push(w)
+	}
+}
+
+// atSoonest is a time before which the worker is sent nothing ahead; soonest
+// looks closer.
+func (q *Queue[P]) atSoonest(w *worker) time.Time {
+	median, _ := q.recent.median()
+	return w.running[0].since.Add(median - w.horizon())
+}
+
+// rekey orders the candidates anew when the median has fallen, so that they may be
+// due sooner than they are listed.
+func (q *Queue[P]) rekey() {
+	median, _ := q.recent.median()
+	if median >= q.keyed*3/4 {
+		q.keyed = max(q.keyed, median)
+		return
+	}
+	q.keyed = median
+	for _, w := range slices.Clone(q.candidates.items) {
+		w.soon = q.atSoonest(w)
+		q.candidates.fix(w.candidate)
+	}
+}
+
+// roomAhead reports whether the worker may have more tasks than it has slots for.
+func (q *Queue[P]) roomAhead(w *worker) bool {
+	ahead := len(w.waiting) - len(w.begun())
+	if ahead >= min(MaxAheadPerSlot*w.offers.Slots, MaxAhead) {
+		return false
+	}
+	if ahead < w.offers.Slots {
+		return true
+	}
+	bytes := 0
+	for _, s := range w.waiting {
+		bytes += int(q.tasks.at(s.id).size)
+	}
+	return bytes < MaxAheadBytes
+}
+
+// mayRecall reports whether a task that has not begun may be asked back.
+func (q *Queue[P]) mayRecall(s sent) bool { return !s.recalled && !q.tasks.at(s.id).cancelling }
+
+// soonest returns the worker that may be sent a task ahead now, or nil; next is
+// when there may be one, if that is known.
+func (q *Queue[P]) soonest(now time.Time) (w *worker, next time.Time) {
+	q.rekey()
+	for w, ok := q.candidates.top(); ok; w, ok = q.candidates.top() {
+		at, known := q.startsAt(w, now)
+		if !known {
+			q.candidates.pop() // until something about it changes
+			continue
+		}
+		if soon := at.Add(-w.horizon()); !soon.Equal(w.soon) {
+			w.soon = soon
+			q.candidates.fix(w.candidate)
+			continue
+		}
+		if now.Before(w.soon) {
+			return nil, w.soon
+		}
+		return w, w.soon
+	}
+	return nil, next
+}
+
+// Recalls returns the tasks that ought to be asked back now, after Next has had
+// nothing more to say: those that are late to begin, if there is another worker;
+// and one for each slot that is free and may have it, of those that wait for a
+// slot elsewhere, the last first. A task is returned once; Started, Finished or
+// Returned answers for it.
 func (q *Queue[P]) Recalls(now time.Time) []Ref {
 	var refs []Ref
-	for s, ok := q.aheads.top(); ok && (q.spare() || q.late(s, now)); s, ok = q.aheads.top() {
-		q.aheads.pop()
-		s.recalled = true
-		q.recalled++
-		refs = append(refs, Ref{Task: s.ahead, Attempt: q.tasks.at(s.ahead).attempt, Epoch: s.worker.epoch})
+	for w, ok := q.aheads.top(); ok && !now.Before(w.due); w, ok = q.aheads.top() {
+		i := slices.IndexFunc(w.waiting, q.mayRecall)
+		if !q.othersTake(w) {
+			s := &w.waiting[i] // nobody else could have it now
+			s.due = now.Add(max(q.patience(), now.Sub(s.at)))
+			q.reviewAhead(w)
+			continue
+		}
+		refs = append(refs, q.recall(w, i))
+	}
+	for q.free > q.recalled {
+		w, i := q.spare(now)
+		if w == nil {
+			break
+		}
+		refs = append(refs, q.recall(w, i))
 	}
 	return refs
 }
 
-// answered says that nothing more is awaited about the task sent ahead.
-func (q *Queue[P]) answered(s *slot) {
+func (q *Queue[P]) othersTake(w *worker) bool {
+	for _, other := range q.workers {
+		if other != w && other.takes() {
+			return true
+		}
+	}
+	return false
+}
+
+// spare returns a task that waits for a slot although another worker has one
+// free that may take it.
+func (q *Queue[P]) spare(now time.Time) (*worker, int) {
+	for _, w := range q.aheads.items {
+		for i := len(w.waiting) - 1; i >= len(w.begun()); i-- {
+			if q.mayRecall(w.waiting[i]) && q.takenElsewhere(w, w.waiting[i].id, now) {
+				return w, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// takenElsewhere reports whether a worker other than w has a free slot for a task
+// that is with w.
+func (q *Queue[P]) takenElsewhere(w *worker, id task.ID, now time.Time) bool {
+	e := q.tasks.at(id)
+	l := line{conditions: q.conditions(e)}
+	if l.alone || id >= q.barriers.limit() {
+		return false
+	}
+	for _, other := range q.idle.items {
+		if other != w && q.mayTake(other, &l, id, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// recall asks a task back.
+func (q *Queue[P]) recall(w *worker, i int) Ref {
+	s := &w.waiting[i]
+	s.recalled = true
+	q.recalled++
+	q.reviewAhead(w)
+	return Ref{Task: s.id, Attempt: q.tasks.at(s.id).attempt, Epoch: w.epoch}
+}
+
+// forgetRecalls takes back what a worker was asked that does not answer now. It is
+// asked again if it comes back.
+func (q *Queue[P]) forgetRecalls(w *worker) {
+	for i := range w.waiting {
+		q.answered(&w.waiting[i])
+	}
+}
+
+// answered says that nothing more is awaited about a task that was asked back.
+func (q *Queue[P]) answered(s *sent) {
 	if s.recalled {
 		s.recalled = false
 		q.recalled--
 	}
 }
 
-// Wake returns when Next or Recalls may have something to say although
-// nothing happens before: now, if they have not been called since the last
-// change; false for never.
+// Wake returns when Next or Recalls may have something to say although nothing
+// happens before, after they have had nothing more to say; false for never.
 func (q *Queue[P]) Wake(now time.Time) (at time.Time, ok bool) {
 	sooner := func(t time.Time) {
-		if t.Before(now) {
-			t = now
-		}
-		if !ok || t.Before(at) {
+		if t.After(now) && (!ok || t.Before(at)) {
 			at, ok = t, true
 		}
 	}
 	if q.loose > 0 && !q.blocked {
-		s, running := q.candidates.top()
-		median, known := q.recent.median()
-		if q.free > 0 {
-			sooner(now)
-		} else if running && known {
-			sooner(s.soon.Add(median))
+		if w, next := q.soonest(now); w == nil {
+			sooner(next)
+		} else {
+			for _, w := range q.candidates.items { // the first may not take what there is
+				sooner(w.soon)
+			}
 		}
 	}
-	if s, waits := q.aheads.top(); waits {
-		sooner(s.since.Add(q.patience()))
-		if q.spare() {
-			sooner(now)
-		}
+	if w, waits := q.aheads.top(); waits {
+		sooner(w.due)
+	}
+	if len(q.sick) > 0 {
+		q.wakeSick(now, sooner)
 	}
 	return at, ok
+}
+
+// wakeSick says when workers are to be tried again, and when tasks are hopeless.
+func (q *Queue[P]) wakeSick(now time.Time, sooner func(time.Time)) {
+	for _, w := range q.sick {
+		for _, l := range w.lacks {
+			sooner(l.until)
+		}
+	}
+	for _, l := range q.lines {
+		_, at := q.hopeless(l.needs, now)
+		sooner(at)
+	}
+	if b := &q.barriers; b.open {
+		_, at := q.hopeless(b.pending[0].needs, now)
+		sooner(at)
+	}
 }

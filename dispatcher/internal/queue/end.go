@@ -11,39 +11,42 @@ import (
 // the caller to resolve. elapsed feeds the median, unless the task never
 // started. It returns false, and changes nothing, if the ref is stale or the
 // task is held.
-func (q *Queue[P]) Finished(r Ref, elapsed time.Duration, _ time.Time) (P, bool) {
+func (q *Queue[P]) Finished(r Ref, elapsed time.Duration, now time.Time) (P, bool) {
 	e := q.find(r)
 	if e == nil || e.state == task.Held {
 		var none P
 		return none, false
 	}
-	q.measure(e, elapsed)
-	q.vacate(r.Task, e)
+	q.over(r, e, elapsed, now)
 	return q.remove(r.Task, e), true
 }
 
 // Hold is Finished for a task that may yet turn out to be lost: the slot is
 // free, the task stays, bound to its worker, until Release, LoseHeld, Lost,
 // Leave or Cancel.
-func (q *Queue[P]) Hold(r Ref, elapsed time.Duration, _ time.Time) bool {
+func (q *Queue[P]) Hold(r Ref, elapsed time.Duration, now time.Time) bool {
 	e := q.find(r)
 	if e == nil || e.state == task.Held {
 		return false
 	}
-	q.measure(e, elapsed)
-	q.vacate(r.Task, e)
-	q.set(e, task.Held)
-	if e.worker.held == nil {
-		e.worker.held = make(map[task.ID]struct{})
+	w := e.worker
+	if w.held == nil {
+		w.held = make(map[task.ID]struct{})
 	}
-	e.worker.held[r.Task] = struct{}{}
+	w.held[r.Task] = struct{}{}
+	q.over(r, e, elapsed, now)
+	q.set(r.Task, e, task.Held)
 	return true
 }
 
-func (q *Queue[P]) measure(e *entry[P], elapsed time.Duration) {
-	if e.state == task.Running || elapsed > 0 {
+// over takes a task off its worker that has run there.
+func (q *Queue[P]) over(r Ref, e *entry[P], elapsed time.Duration, now time.Time) {
+	began := e.state == task.Running || elapsed > 0
+	if began {
 		q.recent.add(elapsed)
 	}
+	q.unprobed(e.worker, r, began)
+	q.vacate(r.Task, e)
 }
 
 // Release removes a held task, whose result stands, and returns its payload
@@ -55,13 +58,19 @@ func (q *Queue[P]) Release(r Ref) (P, bool) {
 		var none P
 		return none, false
 	}
-	delete(e.worker.held, r.Task)
+	q.unhold(r.Task, e)
 	return q.remove(r.Task, e), true
+}
+
+// unhold takes a held task from its worker.
+func (q *Queue[P]) unhold(id task.ID, e *entry[P]) {
+	delete(e.worker.held, id)
+	q.review(e.worker)
 }
 
 // LoseHeld does to the tasks held for the worker what Leave does to all that
 // it has.
-func (q *Queue[P]) LoseHeld(epoch uint64, _ time.Time) (requeued, givenUp []task.ID) {
+func (q *Queue[P]) LoseHeld(epoch uint64) (requeued, givenUp []task.ID) {
 	w := q.workers[epoch]
 	if w == nil {
 		return nil, nil
@@ -71,21 +80,26 @@ func (q *Queue[P]) LoseHeld(epoch uint64, _ time.Time) (requeued, givenUp []task
 		held = append(held, id)
 	}
 	w.held = nil
+	q.review(w)
 	return q.lose(held)
 }
 
 // Lost does to one task, held or not, what Leave does to all that the worker
-// has. ok is false if the ref is stale.
-func (q *Queue[P]) Lost(r Ref, _ time.Time) (givenUp bool, ok bool) {
+// has: it is known that this task was lost, and no other. The next try avoids
+// the worker. ok is false if the ref is stale.
+func (q *Queue[P]) Lost(r Ref, now time.Time) (givenUp bool, ok bool) {
 	e := q.find(r)
 	if e == nil {
 		return false, false
 	}
+	w := e.worker
 	if e.state == task.Held {
-		delete(e.worker.held, r.Task)
+		q.unhold(r.Task, e)
 	} else {
+		q.unprobed(w, r, e.state == task.Running)
 		q.vacate(r.Task, e)
 	}
+	e.company, e.avoid = false, w.epoch
 	_, gone := q.lose([]task.ID{r.Task})
 	return len(gone) > 0, true
 }
@@ -95,11 +109,18 @@ func (q *Queue[P]) Lost(r Ref, _ time.Time) (givenUp bool, ok bool) {
 // that was being cancelled is queued like any other: Cancelling still says
 // so, and Cancel then removes it. It returns false if the ref is stale or the
 // task is known to have started.
-func (q *Queue[P]) Returned(r Ref, _ time.Time) bool {
+func (q *Queue[P]) Returned(r Ref, now time.Time) bool {
+	if b := q.barriers.find(q.workers, r); b != nil {
+		w := q.workers[r.Epoch]
+		q.unprobed(w, r, false)
+		q.unsync(w)
+		return true
+	}
 	e := q.find(r)
 	if e == nil || e.state != task.Assigned {
 		return false
 	}
+	q.unprobed(e.worker, r, false)
 	q.vacate(r.Task, e)
 	e.returned++
 	q.requeue(r.Task, e)
@@ -120,36 +141,46 @@ func (q *Queue[P]) Cancel(id task.ID) (payload P, removed bool, r Ref, found boo
 		return q.remove(id, e), true, Ref{}, true
 	case task.Held:
 		r = Ref{Task: id, Attempt: e.attempt, Epoch: e.worker.epoch}
-		delete(e.worker.held, id)
+		q.unhold(id, e)
 		return q.remove(id, e), true, r, true
 	}
-	s := &e.worker.slots[e.slot]
-	q.unlist(s)
 	e.cancelling = true
-	if s.ahead == id {
-		q.answered(s)
+	w := e.worker
+	for i := range w.waiting {
+		if w.waiting[i].id == id {
+			q.answered(&w.waiting[i])
+		}
 	}
-	q.list(s)
+	q.review(w)
 	return e.payload, false, Ref{Task: id, Attempt: e.attempt, Epoch: e.worker.epoch}, true
 }
 
-// DropQueued removes all that is queued, in order unless bound to workers, each
-// as the loop over it gets there.
+// DropQueued removes all tasks that are queued, in order unless bound to workers,
+// each as the loop over it gets there. The loop may call the queue.
 func (q *Queue[P]) DropQueued() iter.Seq2[task.ID, P] {
 	return func(yield func(task.ID, P) bool) {
-		for id, e, ok := q.head(); ok; id, e, ok = q.head() {
-			q.behead(id)
-			if !yield(id, q.remove(id, e)) {
+		for {
+			id, e := q.anyQueued()
+			if e == nil || !yield(id, q.remove(id, e)) {
 				return
 			}
 		}
-		for _, w := range q.workers {
-			for id, ok := q.oldest(w); ok; id, ok = q.oldest(w) {
-				w.backlog.pop()
-				if !yield(id, q.remove(id, q.tasks.at(id))) {
-					return
-				}
-			}
+	}
+}
+
+// anyQueued returns the oldest task in a line, or else one that is bound; nil if
+// nothing is queued.
+func (q *Queue[P]) anyQueued() (task.ID, *entry[P]) {
+	if l, ok := q.order.top(); ok {
+		return q.head(l)
+	}
+	if !q.opt.RoundRobin {
+		return 0, nil
+	}
+	for _, w := range q.workers {
+		if id, ok := q.oldest(w); ok {
+			return id, q.tasks.at(id)
 		}
 	}
+	return 0, nil
 }

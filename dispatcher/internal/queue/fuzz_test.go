@@ -12,7 +12,7 @@ import (
 
 // FuzzQueue does what its bytes say to a queue and to the model.
 func FuzzQueue(f *testing.F) {
-	for seed := range uint64(32) {
+	for seed := range uint64(64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		program := make([]byte, 1500)
 		for i := range program {
@@ -21,52 +21,70 @@ func FuzzQueue(f *testing.F) {
 		f.Add(program)
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
-		if len(program) < 1 || len(program) > 1500 {
-			return
+		if len(program) >= 1 && len(program) <= 1500 {
+			follow(t, program)
 		}
-		m := newModel(t, int(program[0]%4))
-		for program = program[1:]; len(program) >= 3; program = program[3:] {
-			m.step(program[0], program[1], program[2])
-			m.check()
-		}
-		m.finale()
 	})
 }
 
+func follow(t *testing.T, program []byte) {
+	first := program[0]
+	m := newModel(t, queue.Options{Retries: int(first % 4), RoundRobin: first&4 != 0, Memory: int64(first>>3%4) * 40})
+	m.expected = first&128 != 0
+	m.q.Expect(m.expected)
+	for program = program[1:]; len(program) >= 3; program = program[3:] {
+		m.step(program[0], program[1], program[2])
+		m.check()
+	}
+	m.finale()
+}
+
 func (m *model) step(op, x, y byte) {
-	switch op % 20 {
-	case 0, 1:
-		m.push(int(x%4) + 1)
-	case 2:
-		m.join(int(x % 4))
+	switch op % 32 {
+	case 0, 1, 2:
+		m.push(int(x%4)+1, y)
 	case 3:
+		m.join(int(x % 4))
+	case 4:
 		m.leave(x, y)
-	case 4, 5, 6:
+	case 5, 6, 7, 8:
 		m.settle(x%8 != 0)
-	case 7, 8, 9:
+	case 9, 10, 11:
 		m.started(x)
-	case 10, 11:
+	case 12, 13:
 		m.finished(x, y)
-	case 12:
-		m.hold(x, y)
-	case 13:
-		m.release(x, y)
 	case 14:
-		m.lostOne(x)
+		m.hold(x, y)
 	case 15:
-		m.giveBack(x)
+		m.release(x, y)
 	case 16:
-		m.cancel(x, y)
+		m.lostOne(x)
 	case 17:
+		m.giveBack(x)
+	case 18, 19:
+		m.lacking(x, y)
+	case 20:
+		m.cancel(x, y)
+	case 21:
 		m.stale(x, y)
-	case 18:
+	case 22, 23:
 		m.sleep(time.Duration(x) * time.Duration(y) * time.Millisecond / 4)
-	case 19:
+	case 24:
+		m.sleep(time.Duration(x) * time.Second / 2)
+	case 25:
+		m.barrier(x, y)
+	case 26, 27:
+		m.syncing(x, y)
+	case 28:
+		m.reasons(x, y)
+	case 29, 30:
+		m.gate(x, y)
+	case 31:
 		m.rare(x, y)
 	}
 }
 
-// pick returns one of the ids that x stands for.
+// pick returns one of those that x stands for.
 func pick[T any](from []T, x byte) (one T, ok bool) {
 	if len(from) == 0 {
 		return one, false
@@ -74,33 +92,58 @@ func pick[T any](from []T, x byte) (one T, ok bool) {
 	return from[int(x)%len(from)], true
 }
 
-func (m *model) push(n int) {
+// someNeeds are what most tasks need: nothing.
+func someNeeds(x byte) (n queue.Needs) {
+	n.Directory = []string{"", "", "/a", "/b"}[x%4]
+	n.Program = []string{"", "", "p", "q"}[x>>2%4]
+	return n
+}
+
+func (m *model) push(n int, y byte) {
 	for range n {
-		payload := uint64(len(m.tasks)) * 7
-		m.tasks = append(m.tasks, &mtask{payload: payload})
-		if id := m.q.Push(payload); id != task.ID(len(m.tasks)) {
+		t := &mtask{payload: uint64(len(m.tasks)) * 7, size: int64(y % 32), needs: someNeeds(y)}
+		m.tasks = append(m.tasks, t)
+		if id := m.q.Push(t.payload, t.size, t.needs); id != task.ID(len(m.tasks)) {
 			m.Fatalf("push gave id %d, want %d", id, len(m.tasks))
 		}
 	}
 }
 
 func (m *model) join(slots int) {
-	epoch := m.q.Join(slots)
+	epoch := m.q.Join(queue.Amounts{Slots: slots})
 	if epochs := m.epochs(); len(epochs) > 0 && epoch <= epochs[len(epochs)-1] {
 		m.Fatalf("epoch %d after %v", epoch, epochs)
 	}
-	m.workers[epoch] = &mworker{slots: make([][]task.ID, slots)}
+	w := &mworker{epoch: epoch, slots: slots, must: len(m.history), lacks: map[mneed]*mlack{}}
+	m.advance(w)
+	m.workers[epoch] = w
 }
 
 func (m *model) leave(x, y byte) {
-	epoch, ok := pick(m.epochs(), x)
-	if !ok || y%2 == 0 {
-		return
+	if epoch, ok := pick(m.epochs(), x); ok && y%2 == 0 {
+		m.leaves(m.workers[epoch])
 	}
-	requeued, givenUp := m.q.Leave(epoch, m.now)
-	had := m.with(task.Assigned, task.Running, task.Held)
-	m.lost(slices.DeleteFunc(had, func(id task.ID) bool { return m.at(id).ref.Epoch != epoch }), requeued, givenUp)
-	delete(m.workers, epoch)
+}
+
+func (m *model) leaves(w *mworker) {
+	requeued, givenUp := m.q.Leave(w.epoch)
+	begun := slices.Clone(w.running)
+	unsent := w.waiting
+	for len(unsent) > 0 && len(begun) < w.slots {
+		begun, unsent = append(begun, unsent[0]), unsent[1:]
+	}
+	for _, id := range begun {
+		m.at(id).company = len(begun) > 1
+	}
+	for _, id := range unsent {
+		m.at(id).tries--
+	}
+	had := slices.Concat(begun, unsent, w.held)
+	delete(m.workers, w.epoch)
+	for _, id := range had {
+		m.at(id).alone = false
+	}
+	m.lost(had, requeued, givenUp)
 }
 
 func (m *model) started(x byte) {
@@ -108,26 +151,33 @@ func (m *model) started(x byte) {
 	if !ok {
 		return
 	}
-	t, want := m.at(id), !m.isAhead(id)
-	if got := m.q.Started(t.ref, m.now); got != want {
-		m.Fatalf("start of task %d was taken: %v, want %v", id, got, want)
+	t := m.at(id)
+	w := m.workers[t.ref.Epoch]
+	if len(w.running) >= w.slots {
+		return
 	}
-	if want {
-		t.state, t.since = task.Running, m.now
+	if !m.q.Started(t.ref, m.now) {
+		m.Fatalf("the start of task %d was refused", id)
 	}
+	w.waiting = slices.DeleteFunc(w.waiting, func(other task.ID) bool { return other == id })
+	w.running = append(w.running, id)
+	t.state, t.since, t.recalled = task.Running, m.now, false
+	m.unprobed(w, t.ref, true)
 }
 
-// ending takes an executing task off its slot and says how long it ran.
+// ending takes an executing task off its worker and says how long it ran.
 func (m *model) ending(x, y byte) (id task.ID, elapsed time.Duration, ok bool) {
 	id, ok = pick(m.with(task.Assigned, task.Running), x)
 	if !ok {
 		return 0, 0, false
 	}
 	elapsed = time.Duration(y) * time.Millisecond
-	if elapsed > 0 || m.at(id).state == task.Running {
+	began := elapsed > 0 || m.at(id).state == task.Running
+	if began {
 		m.elapsed = append(m.elapsed, elapsed)
 	}
-	m.unslot(id)
+	m.unprobed(m.workers[m.at(id).ref.Epoch], m.at(id).ref, began)
+	m.off(id)
 	return id, elapsed, true
 }
 
@@ -143,10 +193,13 @@ func (m *model) finished(x, y byte) {
 
 func (m *model) hold(x, y byte) {
 	if id, elapsed, ok := m.ending(x, y); ok {
-		if !m.q.Hold(m.at(id).ref, elapsed, m.now) {
+		t := m.at(id)
+		if !m.q.Hold(t.ref, elapsed, m.now) {
 			m.Fatalf("task %d could not be held", id)
 		}
-		m.at(id).state = task.Held
+		t.state = task.Held
+		w := m.workers[t.ref.Epoch]
+		w.held = append(w.held, id)
 	}
 }
 
@@ -160,6 +213,7 @@ func (m *model) release(x, y byte) {
 		if !taken {
 			m.Fatalf("task %d could not be released", id)
 		}
+		m.off(id)
 		m.end(id, p)
 	}
 }
@@ -169,9 +223,10 @@ func (m *model) loseHeld(x byte) {
 	if !ok {
 		return
 	}
-	requeued, givenUp := m.q.LoseHeld(epoch, m.now)
-	held := m.with(task.Held)
-	m.lost(slices.DeleteFunc(held, func(id task.ID) bool { return m.at(id).ref.Epoch != epoch }), requeued, givenUp)
+	requeued, givenUp := m.q.LoseHeld(epoch)
+	held := m.workers[epoch].held
+	m.workers[epoch].held = nil
+	m.lost(held, requeued, givenUp)
 }
 
 func (m *model) lostOne(x byte) {
@@ -179,10 +234,11 @@ func (m *model) lostOne(x byte) {
 	if !ok {
 		return
 	}
-	if m.at(id).state != task.Held {
-		m.unslot(id)
-	}
-	givenUp, taken := m.q.Lost(m.at(id).ref, m.now)
+	t := m.at(id)
+	m.unprobed(m.workers[t.ref.Epoch], t.ref, t.state == task.Running)
+	m.off(id)
+	t.company, t.avoid = false, t.ref.Epoch
+	givenUp, taken := m.q.Lost(t.ref, m.now)
 	if !taken {
 		m.Fatalf("the loss of task %d was refused", id)
 	}
@@ -196,105 +252,5 @@ func (m *model) lostOne(x byte) {
 func (m *model) giveBack(x byte) {
 	if id, ok := pick(m.with(task.Assigned), x); ok {
 		m.returned(id)
-	}
-}
-
-func (m *model) cancel(x, y byte) {
-	id := task.ID((int(x)<<8 | int(y)) % (len(m.tasks) + 2))
-	p, removed, r, found := m.q.Cancel(id)
-	if id == 0 || int(id) > len(m.tasks) || m.at(id).state == task.Done {
-		if found || removed {
-			m.Fatalf("cancel found task %d", id)
-		}
-		return
-	}
-	t := m.at(id)
-	atOnce := t.state == task.Queued || t.state == task.Held
-	if !found || removed != atOnce || p != t.payload || t.state != task.Queued && r != t.ref {
-		m.Fatalf("cancel of task %d: payload %d, removed %v, %+v, found %v", id, p, removed, r, found)
-	}
-	if removed {
-		m.end(id, p)
-	}
-	t.cancelling = !removed
-}
-
-// stale says everything about an attempt that is over.
-func (m *model) stale(x, y byte) {
-	if len(m.old) == 0 {
-		return
-	}
-	r := m.old[(int(x)<<8|int(y))%len(m.old)]
-	if t := m.at(r.Task); t.ref == r && t.state != task.Queued && t.state != task.Done {
-		r.Epoch += uint64(y%2) + 1
-	}
-	_, finished := m.q.Finished(r, time.Hour, m.now)
-	_, released := m.q.Release(r)
-	_, lost := m.q.Lost(r, m.now)
-	if finished || released || lost || m.q.Started(r, m.now) || m.q.Hold(r, time.Hour, m.now) || m.q.Returned(r, m.now) {
-		m.Fatalf("the stale ref %+v was taken", r)
-	}
-}
-
-func (m *model) rare(x, y byte) {
-	epoch, ok := pick(m.epochs(), x)
-	switch {
-	case y < 16:
-		m.dropQueued(int(x % 8))
-	case !ok:
-	case y < 64:
-		m.q.Drain(epoch)
-		m.workers[epoch].draining = true
-	case y < 128:
-		m.recall()
-	default:
-		d := time.Duration(y-128) * time.Millisecond
-		m.q.RTT(epoch, d)
-		m.workers[epoch].rtts = append(m.workers[epoch].rtts, d)
-	}
-}
-
-func (m *model) dropQueued(n int) {
-	want := m.with(task.Queued)
-	for id, p := range m.q.DropQueued() {
-		if id != want[0] {
-			m.Fatalf("task %d was dropped, want %v", id, want)
-		}
-		m.end(id, p)
-		if want = want[1:]; n == 0 {
-			return
-		}
-		n--
-	}
-	if len(want) > 0 {
-		m.Fatalf("%v were not dropped", want)
-	}
-}
-
-// finale lets everything end, and checks that everything did, once.
-func (m *model) finale() {
-	m.join(3)
-	for range 2 * (len(m.tasks) + 1) {
-		m.settle(true)
-		for _, id := range m.with(task.Assigned) {
-			if !m.isAhead(id) {
-				m.started(byte(slices.Index(m.with(task.Assigned), id)))
-			}
-		}
-		for range m.with(task.Assigned, task.Running) {
-			m.finished(0, 5)
-		}
-		for range m.with(task.Held) {
-			m.release(0, 1)
-		}
-		m.check()
-	}
-	for i, t := range m.tasks {
-		if t.ends != 1 {
-			m.Fatalf("task %d ended %d times and is %v", i+1, t.ends, t.state)
-		}
-	}
-	if c := m.q.Counts(); c != (queue.Counts{Workers: len(m.workers), FreeSlots: m.free()}) {
-		m.Fatalf("at the end counts are %+v", c)
 	}
 }

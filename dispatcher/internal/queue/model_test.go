@@ -13,20 +13,55 @@ import (
 // mtask is a task as the model sees it; it outlives its end.
 type mtask struct {
 	payload    uint64
+	size       int64
+	needs      queue.Needs
 	state      task.State // Done once it ended
-	tries      int
+	tries      int        // those that began, or may have
 	ref        queue.Ref
-	slot       int
+	avoid      uint64
+	company    bool
+	alone      bool // as it was sent
 	since      time.Time
+	sent       time.Time
+	late       time.Time // it is not late to begin before
 	recalled   bool
 	cancelling bool
 	ends       int
 }
 
+// mneed is one thing that a worker may lack.
+type mneed struct {
+	kind task.LackKind
+	what string
+}
+
+type mlack struct {
+	until time.Time
+	wait  time.Duration
+	probe queue.Ref
+}
+
 type mworker struct {
-	slots    [][]task.ID // what was sent to each, the first one current
-	draining bool
-	rtts     []time.Duration
+	epoch   uint64
+	slots   int
+	running []task.ID // in the order in which they began
+	waiting []task.ID // in the order in which they were sent
+	held    []task.ID
+	syncing queue.Ref
+	applied int // barriers of the history that it has run or need not run
+	must    int
+	reasons queue.Reasons
+	lacks   map[mneed]*mlack
+	rtts    []time.Duration
+}
+
+// mbarrier is a barrier; once it has ended nobody waits for it.
+type mbarrier struct {
+	id        task.ID
+	payload   uint64
+	needs     queue.Needs
+	min, ran  int
+	withdrawn bool
 }
 
 // model is the queue written as plainly as possible, in steps that scan
@@ -34,54 +69,189 @@ type mworker struct {
 type model struct {
 	*testing.T
 	q       *queue.Queue[uint64]
+	opt     queue.Options
 	now     time.Time
-	retries int
-	tasks   []*mtask // by id less one
+	tasks   []*mtask // by id less one; nil for barriers
 	workers map[uint64]*mworker
 	elapsed []time.Duration
 	old     []queue.Ref // all that were ever assigned
-	maxHead task.ID     // the highest id ever assigned
 	blocked bool        // the last Next was refused its head
+	ahead   bool        // the last Next sent a task ahead
+
+	pending  []*mbarrier
+	history  []*mbarrier // all that have opened
+	open     bool        // the first of pending has
+	expected bool
+	hope     map[queue.Needs]time.Time // when somebody could last run tasks of such needs
+	stuck    map[queue.Needs]time.Time // since when the queue knows that nobody can
+
+	places  []queue.Place // in line
+	granted []queue.Place
+	sizes   map[queue.Place]int64
 }
 
-func newModel(t *testing.T, retries int) *model {
-	return &model{T: t, q: queue.New[uint64](retries, false), now: start, retries: retries, workers: map[uint64]*mworker{}}
+func newModel(t *testing.T, opt queue.Options) *model {
+	return &model{T: t, q: queue.New[uint64](opt), opt: opt, now: start, workers: map[uint64]*mworker{},
+		hope: map[queue.Needs]time.Time{}, stuck: map[queue.Needs]time.Time{}, sizes: map[queue.Place]int64{}}
 }
 
 func (m *model) at(id task.ID) *mtask { return m.tasks[id-1] }
 
+// with returns the tasks in some states, the oldest first.
 func (m *model) with(states ...task.State) (ids []task.ID) {
 	for i, t := range m.tasks {
-		if slices.Contains(states, t.state) {
+		if t != nil && slices.Contains(states, t.state) {
 			ids = append(ids, task.ID(i+1))
 		}
 	}
 	return ids
 }
 
-func (m *model) isAhead(id task.ID) bool {
-	t := m.at(id)
-	return t.state == task.Assigned && m.workers[t.ref.Epoch].slots[t.slot-1][0] != id
+func (m *model) epochs() []uint64 { return slices.Sorted(maps.Keys(m.workers)) }
+
+func needsOf(n queue.Needs) []mneed {
+	list := []mneed{{}}
+	if n.Directory != "" {
+		list = append(list, mneed{task.LackDirectory, n.Directory})
+	}
+	if n.Program != "" {
+		list = append(list, mneed{task.LackProgram, n.Program})
+	}
+	return list
 }
 
-func (m *model) aheads() []task.ID {
-	return slices.DeleteFunc(m.with(task.Assigned), func(id task.ID) bool { return !m.isAhead(id) })
+func (w *mworker) used() int { return len(w.running) + len(w.waiting) }
+
+func (w *mworker) empty() bool { return w.used()+len(w.held) == 0 && w.syncing.Task == 0 }
+
+// lacksAny reports whether the worker is known to lack something of those needed.
+func (w *mworker) lacksAny(n queue.Needs) bool {
+	return slices.ContainsFunc(needsOf(n), func(n mneed) bool { return w.lacks[n] != nil })
 }
 
-func (w *mworker) busy() (n int) {
-	for _, s := range w.slots {
-		n += min(len(s), 1)
+// has reports whether the worker has all that is needed, or may be tried.
+func (m *model) has(w *mworker, n queue.Needs) bool {
+	for _, n := range needsOf(n) {
+		if l := w.lacks[n]; l != nil && (l.probe.Task != 0 || m.now.Before(l.until)) {
+			return false
+		}
+	}
+	return true
+}
+
+// takes reports whether the worker takes any tasks, as far as can be seen from
+// outside: it may be reserved for one that is to run alone.
+func (m *model) takes(w *mworker) bool {
+	if w.reasons != 0 || w.syncing.Task != 0 || w.applied < w.must || w.slots == 0 || !m.has(w, queue.Needs{}) {
+		return false
+	}
+	return !slices.ContainsFunc(slices.Concat(w.running, w.waiting), func(id task.ID) bool { return m.at(id).alone })
+}
+
+// free returns how many tasks the worker may begin.
+func (m *model) free(w *mworker) int {
+	n := max(w.slots-w.used(), 0)
+	if !m.takes(w) {
+		n = 0
+	}
+	if w.lacks[mneed{}] != nil {
+		n = min(n, 1)
 	}
 	return n
 }
 
-func (m *model) free() (n int) {
-	for _, w := range m.workers {
-		if !w.draining {
-			n += len(w.slots) - w.busy()
+// limit is the id before which tasks may begin at all.
+func (m *model) limit() task.ID {
+	if len(m.pending) > 0 {
+		return m.pending[0].id
+	}
+	return 1 << 62
+}
+
+// before reports whether a task comes before all that the worker has to run first.
+func (m *model) before(w *mworker, id task.ID) bool {
+	return id < m.limit() && (w.applied >= len(m.history) || id < m.history[w.applied].id)
+}
+
+// isAlone reports whether a queued task is to run with nothing beside it.
+func (m *model) isAlone(t *mtask) bool { return t.company && t.tries == m.opt.Retries }
+
+func (m *model) aloneQueued() (n int) {
+	for _, id := range m.with(task.Queued) {
+		if m.isAlone(m.at(id)) {
+			n++
 		}
 	}
 	return n
+}
+
+// able reports whether a worker that takes tasks may take this one, but for
+// whom it avoids.
+func (m *model) able(w *mworker, id task.ID) bool {
+	return m.takes(w) && m.before(w, id) && m.has(w, m.at(id).needs)
+}
+
+// may reports whether a worker may be given a queued task, in a free slot or not.
+func (m *model) may(w *mworker, id task.ID) bool {
+	if !m.able(w, id) {
+		return false
+	}
+	if m.at(id).avoid != w.epoch {
+		return true
+	}
+	for _, other := range m.workers {
+		if other != w && m.able(other, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayNow reports whether a worker has a free slot for a queued task.
+func (m *model) mayNow(w *mworker, id task.ID) bool {
+	return m.free(w) > 0 && m.may(w, id) && (!m.isAlone(m.at(id)) || w.empty())
+}
+
+// inRing reports whether tasks may be bound to the worker.
+func (m *model) inRing(w *mworker) bool {
+	passed := len(m.history)
+	if m.open {
+		passed--
+	}
+	return m.opt.RoundRobin && w.reasons == 0 && w.applied >= max(w.must, passed) && w.slots > 0 && w.lacks[mneed{}] == nil
+}
+
+// bound reports whether a queued task may be bound to a worker that is not w.
+func (m *model) bound(id task.ID, w *mworker) bool {
+	for _, other := range m.workers {
+		if other != w && m.inRing(other) && !other.lacksAny(m.at(id).needs) && !m.isAlone(m.at(id)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hopeless reports whether everybody who might run tasks of such needs is known
+// not to be able to; atOnce that a program is all that they lack.
+func (m *model) hopeless(n queue.Needs) (yes, atOnce bool) {
+	if m.expected {
+		return false, false
+	}
+	atOnce = true
+	for _, w := range m.workers {
+		if w.reasons&^queue.Away != 0 {
+			continue
+		}
+		if !w.lacksAny(n) {
+			return false, false
+		}
+		yes = true
+		for _, n := range needsOf(n)[:1] {
+			atOnce = atOnce && w.lacks[n] == nil
+		}
+		atOnce = atOnce && (n.Directory == "" || w.lacks[mneed{task.LackDirectory, n.Directory}] == nil)
+	}
+	return yes, atOnce
 }
 
 func (w *mworker) rtt() time.Duration {
@@ -104,228 +274,35 @@ func (m *model) median() (time.Duration, bool) {
 	return last[(n-1)/2]/2 + last[n/2]/2, true
 }
 
-func (m *model) late(since time.Time) bool {
-	median, _ := m.median()
-	return m.now.Sub(since) >= max(2*median, 20*time.Millisecond)
-}
-
-// mayHaveAhead is the rule for sending ahead, all but that no slot is free.
-func (m *model) mayHaveAhead(w *mworker, slot []task.ID) bool {
+// startsAt is when one more task would begin on a worker whose slots are taken,
+// if all take the median; those that run for twice as long never end.
+func (m *model) startsAt(w *mworker) (at time.Time, ok bool) {
 	median, known := m.median()
-	if !known || w.draining || len(slot) != 1 {
-		return false
+	var ends []time.Time
+	for _, id := range w.running {
+		if m.now.Sub(m.at(id).since) < max(2*median, 20*time.Millisecond) {
+			ends = append(ends, m.at(id).since.Add(median))
+		}
 	}
-	running := m.at(slot[0])
-	left := running.since.Add(median).Sub(m.now)
-	return running.state == task.Running && left <= 2*w.rtt() && !m.late(running.since)
+	begun := len(w.waiting) - len(w.behind())
+	for _, id := range w.waiting[:begun] {
+		if m.now.Sub(m.at(id).sent) < max(2*median, 20*time.Millisecond)+2*w.rtt() {
+			ends = append(ends, m.at(id).sent.Add(median))
+		}
+	}
+	if !known || len(ends) == 0 {
+		return at, false
+	}
+	for range w.waiting[begun:] {
+		slices.SortFunc(ends, time.Time.Compare)
+		ends[0] = ends[0].Add(median)
+	}
+	return slices.MaxFunc(ends, func(a, b time.Time) int { return b.Compare(a) }), true
 }
 
-func (m *model) unslot(id task.ID) {
-	t := m.at(id)
-	slots := m.workers[t.ref.Epoch].slots
-	slots[t.slot-1] = slices.DeleteFunc(slots[t.slot-1], func(other task.ID) bool { return other == id })
+// behind returns the tasks that wait on the worker for a slot.
+func (w *mworker) behind() []task.ID {
+	return w.waiting[min(max(w.slots-len(w.running), 0), len(w.waiting)):]
 }
 
-func (m *model) end(id task.ID, payload uint64) {
-	t := m.at(id)
-	t.state = task.Done
-	if t.ends++; t.ends > 1 {
-		m.Fatalf("task %d ended twice", id)
-	}
-	if payload != t.payload {
-		m.Fatalf("task %d ended with payload %d, want %d", id, payload, t.payload)
-	}
-}
-
-// lost is what becomes of tasks whose attempt was lost, in the model; the
-// queue's answer has to be the same.
-func (m *model) lost(ids, requeued, givenUp []task.ID) {
-	m.Helper()
-	var again, ended []task.ID
-	for _, id := range ids {
-		if t := m.at(id); t.tries > m.retries || t.cancelling {
-			ended = append(ended, id)
-			p, _ := m.q.Payload(id)
-			m.end(id, p)
-		} else {
-			again = append(again, id)
-			t.state = task.Queued
-		}
-	}
-	if !slices.Equal(again, requeued) || !slices.Equal(ended, givenUp) {
-		m.Fatalf("lost %v: requeued %v, gave up %v, want %v and %v", ids, requeued, givenUp, again, ended)
-	}
-}
-
-// next calls Next once; admit says what it is to answer.
-func (m *model) next(admit bool) bool {
-	queued, free := m.with(task.Queued), m.free()
-	m.blocked = false
-	a, ok := m.q.Next(m.now, func(id task.ID, payload uint64, attempt uint32) bool {
-		if t := m.at(id); id != queued[0] || payload != t.payload || attempt != t.ref.Attempt+1 {
-			m.Fatalf("admit was asked about task %d, payload %d, attempt %d", id, payload, attempt)
-		}
-		m.blocked = !admit
-		return admit
-	})
-	if !ok {
-		if admit && free > 0 && len(queued) > 0 {
-			m.Fatalf("nothing is sent though %d are queued and %d slots free", len(queued), free)
-		}
-		return false
-	}
-	if !admit || a.Task != queued[0] {
-		m.Fatalf("task %d was sent, admitted %v, of %v", a.Task, admit, queued)
-	}
-	if t := m.at(a.Task); t.tries == 0 && t.ref.Attempt == 0 {
-		if a.Task < m.maxHead {
-			m.Fatalf("task %d was first sent after task %d", a.Task, m.maxHead)
-		}
-		m.maxHead = a.Task
-	}
-	m.assigned(a, free)
-	return true
-}
-
-func (m *model) assigned(a queue.Assignment[uint64], free int) {
-	t, w := m.at(a.Task), m.workers[a.Epoch]
-	if w == nil || w.draining || a.Slot < 1 || a.Slot > len(w.slots) || a.Payload != t.payload || a.Attempt != t.ref.Attempt+1 {
-		m.Fatalf("bad assignment %+v", a)
-	}
-	slot := w.slots[a.Slot-1]
-	switch {
-	case a.Ahead && (free > 0 || !m.mayHaveAhead(w, slot)):
-		m.Fatalf("%+v was sent ahead of %v with %d slots free", a, slot, free)
-	case !a.Ahead && len(slot) != 0:
-		m.Fatalf("%+v was sent to a slot that runs %v", a, slot)
-	}
-	for epoch, other := range m.workers {
-		if !a.Ahead && !other.draining && other.busy() < min(w.busy(), len(other.slots)) {
-			m.Fatalf("%+v was sent to a worker busier than %d", a, epoch)
-		}
-	}
-	w.slots[a.Slot-1] = append(slot, a.Task)
-	t.state, t.ref, t.slot, t.recalled = task.Assigned, a.Ref, a.Slot, false
-	if t.tries++; t.tries > m.retries+1 {
-		m.Fatalf("task %d is tried %d times", a.Task, t.tries)
-	}
-	m.old = append(m.old, a.Ref)
-}
-
-// recall calls Recalls; the worker answers each, having started none.
-func (m *model) recall() (n int) {
-	spare := m.free()
-	if !m.blocked {
-		spare -= len(m.with(task.Queued))
-	}
-	for _, id := range m.aheads() {
-		if m.at(id).recalled && !m.at(id).cancelling {
-			spare--
-		}
-	}
-	refs := m.q.Recalls(m.now)
-	for _, r := range refs {
-		t := m.at(r.Task)
-		if t.ref != r || !m.isAhead(r.Task) || t.recalled || t.cancelling {
-			m.Fatalf("recall of %+v, which is %+v", r, *t)
-		}
-		current := m.workers[r.Epoch].slots[t.slot-1][0]
-		if spare <= 0 && !m.late(m.at(current).since) {
-			m.Fatalf("recall of %+v without a reason", r)
-		}
-		spare--
-		t.recalled = true
-	}
-	return len(refs)
-}
-
-func (m *model) returned(id task.ID) {
-	t := m.at(id)
-	if !m.q.Returned(t.ref, m.now) {
-		m.Fatalf("task %d could not be given back", id)
-	}
-	m.unslot(id)
-	t.state = task.Queued
-	t.tries--
-	if t.cancelling {
-		p, removed, _, _ := m.q.Cancel(id)
-		if !removed {
-			m.Fatalf("task %d was given back and cannot be cancelled", id)
-		}
-		m.end(id, p)
-	}
-}
-
-// settle does all that may be done now. After it nothing waits behind a busy
-// slot while another is free, and the queue knows that it has nothing to say.
-func (m *model) settle(admit bool) {
-	for again := true; again; {
-		for m.next(admit) {
-		}
-		again = m.recall() > 0
-		for _, id := range m.aheads() {
-			if m.at(id).recalled {
-				m.returned(id)
-				again = true
-			}
-		}
-	}
-	for _, id := range m.aheads() {
-		if m.free() > 0 && !m.at(id).cancelling {
-			m.Fatalf("task %d waits behind another while %d slots are free", id, m.free())
-		}
-	}
-	if at, ok := m.q.Wake(m.now); ok && !at.After(m.now) {
-		m.Fatalf("wake is %v after nothing was left to do at %v", at, m.now)
-	}
-}
-
-// sleep lets time pass until the queue wants to be woken, at most d, and
-// checks that it had nothing to say before.
-func (m *model) sleep(d time.Duration) {
-	m.settle(true)
-	until := m.now.Add(d)
-	at, ok := m.q.Wake(m.now)
-	if !ok || at.After(until) {
-		at = until
-	} else {
-		at = at.Add(-1)
-	}
-	m.now = at
-	if m.next(true) || m.recall() > 0 {
-		m.Fatalf("the queue had something to say before it wanted to be woken")
-	}
-	if at != until {
-		m.now = m.now.Add(1)
-	}
-}
-
-// check compares all that can be seen from outside.
-func (m *model) check() {
-	want := queue.Counts{Workers: len(m.workers), FreeSlots: m.free()}
-	for i, t := range m.tasks {
-		id := task.ID(i + 1)
-		state, ok := m.q.State(id)
-		if ok != (t.state != task.Done) || ok && state != t.state {
-			m.Fatalf("task %d is %v, %v, want %v", id, state, ok, t.state)
-		}
-		if p, known := m.q.Payload(id); ok && (!known || p != t.payload) {
-			m.Fatalf("task %d has payload %d, %v", id, p, known)
-		}
-		switch t.state {
-		case task.Queued:
-			want.Queued++
-		case task.Assigned:
-			want.Assigned++
-		case task.Running:
-			want.Running++
-		case task.Held:
-			want.Held++
-		}
-	}
-	if got := m.q.Counts(); got != want {
-		m.Fatalf("counts are %+v, want %+v", got, want)
-	}
-}
-
-func (m *model) epochs() []uint64 { return slices.Sorted(maps.Keys(m.workers)) }
+func (w *mworker) answers() bool { return w.reasons&(queue.Away|queue.Gone) == 0 }

@@ -1,11 +1,13 @@
-// Package queue decides which task goes to which slot of which worker next:
-// the FIFO state machine of one profile. It is pure data, with no goroutine,
-// no lock and no clock of its own; one owner calls it and passes the time in.
+// Package queue decides which task goes to which worker next, and which worker
+// takes nothing and why: all scheduling of one profile. It is pure data, with no
+// goroutine, no lock and no clock of its own; one owner calls it and passes the
+// time in.
 //
 //	           Push                Next                 Started
 //	(nothing) ------> queued ----------------> assigned --------> running
 //	                  ^  ^ ^                    |  |               |  |
-//	                  |  | +--- Returned -------+  |               |  |
+//	                  |  | +-- Returned, -------+  |               |  |
+//	                  |  |     Lacking             |               |  |
 //	                  |  +----- Lost, Leave -------+---------------+  |
 //	                  |                            |                  |
 //	                  +-- LoseHeld, Lost, Leave -- held <--- Hold ----+
@@ -13,29 +15,58 @@
 //	                              Release, Cancel  v                  v  Finished
 //	                                             (gone)             (gone)
 //
+// Queued tasks wait in lines, one for each set of conditions that tasks make:
+// what they need of a machine, which worker they avoid, whether they run alone.
+// Within a line and between lines the oldest task goes first, unless no worker
+// that is free may take it.
+//
 // After whatever happened, the owner calls Next until it has nothing more to
-// say, then Recalls, and sets its timer to Wake.
+// say, then Grants, Passed and Recalls, and sets its timer to Wake.
 package queue
 
-import "muster/task"
+import (
+	"time"
 
-// Ref names one attempt at a task by one worker. Attempt grows with every
-// assignment, from 1, so that no two assignments share a Ref; whatever a
-// worker says about a Ref that is no longer the task's own changes nothing.
-type Ref struct {
-	Task    task.ID
-	Attempt uint32
-	Epoch   uint64
+	"muster/task"
+)
+
+// Ref names one attempt at a task by one worker.
+type Ref = task.Ref
+
+// Amounts is how much a worker offers, or a task takes, of each thing that is
+// counted. Slots are the only one so far.
+type Amounts struct{ Slots int }
+
+// Options configures a Queue.
+type Options struct {
+	// Retries is how often a task whose worker was lost is tried again.
+	Retries int
+	// RoundRobin binds each task to the next worker in turn when it is pushed.
+	RoundRobin bool
+	// Memory is how many bytes of tasks may be queued before the gate closes; 0
+	// is no limit.
+	Memory int64
 }
 
-// Assignment is one task to send to one slot of the worker named by Epoch.
-type Assignment[P any] struct {
-	Ref
-	Slot    int // from 1
+// Verdict says what the owner is to do with a Decision.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Send Verdict = iota // send the task to the worker
+	Sync                // send the barrier's task to the worker
+	Fail                // resolve the task: no machine can run it, and Lack says why
+)
+
+// Decision is what Next returns.
+type Decision[P any] struct {
+	Verdict Verdict
+	Ref     // the Epoch is 0 for Fail
 	Payload P
-	// Ahead says that the slot still runs another task, after which this one
-	// is to start.
+	// Ahead says that every slot of the worker is taken: the task waits there for
+	// the first that is free.
 	Ahead bool
+	Lack  task.Lack // of Fail
 }
 
 // Counts is how many tasks, workers and slots there are at this moment.
@@ -44,72 +75,78 @@ type Counts struct {
 	Assigned  int // those sent ahead included
 	Running   int
 	Held      int
-	Workers   int // those that drain included
-	FreeSlots int // without those of workers that drain
+	Workers   int
+	FreeSlots int // of workers that take tasks
 }
 
 // Queue holds the tasks that have not ended, each with a payload that means
 // nothing to it. Make one with New.
 type Queue[P any] struct {
+	opt     Options
 	retries uint32
 	tasks   store[P]
 	n       [task.Done]int // tasks in each state before Done
 
-	loose  int           // queued tasks that are bound to no worker
-	front  heap[task.ID] // loose tasks queued again; may name some that are gone
-	cursor task.ID       // no task below it is queued for the first time
+	lines map[conditions]*line // those that are not empty
+	order heap[*line]          // the same: that with the oldest task first
+	loose int                  // tasks in lines; all others that are queued are bound
+	alone int                  // those of them that are to run alone
 
 	workers   map[uint64]*worker
 	lastEpoch uint64
-	idle      heap[*worker] // with a free slot, not draining: the least busy first
+	idle      heap[*worker] // take tasks and have a free slot: the least busy first
 	free      int           // free slots of the workers in idle
 	turn      uint64        // assignments made, to take equally busy workers in turn
 
-	candidates heap[*slot] // run a task and may get one sent ahead: soonest first
-	aheads     heap[*slot] // have one sent ahead that was not recalled: longest running first
-	recalled   int         // tasks ahead that were recalled and not answered for
-	blocked    bool        // the last Next was stopped by admit
+	candidates heap[*worker] // may be sent tasks ahead: soonest first
+	aheads     heap[*worker] // have tasks ahead that were not recalled: soonest due first
+	recalled   int           // tasks ahead that were recalled and not answered for
+	blocked    bool          // the last Next was stopped by admit
 	recent     recent
+	keyed      time.Duration // the longest median by which candidates may be ordered
 
 	abandoned map[task.ID]P // what the last call that gave tasks up gave up
 
-	robin bool          // tasks are bound to workers in turn
-	ring  []*worker     // in turn: those that take tasks
+	ring  []*worker     // of round-robin, in turn: those that take tasks
 	next  int           // index into ring of whose turn it is
 	eager heap[*worker] // have a free slot and a task bound to them: the oldest task first
+
+	barriers barriers[P]
+	gate     gate
+	sick     map[uint64]*worker // lack something
+	tryAt    time.Time          // before it, nobody who lacks everything is to be tried
+	expected bool               // more workers may come
 }
 
-// New makes an empty queue. A task whose worker was lost is tried again up to
-// retries times. With roundRobin each task is bound, when it is pushed, to the
-// next worker in turn.
-func New[P any](retries int, roundRobin bool) *Queue[P] {
+// New makes an empty queue.
+func New[P any](opt Options) *Queue[P] {
 	return &Queue[P]{
-		robin:      roundRobin,
-		eager:      heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
-		retries:    uint32(max(retries, 0)),
+		opt:        opt,
+		retries:    uint32(max(opt.Retries, 0)),
 		tasks:      store[P]{chunks: make(map[uint64]*chunk[P])},
-		cursor:     1,
+		lines:      make(map[conditions]*line),
 		workers:    make(map[uint64]*worker),
-		front:      heap[task.ID]{less: func(a, b task.ID) bool { return a < b }},
-		idle:       heap[*worker]{less: lessBusy, moved: func(w *worker, i int) { w.index = i }},
-		candidates: heap[*slot]{less: endsSooner, moved: func(s *slot, i int) { s.index = i }},
-		aheads:     heap[*slot]{less: runsLonger, moved: func(s *slot, i int) { s.index = i }},
+		sick:       make(map[uint64]*worker),
+		gate:       gate{limit: opt.Memory},
+		order:      heap[*line]{less: olderLine, moved: func(l *line, i int) { l.index = i }},
+		eager:      heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
+		idle:       heap[*worker]{less: lessBusy, moved: func(w *worker, i int) { w.idle = i }},
+		candidates: heap[*worker]{less: startsSooner, moved: func(w *worker, i int) { w.candidate = i }},
+		aheads:     heap[*worker]{less: dueSooner, moved: func(w *worker, i int) { w.ahead = i }},
 	}
 }
 
 // Push queues a task at the back and returns its id, which is one more than
-// the last, from 1.
-func (q *Queue[P]) Push(payload P) task.ID {
-	id := q.PushLoose(payload)
-	q.bind(id, q.tasks.at(id))
-	return id
-}
-
-// PushLoose is Push of a task that anybody may have, whose turn it ever is.
-func (q *Queue[P]) PushLoose(payload P) task.ID {
+// the last, from 1. size is what it counts of Options.Memory, in bytes.
+func (q *Queue[P]) Push(payload P, size int64, needs Needs) task.ID {
+	id, e := q.tasks.add(payload)
+	e.size = uint32(min(max(size, 0), 1<<32-1))
+	e.needs = q.intern(needs)
 	q.n[task.Queued]++
-	q.loose++
-	return q.tasks.add(payload)
+	q.gate.add(int64(e.size))
+	q.barriers.queued(id, 1)
+	q.file(id, e)
+	return id
 }
 
 // State returns the state of a task that has not ended, and false for any
@@ -171,63 +208,61 @@ func (q *Queue[P]) find(r Ref) *entry[P] {
 }
 
 // set moves a task to another state.
-func (q *Queue[P]) set(e *entry[P], s task.State) {
-	q.loose -= e.loose()
+func (q *Queue[P]) set(id task.ID, e *entry[P], s task.State) {
+	if e.state == task.Queued && s != task.Queued {
+		q.unqueued(id, e)
+	}
+	if e.state != task.Queued && s == task.Queued {
+		q.gate.add(int64(e.size))
+		q.barriers.queued(id, 1)
+	}
 	q.n[e.state]--
 	e.state = s
 	q.n[s]++
-	q.loose += e.loose()
 }
 
-// loose is 1 for a queued task that is bound to no worker.
-func (e *entry[P]) loose() int {
-	if e.state == task.Queued && e.worker == nil {
-		return 1
-	}
-	return 0
+// unqueued counts a task out of those that are queued.
+func (q *Queue[P]) unqueued(id task.ID, e *entry[P]) {
+	q.gate.add(-int64(e.size))
+	q.barriers.queued(id, -1)
 }
 
-// remove forgets a task that ended and returns its payload.
+// remove forgets a task that has ended, or never will begin, and returns its
+// payload. One that is queued leaves its line.
 func (q *Queue[P]) remove(id task.ID, e *entry[P]) P {
-	q.loose -= e.loose()
+	if e.state == task.Queued {
+		q.unfile(id, e)
+		q.unqueued(id, e)
+	}
 	q.n[e.state]--
+	q.release(e.needs)
 	return q.tasks.remove(id, e)
 }
 
-// requeue puts a task that is on no slot any more before all that were never
+// requeue puts a task that no worker has any more before all that were never
 // assigned.
 func (q *Queue[P]) requeue(id task.ID, e *entry[P]) {
-	e.worker, e.slot = nil, 0
-	q.set(e, task.Queued)
-	if !q.bind(id, e) {
-		q.front.push(id)
+	e.worker = nil
+	e.again = true
+	q.set(id, e, task.Queued)
+	q.file(id, e)
+}
+
+// file puts a queued task into the backlog of the worker whose turn it is, or
+// else into a line.
+func (q *Queue[P]) file(id task.ID, e *entry[P]) {
+	if c := q.conditions(e); !q.bind(id, e, c) {
+		q.enter(id, e, c)
 	}
 }
 
-// head returns the task that is next in line of those that anybody may have,
-// or false if there is none.
-func (q *Queue[P]) head() (task.ID, *entry[P], bool) {
-	if q.loose == 0 {
-		q.front.clear()
-		q.cursor = q.tasks.last + 1
-		return 0, nil, false
-	}
-	for id, ok := q.front.top(); ok; id, ok = q.front.top() {
-		if e := q.tasks.at(id); e != nil && e.loose() == 1 {
-			return id, e, true
-		}
-		q.front.pop()
-	}
-	id, e := q.tasks.from(q.cursor)
-	q.cursor = id
-	return id, e, true
-}
-
-// behead takes the task that head returned out of the line.
-func (q *Queue[P]) behead(id task.ID) {
-	if top, ok := q.front.top(); ok && top == id {
-		q.front.pop()
+// unfile takes a queued task out of where file put it.
+func (q *Queue[P]) unfile(id task.ID, e *entry[P]) {
+	if e.line != nil {
+		q.quit(id, e)
 		return
 	}
-	q.cursor = id + 1
+	w := e.worker
+	e.worker = nil // from here on the backlog's word for it is stale
+	q.review(w)
 }

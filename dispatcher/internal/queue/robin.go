@@ -7,25 +7,31 @@ import (
 )
 
 // Round-robin: a task belongs to a worker from the moment it is pushed, in its
-// backlog, and leaves that only to be run, to end, or because its worker does.
-// With no worker there at that moment, the first one with a free slot has it.
+// backlog, and leaves that only to be run, to end, or because its worker does, or
+// lacks what it needs. With no worker there at that moment, the first one with a
+// free slot has it.
 
 // bind puts a queued task into the backlog of the worker whose turn it is, and
-// returns false if tasks are not bound or there is no worker.
-func (q *Queue[P]) bind(id task.ID, e *entry[P]) bool {
-	if !q.robin || len(q.ring) == 0 {
+// returns false if tasks are not bound or no worker may have it.
+func (q *Queue[P]) bind(id task.ID, e *entry[P], c conditions) bool {
+	if !q.opt.RoundRobin || c.alone {
 		return false
 	}
-	if q.next >= len(q.ring) {
-		q.next = 0
+	for range q.ring {
+		if q.next >= len(q.ring) {
+			q.next = 0
+		}
+		w := q.ring[q.next]
+		q.next++
+		if l, _ := w.lacksAny(c.needs.Needs); l != nil || w.epoch == c.avoid && len(q.ring) > 1 {
+			continue
+		}
+		e.worker = w
+		w.backlog.push(id)
+		q.reviewEager(w)
+		return true
 	}
-	w := q.ring[q.next]
-	q.next++
-	q.loose -= e.loose()
-	e.worker = w
-	w.backlog.push(id)
-	q.review(w)
-	return true
+	return false
 }
 
 // oldest returns the first task in the worker's backlog.
@@ -41,72 +47,47 @@ func (q *Queue[P]) oldest(w *worker) (task.ID, bool) {
 
 func olderTask(a, b *worker) bool { return a.backlog.items[0] < b.backlog.items[0] }
 
-// review puts the worker into eager or takes it out, as it now should be.
-func (q *Queue[P]) review(w *worker) {
-	if !q.robin {
+// reviewEager puts the worker among those that have a free slot and a task bound
+// to them that may begin, or takes it out.
+func (q *Queue[P]) reviewEager(w *worker) {
+	if !q.opt.RoundRobin {
 		return
 	}
 	if w.eager >= 0 {
 		q.eager.remove(w.eager)
 	}
-	if _, some := q.oldest(w); some && !w.draining && len(w.vacant) > 0 {
+	if id, some := q.oldest(w); some && w.offered > 0 && id < q.limit(w) {
 		q.eager.push(w)
 	}
 }
 
-// nextBound is Next for tasks that are bound to a worker.
-func (q *Queue[P]) nextBound(admit func(task.ID, P, uint32) bool) (a Assignment[P], ok bool) {
-	for w, some := q.eager.top(); some; w, some = q.eager.top() {
-		first := w.backlog.items[0]
-		id, live := q.oldest(w)
-		if !live || id != first {
-			q.review(w) // what it was listed for has been cancelled
-			continue
-		}
-		e := q.tasks.at(id)
-		if !admit(id, e.payload, e.attempt+1) {
-			q.blocked = true
-			return a, false
-		}
-		q.eager.remove(w.eager)
-		w.backlog.pop()
-		a = q.assign(w, id, e)
-		q.review(w)
-		return a, true
-	}
-	return a, false
-}
-
-// Earlier reports whether a task older than id is bound to the worker and
-// still queued.
-func (q *Queue[P]) Earlier(epoch uint64, id task.ID) bool {
-	w := q.workers[epoch]
-	if w == nil {
-		return false
-	}
-	first, ok := q.oldest(w)
-	return ok && first < id
-}
-
-// enlist gives the worker turns from now on.
-func (q *Queue[P]) enlist(w *worker) {
-	if q.robin {
-		q.ring = append(q.ring, w)
-	}
-}
-
-// delist gives it none any more, and what it has not begun to others.
-func (q *Queue[P]) delist(w *worker) {
-	if !q.robin {
+// reviewRing gives the worker turns, or takes them and what is bound to it away.
+func (q *Queue[P]) reviewRing(w *worker) {
+	in := q.opt.RoundRobin && w.reasons == 0 && !q.behind(w) && w.offers.Slots > 0 && w.lacks[everything] == nil
+	if in == w.inRing {
 		return
 	}
-	if i := slices.Index(q.ring, w); i >= 0 {
-		q.ring = slices.Delete(q.ring, i, i+1)
-		if q.next > i {
-			q.next--
-		}
+	w.inRing = in
+	if in {
+		q.ring = append(q.ring, w)
+		return
 	}
-	q.review(w)
+	i := slices.Index(q.ring, w)
+	q.ring = slices.Delete(q.ring, i, i+1)
+	if q.next > i {
+		q.next--
+	}
+	q.rebind(w)
+}
+
+// rebind gives others what is bound to a worker that may not have it any more.
+func (q *Queue[P]) rebind(w *worker) {
+	if !q.opt.RoundRobin {
+		return
+	}
+	if w.eager >= 0 {
+		q.eager.remove(w.eager)
+	}
 	ids := w.backlog.items
 	w.backlog.clear()
 	slices.Sort(ids)
@@ -115,10 +96,13 @@ func (q *Queue[P]) delist(w *worker) {
 		if e == nil || e.worker != w || e.state != task.Queued {
 			continue
 		}
-		e.worker = nil
-		q.loose += e.loose()
-		if !q.bind(id, e) {
-			q.front.push(id)
+		if l, _ := w.lacksAny(e.needs.Needs); w.inRing && l == nil {
+			w.backlog.push(id)
+			continue
 		}
+		e.worker = nil
+		e.again = true
+		q.file(id, e)
 	}
+	q.reviewEager(w)
 }

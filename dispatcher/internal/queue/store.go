@@ -7,15 +7,21 @@ import "muster/task"
 // neighbours keeps little of their memory.
 const chunkSize = 256
 
-// entry is what is known of one task: 24 bytes beside the payload.
+// entry is what is known of one task: 72 bytes beside the payload.
 type entry[P any] struct {
 	payload    P
-	worker     *worker // whoever has it; while it is queued, whoever is to: round-robin's choice, nil for anybody
+	worker     *worker // whoever has it; while it is queued, whoever it is bound to, nil for anybody
+	line       *line   // that it is queued in; nil if it is bound or not queued
+	needs      *interned
+	prev, succ task.ID // its neighbours in the line; 0 at the ends
 	attempt    uint32  // assignments so far
-	returned   uint32  // those of them that came back unstarted
-	slot       uint16  // index into worker.slots; meaningless when held
+	returned   uint32  // those of them that cannot have begun
+	avoid      uint64  // the epoch of the worker that lost it last: any other is better; 0 for none
+	size       uint32  // bytes that it counts while it is queued
 	state      task.State
+	again      bool // it has been assigned before, or moved: it is in its line's front
 	cancelling bool
+	company    bool // it was lost beside others, any of which may have been the cause
 }
 
 type chunk[P any] struct {
@@ -28,13 +34,21 @@ type chunk[P any] struct {
 type store[P any] struct {
 	chunks map[uint64]*chunk[P]
 	last   task.ID
+	needs  map[Needs]*interned // of the tasks that have not ended
 }
 
 func place(id task.ID) (number uint64, index int) {
 	return uint64(id-1) / chunkSize, int(uint64(id-1) % chunkSize)
 }
 
-func (s *store[P]) add(payload P) task.ID {
+// reserve takes the next id for something that is no task.
+func (s *store[P]) reserve() task.ID {
+	id, e := s.add(*new(P))
+	s.remove(id, e)
+	return id
+}
+
+func (s *store[P]) add(payload P) (task.ID, *entry[P]) {
 	s.last++
 	number, i := place(s.last)
 	c := s.chunks[number]
@@ -44,7 +58,7 @@ func (s *store[P]) add(payload P) task.ID {
 	}
 	c.live++
 	c.entries[i] = entry[P]{payload: payload}
-	return s.last
+	return s.last, &c.entries[i]
 }
 
 // at returns the entry of a task that has not ended, or nil.
@@ -58,22 +72,6 @@ func (s *store[P]) at(id task.ID) *entry[P] {
 		return nil
 	}
 	return &c.entries[i]
-}
-
-// from returns the first task at or after id that was never assigned and that
-// anybody may have. There must be one.
-func (s *store[P]) from(id task.ID) (task.ID, *entry[P]) {
-	for {
-		number, i := place(id)
-		c := s.chunks[number]
-		for c != nil && i < chunkSize {
-			if e := &c.entries[i]; e.state == task.Queued && e.attempt == 0 && e.worker == nil {
-				return task.ID(number*chunkSize) + task.ID(i) + 1, e
-			}
-			i++
-		}
-		id = task.ID((number+1)*chunkSize) + 1
-	}
 }
 
 func (s *store[P]) remove(id task.ID, e *entry[P]) P {

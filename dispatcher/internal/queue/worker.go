@@ -7,156 +7,220 @@ import (
 	"muster/task"
 )
 
-// worker is one connection of one worker process, from Join to Leave.
+// Reasons is a set of reasons why a worker takes nothing new. What it has it
+// keeps. The queue knows reasons of its own besides: it lacks something, it has
+// barriers to catch up with, it runs a task that runs alone.
+type Reasons uint8
+
+// The reasons that the owner knows.
+const (
+	Away      Reasons = 1 << iota // its connection broke, and it may come back
+	Signalled                     // its scheduler has told it to end
+	Retired                       // it leaves in order
+	Gone                          // it is lost, and somebody is asked why
+)
+
+// leaving are the reasons for which no barrier waits for a worker.
+const leaving = Signalled | Retired | Gone
+
+// worker is one session of one worker process, from Join to Leave.
 type worker struct {
 	epoch    uint64
-	slots    []slot
-	vacant   []uint32 // indices of free slots; the last one is taken next
+	offers   Amounts
+	used     int       // slots that what it has takes
+	running  []started // in the order in which they began
+	waiting  []sent    // not begun, in the order in which they were sent
 	held     map[task.ID]struct{}
-	draining bool
+	syncing  Ref // the barrier that it runs; the Task is 0 if none
+	reasons  Reasons
+	alone    task.ID // runs alone there; 0 if none
+	reserved *line   // one of whose tasks is to run alone there, once nothing else does; nil if none
+	applied  int     // barriers of the history that it has run
+	must     int     // those it has to have run before its first task
+	lacks    map[need]*lack
+	shut     bool   // it lacks what every task needs, and is not to be tried now
 	turn     uint64 // Queue.turn when it last got a task
-	index    int    // in Queue.idle, or -1
 	rtt      roundTrip
-	backlog  heap[task.ID] // bound to it and not assigned; may name some that are not any more
-	eager    int           // index in Queue.eager, or -1
+
+	soon    time.Time // in candidates: from when it may be sent a task ahead
+	due     time.Time // in aheads: when the first is to be recalled
+	offered int       // what it counts in Queue.free
+
+	backlog heap[task.ID] // bound to it; may name some that are not any more
+	inRing  bool
+	toSync  bool // it is in barriers.due
+
+	idle, candidate, ahead, eager int // indices in the queue's heaps, or -1
 }
 
-// slot is one place to run one task. It is in Queue.candidates while it runs
-// a task and could be sent another, in Queue.aheads while one waits there
-// that was not asked back, and in neither otherwise.
-type slot struct {
-	worker  *worker
-	number  uint32  // index in worker.slots
-	current task.ID // assigned or running; 0 if the slot is free
-	ahead   task.ID // sent ahead; 0 if none
-	since   time.Time
-	soon    time.Time // since less two round trips
-	running bool      // current has started, at since
-
-	recalled bool // ahead was asked back and there is no answer
-	index    int  // in one of the two heaps, or -1
+type started struct {
+	id    task.ID
+	since time.Time
 }
 
-func (w *worker) busy() int { return len(w.slots) - len(w.vacant) }
+type sent struct {
+	id       task.ID
+	at       time.Time
+	due      time.Time // when it is late to begin
+	recalled bool      // it was asked back and there is no answer
+}
 
 func lessBusy(a, b *worker) bool {
-	if a.busy() != b.busy() {
-		return a.busy() < b.busy()
+	if a.used != b.used {
+		return a.used < b.used
 	}
 	return a.turn < b.turn
 }
 
-func endsSooner(a, b *slot) bool { return a.soon.Before(b.soon) }
+func startsSooner(a, b *worker) bool { return a.soon.Before(b.soon) }
 
-func runsLonger(a, b *slot) bool { return a.since.Before(b.since) }
+func dueSooner(a, b *worker) bool { return a.due.Before(b.due) }
 
-// Join adds a worker whose slots are numbered 1 to slots, and returns its
-// epoch, which grows with every join and is never used again.
-func (q *Queue[P]) Join(slots int) (epoch uint64) {
+func (w *worker) free() int { return w.offers.Slots - w.used }
+
+// begun returns those that are not known to have begun, but may have: there is a
+// slot for each.
+func (w *worker) begun() []sent {
+	return w.waiting[:min(max(w.offers.Slots-len(w.running), 0), len(w.waiting))]
+}
+
+// empty reports whether nothing that it was given is left there.
+func (w *worker) empty() bool {
+	return len(w.running)+len(w.waiting)+len(w.held) == 0 && w.syncing.Task == 0
+}
+
+// answers reports whether it makes sense to ask the worker something.
+func (w *worker) answers() bool { return w.reasons&(Away|Gone) == 0 }
+
+// takes reports whether the worker takes tasks at all.
+func (w *worker) takes() bool {
+	return w.reasons == 0 && w.alone == 0 && w.reserved == nil && !w.shut &&
+		w.applied >= w.must && w.syncing.Task == 0 && w.offers.Slots > 0
+}
+
+// Join adds a worker and returns its epoch, which grows with every join and is
+// never used again.
+func (q *Queue[P]) Join(offers Amounts) (epoch uint64) {
 	q.lastEpoch++
-	w := &worker{epoch: q.lastEpoch, slots: make([]slot, slots), vacant: make([]uint32, slots), index: -1, eager: -1,
-		backlog: heap[task.ID]{less: func(a, b task.ID) bool { return a < b }}}
-	for i := range w.slots {
-		w.slots[i] = slot{worker: w, number: uint32(i), index: -1}
-		w.vacant[i] = uint32(slots - 1 - i)
-	}
+	w := &worker{epoch: q.lastEpoch, offers: offers, idle: -1, candidate: -1, ahead: -1, eager: -1,
+		must: len(q.barriers.history), backlog: heap[task.ID]{less: func(a, b task.ID) bool { return a < b }}}
 	q.workers[w.epoch] = w
-	if slots > 0 {
-		q.idle.push(w)
-		q.free += slots
-	}
-	q.enlist(w)
+	q.hope(w)
+	q.advance(w)
 	return w.epoch
 }
 
-// Pause makes the worker take nothing new until Resume. What it has it keeps;
-// what is bound to it and not assigned goes to others.
-func (q *Queue[P]) Pause(epoch uint64) { q.Drain(epoch) }
-
-// Resume ends what Pause began, or Drain.
-func (q *Queue[P]) Resume(epoch uint64) {
-	w := q.workers[epoch]
-	if w == nil || !w.draining {
-		return
+// Set adds reasons why the worker takes nothing, and Clear takes them away. What
+// is bound to a worker and not assigned goes to others.
+func (q *Queue[P]) Set(epoch uint64, r Reasons) {
+	if w := q.workers[epoch]; w != nil {
+		w.reasons |= r
+		if !w.answers() {
+			q.forgetRecalls(w)
+		}
+		q.review(w)
 	}
-	w.draining = false
-	q.free += len(w.vacant)
-	if len(w.vacant) > 0 {
+}
+
+// Clear takes reasons away that Set has added.
+func (q *Queue[P]) Clear(epoch uint64, r Reasons) {
+	if w := q.workers[epoch]; w != nil {
+		if w.reasons &^= r; w.reasons&leaving == 0 {
+			q.hope(w)
+		}
+		q.review(w)
+	}
+}
+
+// review puts the worker where it belongs after anything about it has changed.
+func (q *Queue[P]) review(w *worker) {
+	q.reviewRing(w)
+	q.reviewIdle(w)
+	q.reviewEager(w)
+	q.reviewAhead(w)
+	if q.lags(w) && w.empty() && w.reasons == 0 && !w.shut && !w.toSync {
+		w.toSync = true
+		q.barriers.due = append(q.barriers.due, w)
+	}
+}
+
+// reviewIdle offers the worker's free slots, or takes them out of the offer.
+func (q *Queue[P]) reviewIdle(w *worker) {
+	offered := 0
+	if w.takes() {
+		offered = max(w.free(), 0)
+	}
+	if len(w.lacks) > 0 && w.lacks[everything] != nil {
+		offered = min(offered, 1)
+	}
+	q.free += offered - w.offered
+	w.offered = offered
+	switch {
+	case offered > 0 && w.idle < 0:
 		q.idle.push(w)
+	case offered > 0:
+		q.idle.fix(w.idle)
+	case w.idle >= 0:
+		q.idle.remove(w.idle)
 	}
-	q.relist(w)
-	q.enlist(w)
-	q.review(w)
-}
-
-// Drain says that the worker takes nothing new. What it has it keeps.
-func (q *Queue[P]) Drain(epoch uint64) {
-	w := q.workers[epoch]
-	if w == nil || w.draining {
-		return
-	}
-	q.retire(w)
-	q.relist(w)
-}
-
-// relist puts the worker's slots where they belong after it has begun or ceased
-// to drain.
-func (q *Queue[P]) relist(w *worker) {
-	for i := range w.slots {
-		s := &w.slots[i]
-		q.unlist(s)
-		q.list(s)
-	}
-}
-
-// retire takes the worker's free slots out of the offer.
-func (q *Queue[P]) retire(w *worker) {
-	if w.draining {
-		return
-	}
-	w.draining = true
-	q.free -= len(w.vacant)
-	if w.index >= 0 {
-		q.idle.remove(w.index)
-	}
-	q.delist(w)
 }
 
 // Leave removes a worker. The tasks it had, held ones too, are queued again at
-// the front, or given up if they were tried more than retries times or were
-// being cancelled. Both lists are in the order of ids; what is given up is out
-// of the queue and for the caller to resolve.
-func (q *Queue[P]) Leave(epoch uint64, _ time.Time) (requeued, givenUp []task.ID) {
+// the front, or given up if they were tried more than Retries times or were
+// being cancelled. What cannot have begun costs no try. Both lists are in the
+// order of ids; what is given up is out of the queue and for the caller to
+// resolve.
+func (q *Queue[P]) Leave(epoch uint64) (requeued, givenUp []task.ID) {
 	w := q.workers[epoch]
 	if w == nil {
 		return nil, nil
 	}
-	q.retire(w)
+	had := q.strip(w)
+	w.reasons |= Gone
+	w.syncing = Ref{}
+	w.alone = 0
+	if w.reserved != nil {
+		q.unreserve(w.reserved)
+	}
+	q.review(w)
 	delete(q.workers, epoch)
-	var had []task.ID
-	for i := range w.slots {
-		s := &w.slots[i]
-		q.unlist(s)
-		q.answered(s)
-		for _, id := range []task.ID{s.current, s.ahead} {
-			if id != 0 {
-				had = append(had, id)
-			}
-		}
-	}
-	for id := range w.held {
-		had = append(had, id)
-	}
+	delete(q.sick, epoch)
 	return q.lose(had)
 }
 
-// lose queues again or gives up tasks that are on no slot any more.
+// strip takes everything off a worker that leaves. Tasks that may have begun
+// there, if there are several, are marked as lost in company.
+func (q *Queue[P]) strip(w *worker) []task.ID {
+	var had, begun []task.ID
+	for _, s := range w.running {
+		begun = append(begun, s.id)
+	}
+	for _, s := range w.begun() {
+		begun = append(begun, s.id)
+	}
+	for _, s := range w.waiting[len(w.begun()):] {
+		q.tasks.at(s.id).returned++
+		had = append(had, s.id)
+	}
+	q.forgetRecalls(w)
+	for _, id := range begun {
+		q.tasks.at(id).company = len(begun) > 1
+	}
+	had = append(had, begun...)
+	for id := range w.held {
+		had = append(had, id)
+	}
+	w.running, w.waiting, w.held, w.used = nil, nil, nil, 0
+	return had
+}
+
+// lose queues again or gives up tasks that no worker has any more.
 func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 	q.abandoned = nil
 	slices.Sort(ids)
 	for _, id := range ids {
 		e := q.tasks.at(id)
-		if tries := e.attempt - e.returned; tries <= q.retries && !e.cancelling {
+		if e.tries() <= q.retries && !e.cancelling {
 			q.requeue(id, e)
 			requeued = append(requeued, id)
 			continue
@@ -170,52 +234,38 @@ func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 	return requeued, givenUp
 }
 
-// vacate takes a task off its slot, where the one sent ahead, if any, takes
-// its place.
-func (q *Queue[P]) vacate(id task.ID, e *entry[P]) {
-	w := e.worker
-	s := &w.slots[e.slot]
-	q.unlist(s)
-	q.answered(s)
-	switch {
-	case s.ahead == id:
-		s.ahead = 0
-	case s.ahead != 0:
-		s.current, s.ahead, s.running = s.ahead, 0, false
-	default:
-		s.current, s.running = 0, false
-		q.offer(w, uint32(e.slot))
-	}
-	q.list(s)
-}
+// tries is how often a task has begun, or may have.
+func (e *entry[P]) tries() uint32 { return e.attempt - e.returned }
 
-// offer makes a slot free.
-func (q *Queue[P]) offer(w *worker, index uint32) {
-	w.vacant = append(w.vacant, index)
-	switch {
-	case w.draining:
-		return
-	case w.index >= 0:
-		q.idle.fix(w.index)
-	default:
-		q.idle.push(w)
+// take puts a task on a worker.
+func (q *Queue[P]) take(w *worker, id task.ID, e *entry[P], now, due time.Time) {
+	alone := e.line != nil && e.line.alone
+	q.unfile(id, e)
+	if alone {
+		w.alone = id
 	}
-	q.free++
+	q.set(id, e, task.Assigned)
+	e.worker = w
+	e.attempt++
+	w.waiting = append(w.waiting, sent{id: id, at: now, due: due})
+	w.used += e.needs.Takes.Slots
+	q.turn++
+	w.turn = q.turn
 	q.review(w)
 }
 
-// take gives a free slot of the worker, which is in idle, to a task.
-func (q *Queue[P]) take(w *worker) uint32 {
-	last := len(w.vacant) - 1
-	index := w.vacant[last]
-	w.vacant = w.vacant[:last]
-	q.free--
-	q.turn++
-	w.turn = q.turn
-	if last == 0 {
-		q.idle.remove(w.index)
-	} else {
-		q.idle.fix(w.index)
+// vacate takes a task off its worker.
+func (q *Queue[P]) vacate(id task.ID, e *entry[P]) {
+	w := e.worker
+	if i := slices.IndexFunc(w.running, func(s started) bool { return s.id == id }); i >= 0 {
+		w.running = slices.Delete(w.running, i, i+1)
+	} else if i := slices.IndexFunc(w.waiting, func(s sent) bool { return s.id == id }); i >= 0 {
+		q.answered(&w.waiting[i])
+		w.waiting = slices.Delete(w.waiting, i, i+1)
 	}
-	return index
+	w.used -= e.needs.Takes.Slots
+	if w.alone == id {
+		w.alone = 0
+	}
+	q.review(w)
 }

@@ -10,6 +10,7 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -42,10 +43,16 @@ type Options struct {
 	Grace time.Duration
 	// KeepScratch leaves what a task put into its scratch folder for the next.
 	KeepScratch bool
+	// Begin is called when all is ready and the task's process is about to be
+	// started; nil is nobody.
+	Begin func()
 }
 
-// Report is how a task ended.
+// Report is how a task ended, or why it did not begin.
 type Report struct {
+	// Lack is what this machine lacks to begin the task; then nothing else is
+	// set but Started.
+	Lack *task.Lack
 	// Started is when the process was started, or when that failed.
 	Started time.Time
 	// Elapsed is the time from there to the end of the command itself, not
@@ -71,12 +78,11 @@ type Runner struct {
 	pidfds  bool      // the kernel tells a process's end through a descriptor
 	reapAt  time.Time // when to look for zombies next
 	streams [2]stream
-	broken  error // what New could not do
 }
 
 // New prepares a runner. Its process becomes the one that adopts orphans, where
-// the system can do that. What fails here is reported by every Run.
-func New(o Options) *Runner {
+// the system can do that.
+func New(o Options) (*Runner, error) {
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
@@ -86,13 +92,16 @@ func New(o Options) *Runner {
 	for i := range r.streams {
 		r.streams[i].n = i + 1
 	}
-	if r.broken = proctree.Subreaper(); r.broken == nil {
-		r.broken = r.open()
+	if err := proctree.Subreaper(); err != nil {
+		return nil, err
+	}
+	if err := r.open(); err != nil {
+		return nil, fmt.Errorf("prepare to run tasks: %w", err)
 	}
 	if !r.pidfds {
 		r.watchChildren()
 	}
-	return r
+	return r, nil
 }
 
 func (r *Runner) open() (err error) {
@@ -162,17 +171,11 @@ func (r *Runner) Run(ctx context.Context, id task.ID, spec task.Spec, out func(s
 		rep.Err = cause(ctx)
 		return rep
 	}
-	err := r.broken
-	if err == nil {
-		err = r.scratch.prepare()
-	}
-	if err != nil {
-		rep.Err = notStarted(codeCannotExecute, "prepare a task: "+err.Error(), "")
-		return rep
-	}
 	j := &job{r: r, ctx: ctx, spec: &spec, report: &rep, sender: sender{out: out, wake: r.wake}, pidfd: -1}
-	rep.Err = r.spawn(j, id)
-	if rep.Err != nil {
+	if fault := r.begin(j, id); fault != nil {
+		if rep.Lack = fault; fault.Kind == faultOfTask {
+			rep.Err, rep.Lack = fault.Err(), nil
+		}
 		return rep
 	}
 	stopWaking := context.AfterFunc(ctx, r.wake)
@@ -195,9 +198,17 @@ func cause(ctx context.Context) *task.ErrorValue {
 	return task.Cancelled(context.Cause(ctx).Error())
 }
 
-// notStarted is the error value of a command that could not be started.
-func notStarted(code int, message, evidence string) *task.ErrorValue {
-	return &task.ErrorValue{Kind: task.KindSpawn, Code: code, Message: message, Evidence: evidence}
+// begin starts the task's process, or says why that cannot be.
+func (r *Runner) begin(j *job, id task.ID) *task.Lack {
+	if err := r.scratch.prepare(); err != nil {
+		return ofScratch("prepare a task", err)
+	}
+	if !canEnter(&r.scratch, j.spec.Dir) {
+		if l := lackOfDirectory(j.spec.Dir); l != nil {
+			return l
+		}
+	}
+	return r.spawn(j, id)
 }
 
 // timeoutMillis is d for poll(2): rounded up, so that time has passed when it

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 )
 
 func newRunner(t testing.TB) *Runner {
-	return New(Options{ScratchDir: t.TempDir(), Env: append(os.Environ(), "BASE=b"), WorkerID: "w", Slot: 3, Grace: 200 * time.Millisecond})
+	t.Helper()
+	r, err := New(Options{ScratchDir: t.TempDir(), Env: append(os.Environ(), "BASE=b"), WorkerID: "w", Slot: 3, Grace: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // noOutput fails the test if a short task calls out.
@@ -59,13 +65,8 @@ func TestOutcomes(t *testing.T) {
 		{"an error too long", sh(`head -c 70000 /dev/zero >$MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "70000 bytes"},
 		{"a folder for an error", sh(`mkdir $MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "no regular file"},
 		{"a link for an error", sh(`ln -s /etc/passwd $MUSTER_ERROR_FILE; exit 4`), task.KindExit, 4, "no regular file"},
+		{"its own error and a signal", sh(`echo '{"message":"own"}' >$MUSTER_ERROR_FILE; kill -TERM $$`), task.KindSignal, 143, "killed by SIGTERM"},
 		{"recovered", sh(`echo '{"message":"m"}' >$MUSTER_ERROR_FILE`), 0, 0, ""},
-		{"not found", task.Spec{Argv: []string{"nosuchprogram"}, Dir: "/"}, task.KindSpawn, 127, "PATH="},
-		{"not found by path", task.Spec{Argv: []string{"./nosuch"}, Dir: "/etc"}, task.KindSpawn, 127, "/etc/nosuch"},
-		{"not executable", task.Spec{Argv: []string{"/etc/passwd"}, Dir: "/"}, task.KindSpawn, 126, "permission denied"},
-		{"a directory", task.Spec{Argv: []string{"/etc"}, Dir: "/"}, task.KindSpawn, 126, "permission denied"},
-		{"no such directory", task.Spec{Argv: []string{"true"}, Dir: "/nowhere"}, task.KindSpawn, 126, "/nowhere"},
-		{"no directory", task.Spec{Argv: []string{"true"}, Dir: "/etc/passwd"}, task.KindSpawn, 126, "/etc/passwd"},
 		{"no name", task.Spec{Argv: []string{""}, Dir: "/"}, task.KindSpawn, 127, "empty"},
 		{"too long", task.Spec{Argv: []string{"true", strings.Repeat("x", 1<<18)}, Dir: "/"}, task.KindSpawn, 126, "too long"},
 	} {
@@ -77,6 +78,98 @@ func TestOutcomes(t *testing.T) {
 			!strings.Contains(rep.Err.Message+rep.Err.Evidence, c.want)):
 			t.Errorf("%s: %+v, want kind %v, code %d, %q", c.name, rep.Err, c.kind, c.code, c.want)
 		}
+	}
+}
+
+// TestLacks: what another machine may be able to do is no error of the task's, and
+// its process has not been announced.
+func TestLacks(t *testing.T) {
+	dir := t.TempDir()
+	locked := filepath.Join(dir, "locked")
+	if err := os.Mkdir(locked, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	began := 0
+	r := newRunner(t)
+	r.o.Begin = func() { began++ }
+	for _, c := range []struct {
+		name string
+		s    task.Spec
+		kind task.LackKind
+		code int
+		want string // in the message or the evidence
+	}{
+		{"not found", task.Spec{Argv: []string{"nosuchprogram"}, Dir: "/"}, task.LackProgram, 127, "PATH="},
+		{"not found by path", task.Spec{Argv: []string{"./nosuch"}, Dir: "/etc"}, task.LackProgram, 127, "/etc/nosuch"},
+		{"not executable", task.Spec{Argv: []string{"/etc/passwd"}, Dir: "/"}, task.LackProgram, 126, "permission denied"},
+		{"a directory", task.Spec{Argv: []string{"/etc"}, Dir: "/"}, task.LackProgram, 126, "permission denied"},
+		{"no such directory", task.Spec{Argv: []string{"true"}, Dir: "/nowhere"}, task.LackDirectory, 126, "/nowhere: no such file"},
+		{"no directory", task.Spec{Argv: []string{"true"}, Dir: "/etc/passwd"}, task.LackDirectory, 126, "/etc/passwd: not a directory"},
+		{"a locked directory", task.Spec{Argv: []string{"true"}, Dir: locked}, task.LackDirectory, 126, locked + ": permission denied"},
+		{"a locked directory and no program", task.Spec{Argv: []string{"nosuchprogram"}, Dir: locked}, task.LackDirectory, 126, "cannot enter"},
+	} {
+		if c.s.Dir == locked && os.Getuid() == 0 {
+			continue // root may enter anything
+		}
+		rep := run(t, r, c.s)
+		if rep.Err != nil || rep.Lack == nil || rep.Lack.Kind != c.kind || rep.Lack.Code != c.code ||
+			!strings.Contains(rep.Lack.Message+rep.Lack.Evidence, c.want) {
+			t.Errorf("%s: %+v, %+v, want kind %v, code %d, %q", c.name, rep.Lack, rep.Err, c.kind, c.code, c.want)
+		}
+		if c.kind == task.LackDirectory && began > 0 {
+			t.Errorf("%s: its process was announced", c.name)
+		}
+		began = 0
+	}
+}
+
+// TestLackOfScratch: a scratch folder that cannot be made is the machine's fault,
+// and once it can be made, all is well.
+func TestLackOfScratch(t *testing.T) {
+	r, dir := newRunner(t), t.TempDir()
+	blocked := filepath.Join(dir, "blocked")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.scratch.dir, r.scratch.ready = filepath.Join(blocked, "task"), false
+	if rep := run(t, r, sh("exit 0")); rep.Lack == nil || rep.Lack.Kind != task.LackScratch || rep.Err != nil {
+		t.Errorf("a file in its place: %+v, %+v", rep.Lack, rep.Err)
+	}
+	os.Remove(blocked)
+	os.Mkdir(blocked, 0o700)
+	if rep := run(t, r, sh("exit 0")); rep.Lack != nil || rep.Err != nil {
+		t.Errorf("when it can be made: %+v, %+v", rep.Lack, rep.Err)
+	}
+	os.Mkdir(filepath.Join(blocked, "stdin"), 0o700)
+	os.WriteFile(filepath.Join(blocked, "stdin", "f"), nil, 0o600)
+	s := sh("cat")
+	s.Input = []byte("x")
+	if rep := run(t, r, s); rep.Lack == nil || rep.Lack.Kind != task.LackScratch {
+		t.Errorf("standard input cannot be kept: %+v, %+v", rep.Lack, rep.Err)
+	}
+}
+
+// TestLackOfProcesses: a machine at its limits is no fault of the task.
+func TestLackOfProcesses(t *testing.T) {
+	r := newRunner(t)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	run(t, r, sh("exit 0")) // so that it is known where sh is
+	limit := func(l syscall.Rlimit) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(syscall.Rlimit{Cur: 3, Max: was.Max})
+	rep := r.Run(context.Background(), 1, sh("exit 0"), noOutput(t))
+	limit(was)
+	if rep.Lack == nil || rep.Lack.Kind != task.LackProcess || rep.Err != nil {
+		t.Errorf("no descriptors: %+v, %+v", rep.Lack, rep.Err)
+	}
+	if rep := run(t, r, sh("exit 0")); rep.Lack != nil || rep.Err != nil {
+		t.Errorf("with descriptors again: %+v, %+v", rep.Lack, rep.Err)
 	}
 }
 
@@ -105,8 +198,9 @@ func TestProgramsAreFoundAsAShellFindsThem(t *testing.T) {
 			t.Errorf("%q with %q: %q, %+v", c.argv, c.env, rep.Stdout, rep.Err)
 		}
 	}
-	if rep := run(t, r, task.Spec{Argv: []string{"./orphan"}, Dir: dir}); rep.Err == nil || !strings.Contains(rep.Err.Message, "interpreter is missing") {
-		t.Errorf("a missing interpreter: %+v", rep.Err)
+	if rep := run(t, r, task.Spec{Argv: []string{"./orphan"}, Dir: dir}); rep.Lack == nil || rep.Lack.Kind != task.LackProgram ||
+		!strings.Contains(rep.Lack.Message, "interpreter is missing") {
+		t.Errorf("a missing interpreter: %+v", rep.Lack)
 	}
 	// What was found once is looked for again when it has moved.
 	path := []string{"PATH=" + dir + "/bin:" + dir + "/lib:/bin"}

@@ -21,6 +21,7 @@ type job struct {
 	report *Report
 	sender sender
 
+	begun bool // Options.Begin was called
 	pid   int
 	pidfd int   // -1 if there is none
 	oomed int64 // what the kernel's count of killings was before

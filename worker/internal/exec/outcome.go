@@ -72,7 +72,10 @@ func (r *Runner) describe(e *task.ErrorValue) {
 		return
 	}
 	e.Evidence = join(e.Message, e.Evidence)
-	e.Kind, e.Detail = task.KindError, text
+	e.Detail = text
+	if e.Kind == task.KindExit {
+		e.Kind = task.KindError // who killed it matters more than what it said before
+	}
 	if line, _, _ := strings.Cut(own.Message, "\n"); line != "" {
 		e.Message = line
 	}

@@ -78,3 +78,16 @@ func rawDirent(fd int, p []byte) int {
 	}
 	return int(n)
 }
+
+// canEnter reports whether a directory can be entered, before anything is started
+// in it. The path "dir/." is no file's.
+func canEnter(s *scratch, dir string) bool {
+	if len(dir)+3 > len(s.path) {
+		return false
+	}
+	const cwd, execute = -100, 1 // AT_FDCWD, X_OK
+	at := cwd
+	path := append(append(s.path[:0], dir...), "/.\x00"...)
+	_, _, e := syscall.RawSyscall(syscall.SYS_FACCESSAT, uintptr(at), uintptr(unsafe.Pointer(&path[0])), execute)
+	return e == 0
+}

@@ -1,9 +1,7 @@
 package exec
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,25 +10,18 @@ import (
 	"muster/task"
 )
 
-// What a shell exits with when it cannot run a command (POSIX, "Exit Status
-// for Commands").
-const (
-	codeCannotExecute = 126
-	codeNotFound      = 127
-)
-
 // programKey is all that finding a program depends on.
 type programKey struct{ name, path, dir string }
 
 // spawn starts the task's command in a process group of its own.
-func (r *Runner) spawn(j *job, id task.ID) *task.ErrorValue {
+func (r *Runner) spawn(j *job, id task.ID) *task.Lack {
 	env, path := r.env.of(id, j.spec)
 	key := programKey{j.spec.Argv[0], path, j.spec.Dir}
 	file, known := r.paths[key]
 	if !known {
-		var e *task.ErrorValue
-		if file, e = find(key); e != nil {
-			return e
+		var l *task.Lack
+		if file, l = find(key); l != nil {
+			return l
 		}
 	}
 	j.oomed = r.oom.read()
@@ -56,7 +47,7 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 	if j.spec.Input != nil {
 		f, err := r.scratch.input(j.spec.Input)
 		if err != nil {
-			return err
+			return scratchError{err}
 		}
 		defer f.Close()
 		stdin = int(f.Fd())
@@ -69,6 +60,10 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 		rawClose(out[0])
 		rawClose(out[1])
 		return err
+	}
+	if r.o.Begin != nil && !j.begun {
+		j.begun = true
+		r.o.Begin()
 	}
 	pid, pidfd, err := forkExec(file, argv, &syscall.ProcAttr{Dir: j.spec.Dir, Env: env,
 		Files: []uintptr{uintptr(stdin), uintptr(out[1]), uintptr(errs[1])}}, r.pidfds)
@@ -90,12 +85,12 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 
 // find looks for a program as a shell does that has changed into the task's
 // directory.
-func find(k programKey) (string, *task.ErrorValue) {
+func find(k programKey) (string, *task.Lack) {
 	if strings.Contains(k.name, "/") {
 		return k.name, nil
 	}
 	if k.name == "" {
-		return "", notStarted(codeNotFound, "the command's first word is empty", "")
+		return "", notStarted(faultOfTask, codeNotFound, "the command's first word is empty", "")
 	}
 	var denied string
 	for _, dir := range filepath.SplitList(k.path) {
@@ -116,48 +111,11 @@ func find(k programKey) (string, *task.ErrorValue) {
 		}
 	}
 	if denied != "" {
-		return "", notStarted(codeCannotExecute, fmt.Sprintf("cannot execute %s: it is not executable", denied), "chmod +x it")
+		return "", notStarted(task.LackProgram, codeCannotExecute, fmt.Sprintf("cannot execute %s: it is not executable", denied), "chmod +x it")
 	}
 	where := "looked in PATH=" + k.path
 	if k.path == "" {
 		where = "PATH is empty"
 	}
-	return "", notStarted(codeNotFound, fmt.Sprintf("program %q not found", k.name), where)
-}
-
-// explainSpawn says which of fork, chdir and exec failed, which the errno alone
-// does not tell.
-func explainSpawn(err error, file string, s *task.Spec) *task.ErrorValue {
-	if st, derr := os.Stat(s.Dir); derr != nil {
-		return notStarted(codeCannotExecute, "cannot enter the working directory "+reason(derr), "")
-	} else if !st.IsDir() {
-		return notStarted(codeCannotExecute, "cannot enter the working directory "+s.Dir+": not a directory", "")
-	}
-	shown := file
-	if !filepath.IsAbs(file) {
-		shown = filepath.Join(s.Dir, file)
-	}
-	_, ferr := os.Stat(shown)
-	switch {
-	case errors.Is(err, syscall.ENOENT) && errors.Is(ferr, fs.ErrNotExist):
-		return notStarted(codeNotFound, fmt.Sprintf("program %q not found", s.Argv[0]), "looked for "+shown)
-	case errors.Is(err, syscall.ENOENT):
-		return notStarted(codeCannotExecute, fmt.Sprintf("cannot execute %s: its interpreter is missing", shown), "see its first line, #!, or its ELF interpreter")
-	case errors.Is(err, syscall.E2BIG):
-		n := 0
-		for _, w := range s.Argv {
-			n += len(w) + 1
-		}
-		return notStarted(codeCannotExecute, fmt.Sprintf("cannot execute %s: its arguments are too long for the kernel", shown), fmt.Sprintf("%d bytes in %d words", n, len(s.Argv)))
-	}
-	return notStarted(codeCannotExecute, fmt.Sprintf("cannot execute %s: %v", shown, err), "")
-}
-
-// reason is a path error without the name of the system call.
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Path + ": " + p.Err.Error()
-	}
-	return err.Error()
+	return "", notStarted(task.LackProgram, codeNotFound, fmt.Sprintf("program %q not found", k.name), where)
 }

@@ -1,0 +1,67 @@
+package dispatcher
+
+import (
+	"muster/dispatcher/internal/queue"
+	"muster/internal/wire"
+	"muster/task"
+)
+
+// An everywhere is a barrier in the queue, which says which worker is to run it
+// and when it has passed. Its future gets one result from each worker that runs
+// it before it passes; what it comes to on a worker that joins later is only said
+// if it failed.
+
+// sync sends an everywhere to the worker. Under Pool.mu.
+func (s *session) sync(d queue.Decision[job]) {
+	f := d.Payload.owner.owner.(*Future)
+	a := &attempt{Ref: d.Ref, job: d.Payload, after: s.seq,
+		spec: *f.everywhere, window: wire.MinWindow, size: wire.MinWindow}
+	s.attempts[a.Ref] = a
+	s.syncing = a
+	s.send(&wire.Assign{Ref: a.Ref, Window: wire.MinWindow, Spec: a.spec})
+}
+
+// synced notes what an everywhere came to on this worker. Under Pool.mu.
+func (s *session) synced(r task.Result) {
+	a, p := s.syncing, s.p
+	delete(s.attempts, a.Ref)
+	s.syncing = nil
+	p.queue.Synced(a.Ref)
+	f := a.job.owner.owner.(*Future)
+	if a.cancel != nil && r.Err != nil {
+		r.Err = a.cancel
+	}
+	if !f.sealed {
+		r.ID, r.Attempt, r.Argv, r.Worker, r.Slot, r.Name = f.marker, 1, a.spec.Argv, s.id, max(a.slot, 1), s.id
+		f.append(&Done{Result: r, Output: a.out, bytes: a.kept})
+		return
+	}
+	if r.Err != nil {
+		p.log.Warn("an everywhere failed on a worker that joined later", "worker", s.id, "error", r.Err)
+	}
+	p.d.discard(&Done{Output: a.out, bytes: a.kept})
+}
+
+// withdraw takes an everywhere out that has not passed: no worker begins it any
+// more. Under Pool.mu.
+func (p *Pool) withdraw(f *Future, why *task.ErrorValue) {
+	running, ok := p.queue.Withdraw(f.marker)
+	if !ok {
+		return
+	}
+	for _, r := range running {
+		if s := p.sessions[r.Epoch]; s != nil && s.syncing != nil {
+			s.cancel(s.syncing, why)
+		}
+	}
+	f.close(why)
+}
+
+// close seals an everywhere; why is its result if no worker has run it.
+func (f *Future) close(why *task.ErrorValue) {
+	f.halted = true
+	if len(f.items) == 0 {
+		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})
+	}
+	f.seal()
+}

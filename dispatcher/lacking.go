@@ -1,0 +1,194 @@
+package dispatcher
+
+import (
+	"fmt"
+	"time"
+
+	"muster/dispatcher/internal/queue"
+	"muster/internal/wire"
+	"muster/task"
+)
+
+// Whose fault: a worker hands back what its machine could not begin, and says
+// what the machine lacks. The queue sends the task elsewhere and withholds from
+// that worker what needs the same; here it is said to the user.
+
+// gathering is how long tasks that a worker refuses are counted before it is said.
+const gathering = time.Second
+
+// refusals are the tasks that a worker has refused for want of something.
+type refusals struct {
+	lacks map[string]int // tasks, by what was said to be lacking; -1 once it has been said
+	sick  bool
+}
+
+// returned takes a task back that the worker has not begun. Under Pool.mu.
+func (s *session) returned(m *wire.Returned, now time.Time) {
+	delete(s.abandoned, m.Ref)
+	a := s.attempts[m.Ref]
+	if a == nil {
+		return
+	}
+	if m.Lack != nil {
+		s.lacking(a, *m.Lack, now)
+		return
+	}
+	if !s.p.queue.Returned(a.Ref, now) {
+		return
+	}
+	if a == s.syncing {
+		delete(s.attempts, a.Ref)
+		s.syncing = nil
+		return
+	}
+	s.dispose(a)
+}
+
+// lacking takes a task back that the worker's machine could not begin.
+func (s *session) lacking(a *attempt, l task.Lack, now time.Time) {
+	if _, ok := s.p.queue.Lacking(a.Ref, needsOf(&a.spec), l, now); !ok {
+		return
+	}
+	s.refuse(l)
+	s.p.expect()
+	if a == s.syncing {
+		delete(s.attempts, a.Ref)
+		s.syncing = nil
+		return
+	}
+	s.dispose(a)
+}
+
+// needsOf is what a task needs of a machine.
+func needsOf(spec *task.Spec) queue.Needs {
+	if spec.Func != "" {
+		return queue.Needs{}
+	}
+	n := queue.Needs{Directory: spec.Dir}
+	if !spec.Everywhere && len(spec.Argv) > 0 {
+		n.Program = programOf(spec)
+	}
+	return n
+}
+
+// programOf is all that finding a task's program depends on, but for the worker.
+func programOf(spec *task.Spec) string {
+	name := spec.Argv[0]
+	for _, kv := range spec.Env {
+		if len(kv) > 5 && kv[:5] == "PATH=" {
+			name += "\x00" + kv
+		}
+	}
+	return name
+}
+
+// refuse counts a task that was refused, and has it said.
+func (s *session) refuse(l task.Lack) {
+	r := &s.refused
+	r.sick = true
+	if r.lacks == nil {
+		r.lacks = map[string]int{}
+	}
+	n := r.lacks[l.Message]
+	if n < 0 {
+		return
+	}
+	r.lacks[l.Message] = n + 1
+	if n == 0 {
+		time.AfterFunc(gathering, func() { s.tell(l) })
+	}
+}
+
+// tell says that the worker lacks something, once.
+func (s *session) tell(l task.Lack) {
+	p := s.p
+	p.mu.Lock()
+	n := s.refused.lacks[l.Message]
+	if n <= 0 || p.closed {
+		p.mu.Unlock()
+		return
+	}
+	s.refused.lacks[l.Message] = -1
+	others := len(p.sessions) > 1
+	p.mu.Unlock()
+	where := "sent elsewhere"
+	switch {
+	case !others && l.Kind == task.LackProgram:
+		return // it is the task's fault, and said so
+	case !others:
+		where = fmt.Sprintf("waiting for a worker that can: %v at most if none is to come", queue.Patience)
+	}
+	p.d.opt.Say("%s: %s; %s %s", s.host(), l.Message, count(n, "task"), where)
+}
+
+// recovered says that a worker has what it lacked. Under Pool.mu.
+func (s *session) recovered() {
+	if !s.refused.sick || len(s.p.queue.Lacks(s.epoch)) > 0 {
+		return
+	}
+	s.refused = refusals{}
+	s.p.log.Info("worker has what it lacked", "worker", s.id)
+}
+
+// host is the machine that the worker runs on, as users know it.
+func (s *session) host() string {
+	if s.hello.Host != "" {
+		return s.hello.Host
+	}
+	return s.id
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// expectEvery is how often it is asked whether more workers are to come, as long
+// as some worker lacks something.
+const expectEvery = time.Second
+
+// expect begins to ask whether workers may yet join, for as long as one that is
+// there lacks something: until none may, no task is blamed. Under mu.
+func (p *Pool) expect() {
+	if p.expecting {
+		return
+	}
+	p.expecting = true
+	p.queue.Expect(true)
+	go p.askExpected()
+}
+
+// askExpected asks once, and again later as long as a worker lacks something.
+func (p *Pool) askExpected() {
+	more := p.d.mayJoin(p)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.queue.Sick() || p.closed {
+		p.expecting = false
+		p.queue.Expect(false)
+		return
+	}
+	p.queue.Expect(more)
+	p.pump(time.Now())
+	time.AfterFunc(expectEvery, p.askExpected)
+}
+
+// mayJoin reports whether workers of a pool are expected that have not joined.
+func (d *Dispatcher) mayJoin(p *Pool) bool {
+	d.mu.Lock()
+	var ask []func() int
+	for _, e := range d.launches {
+		if e.pool == p && e.opt.Expected != nil {
+			ask = append(ask, e.opt.Expected)
+		}
+	}
+	d.mu.Unlock()
+	for _, f := range ask {
+		if f() > 0 {
+			return true
+		}
+	}
+	return false
+}

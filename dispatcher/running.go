@@ -1,0 +1,248 @@
+package dispatcher
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"muster/dispatcher/internal/queue"
+	"muster/internal/wire"
+	"muster/task"
+)
+
+// assign sends a task. Under Pool.mu.
+func (s *session) assign(d queue.Decision[job]) {
+	j := d.Payload
+	a := &attempt{Ref: d.Ref, job: j, after: s.seq, window: wire.MinWindow, size: wire.MinWindow}
+	a.spec = j.owner.spec(j)
+	if n := a.spec.Size() - len(a.spec.Input); n > wire.MaxSpec {
+		// It would not fit into a frame; nor would the kernel take it (execve(2),
+		// "Limits on size of arguments and environment").
+		s.p.queue.Finished(a.Ref, 0, time.Now())
+		s.resolve(a, task.Result{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126,
+			Message: fmt.Sprintf("its command and variables are too long: %d bytes; %d are possible", n, wire.MaxSpec)}})
+		return
+	}
+	s.attempts[a.Ref] = a
+	s.send(&wire.Assign{Ref: a.Ref, Window: wire.MinWindow, Spec: a.spec, OnlyAfterSuccess: j.owner.stopOnFailure()})
+}
+
+// started notes that a task runs. Under Pool.mu.
+func (s *session) started(m *wire.Started, now time.Time) {
+	a := s.attempts[m.Ref]
+	if a == nil {
+		return
+	}
+	a.slot = int(m.Slot)
+	s.p.queue.Started(a.Ref, now)
+	s.recovered()
+}
+
+func (s *session) recall(r queue.Ref) { s.send(&wire.Recall{Ref: r}) }
+
+// recallAll asks for every task that has not started. Under Pool.mu.
+func (s *session) recallAll() {
+	for ref := range s.attempts {
+		if st, ok := s.p.queue.State(ref.Task); ok && st == task.Assigned {
+			s.recall(ref)
+		}
+	}
+}
+
+// cancel stops a task. The first reason stands. Under Pool.mu.
+func (s *session) cancel(a *attempt, why *task.ErrorValue) {
+	if a.cancel != nil {
+		return
+	}
+	a.cancel = why
+	if a == s.syncing {
+		s.send(&wire.Cancel{Ref: a.Ref, Err: why})
+		return
+	}
+	if _, held, _, _ := s.p.queue.Cancel(a.Task); held {
+		delete(s.attempts, a.Ref)
+		s.resolve(a, a.held)
+		return
+	}
+	s.send(&wire.Cancel{Ref: a.Ref, Err: why})
+	if s.link == nil {
+		s.abandon(a)
+	}
+}
+
+// output spools a chunk and gives its bytes back as credit. The disk is
+// written outside the dispatcher's lock; the attempt's spool is this reader's.
+func (s *session) output(m *wire.Output, now time.Time) error {
+	a := s.printed(m, now)
+	if a == nil {
+		return nil
+	}
+	if a.window -= len(m.Data); a.window < 0 {
+		return errWindow
+	}
+	if !a.abandoned {
+		s.spool(a, int(m.Stream), m.Data)
+	}
+	a.used += len(m.Data)
+	if a.used < a.size/2 {
+		return nil
+	}
+	grow := min(a.size, wire.MaxWindow-a.size)
+	a.size += grow
+	s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(a.used + grow)})
+	a.window += a.used + grow
+	a.used = 0
+	return nil
+}
+
+// printed returns the attempt whose output has come, nil for one that the worker
+// does not have.
+func (s *session) printed(m *wire.Output, now time.Time) *attempt {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	a := s.attempts[m.Ref]
+	if a == nil {
+		a = s.abandoned[m.Ref]
+	}
+	if a != nil {
+		s.life.output(len(m.Data), now)
+	}
+	return a
+}
+
+// spool keeps output. If it cannot, the task is stopped: to go on and lose
+// what it says would be worse.
+func (s *session) spool(a *attempt, stream int, p []byte) {
+	if a.broken || len(p) == 0 {
+		return
+	}
+	if a.out == nil {
+		a.out = s.d.opt.Spool.New(s.p.name + "." + strconv.FormatUint(uint64(a.Task), 10) + "." + strconv.Itoa(int(a.Attempt)))
+	}
+	if err := a.out.Write(stream, p); err != nil {
+		a.broken = true
+		s.p.mu.Lock()
+		s.cancel(a, &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "its output could not be kept: " + err.Error()})
+		s.p.mu.Unlock()
+	}
+}
+
+// result ends an attempt, unless nobody knows yet who killed it.
+func (s *session) result(m *wire.Result, now time.Time) {
+	a := s.over(m, now)
+	if a == nil {
+		return
+	}
+	s.spool(a, 1, m.Stdout)
+	s.spool(a, 2, m.Stderr)
+	s.park(a)
+	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Err: m.Err}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if m.Slot > 0 {
+		a.slot = int(m.Slot)
+	}
+	if a.cancel != nil && (a.broken || r.Err != nil) {
+		r.Err = a.cancel
+	}
+	switch {
+	case a == s.syncing:
+		s.synced(r)
+	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.signals != "":
+		s.lose(a.Ref, "the worker was told to end: "+s.signals, now)
+	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.p.queue.Hold(a.Ref, m.Elapsed, now):
+		s.hold(a, r)
+	default:
+		s.finish(a, r, now)
+	}
+}
+
+// over returns the attempt that has ended, nil if it is nobody's any more.
+func (s *session) over(m *wire.Result, now time.Time) *attempt {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if a := s.abandoned[m.Ref]; a != nil {
+		s.life.end(a, now)
+		delete(s.abandoned, m.Ref)
+	}
+	a := s.attempts[m.Ref]
+	if a != nil {
+		s.life.end(a, now)
+	}
+	return a
+}
+
+// finish resolves an attempt that has ended. Under Pool.mu.
+func (s *session) finish(a *attempt, r task.Result, now time.Time) {
+	delete(s.attempts, a.Ref)
+	if _, ok := s.p.queue.Finished(a.Ref, r.Elapsed, now); ok {
+		s.resolve(a, r)
+	} else {
+		s.d.discard(&Done{Output: a.out, bytes: a.kept})
+	}
+	s.recovered()
+}
+
+// mayBeTheScheduler reports whether a task died of a signal that a scheduler
+// sends to all of a job at once.
+func mayBeTheScheduler(e *task.ErrorValue) bool {
+	if e == nil {
+		return false
+	}
+	return e.Kind == task.KindInterrupt ||
+		e.Kind == task.KindSignal && (e.Signal == "SIGTERM" || e.Signal == "SIGKILL")
+}
+
+// hold keeps a task that was killed unresolved for Options.Hold: if its worker
+// is signalled or lost in that time, the task was lost with it.
+func (s *session) hold(a *attempt, r task.Result) {
+	a.held = r
+	time.AfterFunc(s.d.opt.Hold, func() {
+		s.p.mu.Lock()
+		defer s.p.mu.Unlock()
+		if s.state != connected {
+			return // it is held again when its worker is back
+		}
+		if _, ok := s.p.queue.Release(a.Ref); ok {
+			delete(s.attempts, a.Ref)
+			s.resolve(a, r)
+			s.p.pump(time.Now())
+		}
+	})
+}
+
+// lose queues a task again whose slot died, or gives it up. Under Pool.mu.
+func (s *session) lose(ref queue.Ref, reason string, now time.Time) {
+	delete(s.abandoned, ref)
+	a := s.attempts[ref]
+	if a == nil {
+		return
+	}
+	if a == s.syncing {
+		s.synced(task.Result{Err: task.Reset(reason)})
+		return
+	}
+	givenUp, ok := s.p.queue.Lost(ref, now)
+	switch {
+	case !ok:
+	case givenUp:
+		s.giveUp(a, Fate{Text: reason})
+	default:
+		s.dispose(a)
+	}
+}
+
+// park moves a future's output to disk if as much as may be is in memory. It
+// is the reader's call, outside the lock.
+func (s *session) park(a *attempt) {
+	if _, kept := a.job.owner.owner.(*Future); !kept || a.out == nil {
+		return
+	}
+	if s.d.kept.Load()+a.out.Memory() > s.d.opt.Keep {
+		if err := a.out.Park(); err != nil {
+			s.p.log.Warn("a result stays in memory", "error", err)
+		}
+	}
+	a.kept = a.out.Memory()
+	s.d.kept.Add(a.kept)
+}

@@ -1,0 +1,114 @@
+package host
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+// A worker's scratch folder is "muster-worker-HOST-RANDOM" in TMPDIR. Its worker
+// holds a lock on it (flock(2)), which ends with the process, however that ends. So
+// a folder of this host that can be locked is nobody's any more. It gets that name
+// when it is locked, "muster-new-RANDOM" is not looked at.
+const (
+	scratchPrefix = "muster-worker-"
+	newPrefix     = "muster-new-"
+)
+
+// makeScratch makes the scratch folder of this process, and removes those that
+// workers of the same user have left that were killed. Where none can be made it
+// returns the name of one that the slots will try to make, task by task. Remove
+// ends it.
+func makeScratch(log hclog.Logger) (dir string, remove func()) {
+	parent := scratchParent(os.TempDir(), log)
+	prefix := filepath.Join(parent, scratchPrefix+hostLabel()+"-")
+	sweep(prefix)
+	dir, lock, err := lockedFolder(parent, prefix)
+	if err != nil {
+		log.Error("cannot make a scratch folder; no task can run here until that is possible", "in", parent, "error", err)
+		dir = filepath.Join(parent, newPrefix+strconv.Itoa(os.Getpid()))
+	}
+	return dir, func() {
+		os.RemoveAll(dir)
+		lock.Close()
+	}
+}
+
+// scratchParent is TMPDIR, or /tmp where that does not exist.
+func scratchParent(tmp string, log hclog.Logger) string {
+	st, err := os.Stat(tmp)
+	if err == nil && st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return tmp
+	}
+	log.Warn("TMPDIR is no directory; scratch folders are in /tmp", "TMPDIR", tmp)
+	return "/tmp"
+}
+
+// hostLabel is the host's name as part of a file's.
+func hostLabel() string {
+	name, _ := os.Hostname()
+	return strings.ReplaceAll(name, "/", "_")
+}
+
+// lockedFolder makes a folder whose name begins with prefix, and locks it.
+func lockedFolder(parent, prefix string) (string, *os.File, error) {
+	dir, err := os.MkdirTemp(parent, newPrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err := lockFolder(dir)
+	if err == nil {
+		name := prefix + strings.TrimPrefix(filepath.Base(dir), newPrefix)
+		if err = os.Rename(dir, name); err == nil {
+			return name, lock, nil
+		}
+		lock.Close()
+	}
+	os.Remove(dir)
+	return "", nil, err
+}
+
+// lockFolder locks a folder of this user's, if nobody else has.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
+	}
+	return f, nil
+}
+
+// sweep removes the scratch folders of workers of this user that are gone.
+func sweep(prefix string) {
+	dirs, _ := filepath.Glob(globbed(prefix) + "*")
+	for _, dir := range dirs {
+		lock, err := lockFolder(dir)
+		if err != nil {
+			continue
+		}
+		if st, err := lock.Stat(); err == nil && ownedByUs(st) {
+			os.RemoveAll(dir)
+		}
+		lock.Close()
+	}
+}
+
+func ownedByUs(st fs.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == os.Getuid()
+}
+
+// globbed returns text as a pattern that matches it alone.
+func globbed(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
+}

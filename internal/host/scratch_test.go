@@ -1,0 +1,61 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// TestScratchOfTheDeadGoes, and of the living stays, and what is nobody's stays.
+func TestScratchOfTheDeadGoes(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	living, remove := makeScratch(hclog.NewNullLogger())
+	dead := filepath.Join(tmp, scratchPrefix+hostLabel()+"-1")
+	other := filepath.Join(tmp, scratchPrefix+"elsewhere-1") // its worker may live on that host
+	for _, dir := range []string{dead, other} {
+		if err := os.MkdirAll(filepath.Join(dir, "slot1", "task"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.Symlink(other, dead+"-link")
+	mine, removeMine := makeScratch(hclog.NewNullLogger())
+	for path, there := range map[string]bool{dead: false, living: true, other + "/slot1": true, mine: true} {
+		if _, err := os.Stat(path); (err == nil) != there {
+			t.Errorf("%s: %v, want it there: %v", path, err, there)
+		}
+	}
+	remove()
+	removeMine()
+	if _, err := os.Stat(mine); err == nil {
+		t.Error("the worker's own folder is left")
+	}
+}
+
+// TestNoTMPDIR: a TMPDIR that does not exist, as sbatch may export one, does not
+// keep a worker from its work.
+func TestNoTMPDIR(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
+	dir, remove := makeScratch(hclog.NewNullLogger())
+	defer remove()
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(dir) != "/tmp" {
+		t.Errorf("%s: %v, %v", dir, st, err)
+	}
+}
+
+// TestNoScratch: a worker that can make no folder lives, and its slots try.
+func TestNoScratch(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "full")
+	os.Mkdir(file, 0o500)
+	if os.Getuid() == 0 {
+		file = "/proc" // where root too can make none
+	}
+	t.Setenv("TMPDIR", file)
+	dir, remove := makeScratch(hclog.NewNullLogger())
+	defer remove()
+	if filepath.Dir(dir) != file {
+		t.Errorf("it is to be %s", dir)
+	}
+}

@@ -1,0 +1,256 @@
+package worker
+
+import (
+	"slices"
+	"time"
+
+	"muster/internal/wire"
+	"muster/task"
+)
+
+// long is how long a task may run before what stands behind it counts as held
+// up. It is what sending a task ahead is for: one that takes longer gains nothing
+// that is worth waiting for.
+const long = 3 * time.Millisecond
+
+// job is a task that the dispatcher has given this worker.
+//
+//	          add            give                 begin              end
+//	(no job) ───► waiting ───────► first ────────────► begun ──────────► (no job)
+//	                ▲  │ give       ▲ the one before it ended
+//	                │  └──────► behind
+//	                └──────────────┘ back: recalled, or its slot died
+//
+// What is waiting, first or behind may be handed back to the dispatcher. Jobs
+// belong to their queue.
+type job struct {
+	*wire.Assign
+	seq    uint64           // in the order in which they came
+	place  int              // the slot that has it, 0 for none
+	asked  bool             // its slot has been asked for it back
+	leaves bool             // it goes back to the dispatcher if it has not begun
+	begun  bool             // its slot has said so
+	deaths int              // slots that have died without having begun it
+	cancel *task.ErrorValue // what it is to resolve to; nil for whatever it does
+	end    time.Time        // when its slot is ended if it has not resolved; zero for never
+}
+
+// place is what the queue knows of a slot.
+type place struct {
+	commands  bool // its process is up
+	functions bool // this program's functions can be called in it
+	first     *job // that runs, or is about to
+	since     time.Time
+	behind    *job // that was sent ahead
+}
+
+// can reports whether a slot is able to run a job. A function and a command never
+// stand behind each other: they run in different processes.
+func (p *place) can(j *job) bool {
+	if p.first != nil && (p.first.Spec.Func == "") != (j.Spec.Func == "") {
+		return false
+	}
+	if j.Spec.Func != "" {
+		return p.functions
+	}
+	return p.commands
+}
+
+// queue is the tasks of one worker, and which slot has which. A task goes to the
+// first slot that is free, in the order in which they came. While all are busy,
+// one may stand behind each, so that the slot goes from one to the next without
+// waiting. Where it then turns out to stand behind a long one while another slot
+// could take it, it is asked back.
+//
+// An everywhere runs alone. It is pure: time is passed in, and Next says what is
+// to be done.
+type queue struct {
+	jobs    map[wire.Ref]*job
+	waiting []*job  // by seq
+	places  []place // of slot 1, 2, ...
+	seq     uint64
+}
+
+func newQueue(slots int) *queue {
+	return &queue{jobs: map[wire.Ref]*job{}, places: make([]place, slots)}
+}
+
+// slot returns the place of slot n, from 1.
+func (q *queue) slot(n int) *place { return &q.places[n-1] }
+
+// add takes a task in.
+func (q *queue) add(m *wire.Assign) *job {
+	q.seq++
+	j := &job{Assign: m, seq: q.seq}
+	q.jobs[m.Ref] = j
+	q.waiting = append(q.waiting, j)
+	return j
+}
+
+// move is what next wants done: give a job to a slot, or ask for it back.
+type move struct {
+	job  *job
+	slot int
+	back bool
+}
+
+// next returns the next move and has made it; false if there is none. Room says
+// that another task may begin; an everywhere always may.
+func (q *queue) next(now time.Time, room bool) (move, bool) {
+	if len(q.waiting) > 0 && (room || q.waiting[0].Spec.Everywhere) {
+		j := q.waiting[0]
+		if n := q.choose(j, now); n > 0 {
+			q.waiting = slices.Delete(q.waiting, 0, 1)
+			q.give(j, n, now)
+			return move{job: j, slot: n}, true
+		}
+	}
+	for i := range q.places {
+		if p := &q.places[i]; q.held(p, now) && q.taker(p, now) {
+			p.behind.asked = true
+			return move{job: p.behind, slot: i + 1, back: true}, true
+		}
+	}
+	return move{}, false
+}
+
+// choose returns the slot that takes a job now, 0 if none does: a free one, else
+// the one that has been at its task the longest, as long as that may end soon.
+func (q *queue) choose(j *job, now time.Time) int {
+	if q.exclusive(j) {
+		return 0
+	}
+	best := 0
+	for i := range q.places {
+		p := &q.places[i]
+		switch {
+		case !p.can(j):
+		case p.first == nil:
+			return i + 1
+		case p.behind != nil || j.Spec.Everywhere || now.Sub(p.since) >= long:
+		case best == 0 || p.since.Before(q.slot(best).since):
+			best = i + 1
+		}
+	}
+	return best
+}
+
+// exclusive reports whether a job has to wait because it, or one that a slot has,
+// is an everywhere.
+func (q *queue) exclusive(j *job) bool {
+	for i := range q.places {
+		if f := q.places[i].first; f != nil && (j.Spec.Everywhere || f.Spec.Everywhere) {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *queue) give(j *job, n int, now time.Time) {
+	p := q.slot(n)
+	j.place = n
+	if p.first == nil {
+		p.first, p.since = j, now
+	} else {
+		p.behind = j
+	}
+}
+
+// held reports whether a job stands behind one that takes long.
+func (q *queue) held(p *place, now time.Time) bool {
+	return p.behind != nil && !p.behind.asked && now.Sub(p.since) >= long
+}
+
+// taker reports whether another slot than p may take what stands behind there.
+func (q *queue) taker(p *place, now time.Time) bool {
+	for i := range q.places {
+		o := &q.places[i]
+		if o != p && o.can(p.behind) && (o.first == nil || o.behind == nil && now.Sub(o.since) < long) {
+			return true
+		}
+	}
+	return false
+}
+
+// look returns when next may have a move that nothing else calls for; zero if
+// there is no such time.
+func (q *queue) look(now time.Time) (at time.Time) {
+	for i := range q.places {
+		p := &q.places[i]
+		if p.behind == nil || p.behind.asked || !q.taker(p, now) {
+			continue
+		}
+		if t := p.since.Add(long); at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// begin notes that a slot has begun a job.
+func (q *queue) begin(j *job) { j.begun, j.asked = true, false }
+
+// remove forgets a job that has ended, or is not the worker's any more.
+func (q *queue) remove(j *job, now time.Time) {
+	delete(q.jobs, j.Ref)
+	q.take(j, now)
+}
+
+// back has a job that its slot has not begun wait again, in its turn.
+func (q *queue) back(j *job, now time.Time) {
+	q.take(j, now)
+	j.place, j.asked = 0, false
+	i, _ := slices.BinarySearchFunc(q.waiting, j.seq, func(o *job, seq uint64) int {
+		if o.seq < seq {
+			return -1
+		}
+		return 1
+	})
+	q.waiting = slices.Insert(q.waiting, i, j)
+}
+
+// take takes a job from where it is.
+func (q *queue) take(j *job, now time.Time) {
+	if j.place == 0 {
+		q.waiting = slices.DeleteFunc(q.waiting, func(o *job) bool { return o == j })
+		return
+	}
+	switch p := q.slot(j.place); j {
+	case p.first:
+		p.first, p.behind, p.since = p.behind, nil, now
+	case p.behind:
+		p.behind = nil
+	}
+}
+
+// down notes that a slot's process has died. It returns the command that it had
+// begun, nil if none, and those that it had not, which wait again in their turn.
+func (q *queue) down(n int, now time.Time) (begun *job, back []*job) {
+	p := q.slot(n)
+	p.commands = false
+	for _, j := range []*job{p.behind, p.first} {
+		switch {
+		case j == nil || j.Spec.Func != "":
+		case j.begun:
+			begun = j
+		default:
+			j.deaths++
+			q.back(j, now)
+			back = append(back, j)
+		}
+	}
+	return begun, back
+}
+
+// unbegun returns the jobs that could be handed back now: those that wait, and
+// those that a slot has not begun.
+func (q *queue) unbegun() (waiting, given []*job) {
+	for i := range q.places {
+		for _, j := range []*job{q.places[i].first, q.places[i].behind} {
+			if j != nil && !j.begun {
+				given = append(given, j)
+			}
+		}
+	}
+	return slices.Clone(q.waiting), given
+}
