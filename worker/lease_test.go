@@ -124,11 +124,11 @@ func TestSlotsOutliveTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	goOn := fifo(t, dir, "go")
-	open(t, begun, os.O_RDONLY).Close()
+	openFile(t, begun, os.O_RDONLY).Close()
 	p.set(true)
 	await(t, pool, "the worker is not away", is("away"))
-	open(t, goOn, os.O_WRONLY).Close()
-	open(t, printed, os.O_RDONLY).Close() // which it comes to only if nothing held it up
+	openFile(t, goOn, os.O_WRONLY).Close()
+	openFile(t, printed, os.O_RDONLY).Close() // which it comes to only if nothing held it up
 	if s := f.Status(); s.State == "resolved" {
 		t.Fatal("it was resolved while the worker was away")
 	}
@@ -182,7 +182,7 @@ func fifo(t *testing.T, dir, name string) string {
 	return path
 }
 
-func open(t *testing.T, path string, flag int) *os.File {
+func openFile(t *testing.T, path string, flag int) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(path, flag, 0)
 	if err != nil {

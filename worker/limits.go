@@ -16,9 +16,9 @@ type limits struct {
 	busy  time.Time // when there was last something to do
 }
 
-// newLimits returns the limits of a worker that began then.
-func newLimits(began time.Time, o *Options) limits {
-	l := limits{idletime: o.IdleTime, maxTasks: o.MaxTasks}
+// newLimits returns the limits of a worker whose process began and that joined then.
+func newLimits(began, joined time.Time, o *Options) limits {
+	l := limits{idletime: o.IdleTime, maxTasks: o.MaxTasks, busy: joined}
 	if o.Walltime > 0 {
 		// A tenth of a short walltime, else what a scheduler may need between its
 		// own clock and ours, and what tasks get to end by themselves.

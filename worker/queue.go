@@ -38,6 +38,7 @@ type job struct {
 // place is what the queue knows of a slot.
 type place struct {
 	commands  bool // its process is up
+	coming    bool // or will soon be
 	functions bool // this program's functions can be called in it
 	first     *job // that runs, or is about to
 	since     time.Time
@@ -97,13 +98,12 @@ type move struct {
 // next returns the next move and has made it; false if there is none. Room says
 // that another task may begin; an everywhere always may.
 func (q *queue) next(now time.Time, room bool) (move, bool) {
-	if len(q.waiting) > 0 && (room || q.waiting[0].Spec.Everywhere) {
-		j := q.waiting[0]
-		if n := q.choose(j, now); n > 0 {
-			q.waiting = slices.Delete(q.waiting, 0, 1)
-			q.give(j, n, now)
-			return move{job: j, slot: n}, true
-		}
+	var head *job
+	if len(q.waiting) > 0 && (room || q.waiting[0].Spec.Everywhere) && !q.exclusive(q.waiting[0]) {
+		head = q.waiting[0]
+	}
+	if n := q.free(head); n > 0 {
+		return q.give(head, n, now), true
 	}
 	for i := range q.places {
 		if p := &q.places[i]; q.held(p, now) && q.taker(p, now) {
@@ -111,23 +111,36 @@ func (q *queue) next(now time.Time, room bool) (move, bool) {
 			return move{job: p.behind, slot: i + 1, back: true}, true
 		}
 	}
+	if n := q.ahead(head, now); n > 0 {
+		return q.give(head, n, now), true
+	}
 	return move{}, false
 }
 
-// choose returns the slot that takes a job now, 0 if none does: a free one, else
-// the one that has been at its task the longest, as long as that may end soon.
-func (q *queue) choose(j *job, now time.Time) int {
-	if q.exclusive(j) {
+// free returns a slot that is free for a job, 0 if there is none.
+func (q *queue) free(j *job) int {
+	for i := range q.places {
+		if p := &q.places[i]; j != nil && p.first == nil && p.can(j) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// ahead returns the busy slot behind whose task a job may stand, 0 if none: the one
+// that has been at its task the longest, as long as that may end soon. It waits for
+// one that is just coming up, and for an older job that is on its way back.
+func (q *queue) ahead(j *job, now time.Time) int {
+	if j == nil || j.Spec.Everywhere {
 		return 0
 	}
 	best := 0
 	for i := range q.places {
 		p := &q.places[i]
 		switch {
-		case !p.can(j):
-		case p.first == nil:
-			return i + 1
-		case p.behind != nil || j.Spec.Everywhere || now.Sub(p.since) >= long:
+		case p.coming || p.behind != nil && p.behind.asked:
+			return 0
+		case !p.can(j) || p.first == nil || p.behind != nil || now.Sub(p.since) >= long:
 		case best == 0 || p.since.Before(q.slot(best).since):
 			best = i + 1
 		}
@@ -146,7 +159,9 @@ func (q *queue) exclusive(j *job) bool {
 	return false
 }
 
-func (q *queue) give(j *job, n int, now time.Time) {
+// give gives the first that waits to a slot.
+func (q *queue) give(j *job, n int, now time.Time) move {
+	q.waiting = slices.Delete(q.waiting, 0, 1)
 	p := q.slot(n)
 	j.place = n
 	if p.first == nil {
@@ -154,6 +169,7 @@ func (q *queue) give(j *job, n int, now time.Time) {
 	} else {
 		p.behind = j
 	}
+	return move{job: j, slot: n}
 }
 
 // held reports whether a job stands behind one that takes long.
@@ -227,7 +243,7 @@ func (q *queue) take(j *job, now time.Time) {
 // begun, nil if none, and those that it had not, which wait again in their turn.
 func (q *queue) down(n int, now time.Time) (begun *job, back []*job) {
 	p := q.slot(n)
-	p.commands = false
+	p.commands, p.coming = false, false
 	for _, j := range []*job{p.behind, p.first} {
 		switch {
 		case j == nil || j.Spec.Func != "":

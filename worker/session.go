@@ -63,7 +63,7 @@ func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
 	o.Log.Info("joined", "worker", in.welcome.WorkerID, "slots", o.Slots)
 	s := &session{o: &o, due: time.NewTimer(0), log: o.Log.Named("worker"), told: make(chan string, 1), idle: make(chan struct{}, 1)}
 	s.link = newUplink(s.o, in)
-	s.slots = newSlots(s.o, s.log, s.link, newLimits(began, s.o))
+	s.slots = newSlots(s.o, s.log, s.link, newLimits(began, time.Now(), s.o))
 	s.slots.idle, s.slots.limited = s.tellIdle, func() { s.due.Reset(0) }
 	s.link.lend, s.link.settled = s.slots.credit, s.tellIdle
 	s.link.handle, s.link.flushed = s.handle, s.slots.flush

@@ -66,6 +66,7 @@ func (s *slots) startSlot(sl *slot) {
 		return
 	}
 	sl.state, sl.missed, sl.pinged, sl.verdict, sl.resolve = starting, 0, false, "", nil
+	sl.place.coming = !sl.sick
 	s.readers.Add(1) // before closed can be set
 	s.mu.Unlock()
 	p, err := startProcess(s.o, sl.n, s.env)
@@ -114,7 +115,7 @@ func (s *slots) ready(sl *slot) {
 	if sl.state != starting {
 		return
 	}
-	sl.state, sl.sick, sl.place.commands = up, false, true
+	sl.state, sl.sick, sl.place.commands, sl.place.coming = up, false, true, false
 	if s.state != nil {
 		s.tell(sl, s.state)
 	}
@@ -172,7 +173,7 @@ func (s *slots) lost(j *job, sl *slot, reason string, now time.Time) {
 // does not get up. The caller holds mu.
 func (s *slots) fail(sl *slot, how string) {
 	sl.sick = sl.state == starting
-	sl.state, sl.process, sl.how = down, nil, how
+	sl.state, sl.process, sl.how, sl.place.coming = down, nil, how, false
 	if s.closed {
 		return
 	}

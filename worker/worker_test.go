@@ -22,7 +22,7 @@ import (
 
 // TestMain makes the test binary the slot process that its workers start.
 func TestMain(m *testing.M) {
-	if os.Getenv("_MUSTER_SLOT") != "" {
+	if os.Getenv("_MUSTER_SLOT")+os.Getenv("_MUSTER_SAVE") != "" {
 		if err := worker.RunSlot(); err != nil {
 			os.Exit(1)
 		}
