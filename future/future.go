@@ -35,8 +35,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"strings"
-	"sync"
 	"time"
 
 	"muster/task"
@@ -50,6 +48,10 @@ var (
 	// ErrClosed says that the session or the profile has been closed.
 	ErrClosed = errors.New("the profile has been reset")
 )
+
+// ErrForgotten says that results were dropped by Forget, here or by another
+// client of the same dispatcher.
+var ErrForgotten = errors.New("the future has been forgotten, and its results with it")
 
 // registered are the functions that tasks may name. Register fills it before
 // main begins; nothing writes to it after.
@@ -99,86 +101,6 @@ func (f Func[In, Out]) run(ctx context.Context, input []byte) (output []byte, fa
 	return output, nil
 }
 
-// detail is what an error value says of a Go function's error, beside its
-// message.
-type detail struct {
-	Message string   `json:"message"`
-	Class   []string `json:"class"` // the types of the error's chain
-	Stack   []string `json:"stack,omitempty"`
-	Fields  any      `json:"fields,omitempty"` // the exported fields of the first error that has any
-}
-
-func errorValue(err error) *task.ErrorValue {
-	d := detail{Message: err.Error()}
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		d.Class = append(d.Class, fmt.Sprintf("%T", e))
-		if d.Fields == nil {
-			d.Fields = exported(e)
-		}
-	}
-	return described(d)
-}
-
-func panicked(p any, stack []byte) *task.ErrorValue {
-	d := detail{Message: fmt.Sprintf("panic: %v", p), Class: []string{fmt.Sprintf("%T", p)}}
-	d.Stack = strings.Split(strings.TrimSpace(string(stack)), "\n")
-	return described(d)
-}
-
-func described(d detail) *task.ErrorValue {
-	line, _, _ := strings.Cut(d.Message, "\n")
-	text, err := json.Marshal(d)
-	if err != nil {
-		d.Fields = nil // something in it has no JSON
-		text, _ = json.Marshal(d)
-	}
-	return &task.ErrorValue{Kind: task.KindError, Code: 1, Message: line, Detail: text}
-}
-
-// exported returns an error's exported fields, nil if it has none.
-func exported(err error) any {
-	v := reflect.ValueOf(err)
-	for v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-	}
-	if v.Kind() != reflect.Struct {
-		return nil
-	}
-	fields := map[string]any{}
-	for i := range v.NumField() {
-		if f := v.Type().Field(i); f.IsExported() && !f.Anonymous {
-			value := v.Field(i).Interface()
-			if e, ok := value.(error); ok {
-				value = e.Error()
-			}
-			fields[f.Name] = value
-		}
-	}
-	if len(fields) == 0 {
-		return nil
-	}
-	return fields
-}
-
-// IsErrorValue reports whether err is what a task resolved to: an error of its
-// own, an interrupt, a timeout, a cancellation or a lost worker.
-func IsErrorValue(err error) bool {
-	var v *task.ErrorValue
-	return errors.As(err, &v)
-}
-
-// IsError reports whether err is an error of the task itself.
-func IsError(err error) bool {
-	var v *task.ErrorValue
-	return errors.As(err, &v) && v.Kind.Class() == task.ClassError
-}
-
-// IsInterrupt reports whether err is the interrupt of a task.
-func IsInterrupt(err error) bool {
-	var v *task.ErrorValue
-	return errors.As(err, &v) && v.Kind.Class() == task.ClassInterrupt
-}
-
 // profileKey is the context's key of WithProfile.
 type profileKey struct{}
 
@@ -198,13 +120,15 @@ func profileOf(ctx context.Context) string {
 // Future is a value of type T that will be there later. It is safe for
 // concurrent use.
 type Future[T any] struct {
-	h handle
+	h    handle
+	turn turn // held by the call that collects; guards all below
 
-	mu     sync.Mutex // guards all below
 	got    bool
 	value  T
 	failed error
 }
+
+func newFuture[T any](h handle) *Future[T] { return &Future[T]{h: h, turn: newTurn()} }
 
 // Waiter is any future, a map too.
 type Waiter interface{ waits() handle }
@@ -270,7 +194,7 @@ func submit[In, Out any](ctx context.Context, s *Session, fn Func[In, Out], in I
 	if err != nil {
 		return nil, err
 	}
-	return &Future[Out]{h: h}, nil
+	return newFuture[Out](h), nil
 }
 
 func specOf[In, Out any](fn Func[In, Out], in In) (task.Spec, error) {
@@ -292,7 +216,7 @@ func Command(ctx context.Context, s *Session, argv []string, opts ...CallOption)
 	if err != nil {
 		return nil, err
 	}
-	return &Future[Output]{h: h}, nil
+	return newFuture[Output](h), nil
 }
 
 // Output is what a command wrote to its standard output.
@@ -308,20 +232,20 @@ func decode[T any](b []byte, to *T) error {
 }
 
 // Collect waits for the future and returns its value, or the error that it
-// resolved to, or ctx's. It may be called again.
+// resolved to, or ctx's. It may be called again, and by several at once.
 func (f *Future[T]) Collect(ctx context.Context) (T, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	var none T
+	if err := f.turn.take(ctx); err != nil {
+		return none, err
+	}
+	defer f.turn.give()
 	if f.got {
 		return f.value, f.failed
 	}
-	var none T
-	select {
-	case <-f.h.done():
-	case <-ctx.Done():
-		return none, context.Cause(ctx)
-	}
 	r, err := f.h.result(ctx, 0)
+	if errors.Is(err, errNoMore) {
+		err = ErrForgotten
+	}
 	if err != nil {
 		return none, err
 	}
@@ -329,21 +253,13 @@ func (f *Future[T]) Collect(ctx context.Context) (T, error) {
 	if r.err == nil {
 		f.failed = decode(r.output, &f.value)
 	}
-	f.h.forget()
+	f.h.forget(ctx)
 	return f.value, f.failed
 }
 
-// Unresolved reports whether the value is not there yet.
-func (f *Future[T]) Unresolved() bool { return unresolved(f.h) }
-
-func unresolved(h handle) bool {
-	select {
-	case <-h.done():
-		return false
-	default:
-		return true
-	}
-}
+// Unresolved reports whether the value is not there yet. It does not wait for
+// it, nor for those that do.
+func (f *Future[T]) Unresolved() bool { return f.h.unresolved() }
 
 // Done returns a channel that is closed when the future is resolved.
 func (f *Future[T]) Done() <-chan struct{} { return f.h.done() }
@@ -353,7 +269,7 @@ func (f *Future[T]) Done() <-chan struct{} { return f.h.done() }
 func (f *Future[T]) Cancel() bool { return f.h.cancel() }
 
 // Forget drops the result of a future that nobody will collect.
-func (f *Future[T]) Forget() { f.h.forget() }
+func (f *Future[T]) Forget() { f.h.forget(context.Background()) }
 
 // Wait waits until all of the futures are resolved.
 func Wait(ctx context.Context, futures ...Waiter) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"muster/dispatcher"
@@ -90,7 +91,7 @@ func (l *local) submit(ctx context.Context, spec task.Spec, c call) (handle, err
 	if err != nil {
 		return nil, asOurs(err)
 	}
-	return &localHandle{l.h.D, f}, nil
+	return newLocalHandle(l.h.D, f), nil
 }
 
 func (l *local) mapping(ctx context.Context, c call, each func(func(task.Spec) error) error) (handle, error) {
@@ -108,7 +109,7 @@ func (l *local) mapping(ctx context.Context, c call, each func(func(task.Spec) e
 		return nil, asOurs(err)
 	}
 	f.Seal()
-	return &localHandle{l.h.D, f}, nil
+	return newLocalHandle(l.h.D, f), nil
 }
 
 func (l *local) everywhere(ctx context.Context, spec task.Spec) (handle, error) {
@@ -120,7 +121,7 @@ func (l *local) everywhere(ctx context.Context, spec task.Spec) (handle, error) 
 	if err != nil {
 		return nil, asOurs(err)
 	}
-	return &localHandle{l.h.D, f}, nil
+	return newLocalHandle(l.h.D, f), nil
 }
 
 func (l *local) info(ctx context.Context) (Info, error) {
@@ -166,28 +167,70 @@ func (l *local) retire(ctx context.Context, n int) error {
 
 // localHandle is a future of a dispatcher in this process.
 type localHandle struct {
-	d *dispatcher.Dispatcher
-	f *dispatcher.Future
+	d    *dispatcher.Dispatcher
+	f    *dispatcher.Future
+	gone chan struct{} // closed by forget
+	once sync.Once     // of forget
+}
+
+func newLocalHandle(d *dispatcher.Dispatcher, f *dispatcher.Future) *localHandle {
+	return &localHandle{d: d, f: f, gone: make(chan struct{})}
 }
 
 func (h *localHandle) done() <-chan struct{} { return h.f.Done() }
 func (h *localHandle) cancel() bool          { return h.f.Cancel(task.Cancelled("")) }
-func (h *localHandle) forget()               { h.d.Forget(h.f) }
+
+func (h *localHandle) unresolved() bool {
+	select {
+	case <-h.f.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+func (h *localHandle) forget(context.Context) {
+	h.once.Do(func() {
+		close(h.gone)
+		h.d.Forget(h.f)
+	})
+}
 
 func (h *localHandle) result(ctx context.Context, i int) (outcome, error) {
 	for {
 		done, more, changed := h.f.Result(i)
 		switch {
+		case h.forgotten():
+			return outcome{}, ErrForgotten
 		case done != nil:
 			return outcomeOf(done)
 		case !more:
 			return outcome{}, errNoMore
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return outcome{}, context.Cause(ctx)
+		if err := h.wait(ctx, changed); err != nil {
+			return outcome{}, err
 		}
+	}
+}
+
+func (h *localHandle) forgotten() bool {
+	select {
+	case <-h.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits for a change of the future.
+func (h *localHandle) wait(ctx context.Context, changed <-chan struct{}) error {
+	select {
+	case <-changed:
+		return nil
+	case <-h.gone:
+		return ErrForgotten
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -210,6 +253,8 @@ func (h *localHandle) failed(ctx context.Context) (int, error) {
 	for i := 0; ; {
 		done, more, changed := h.f.Resolved(i)
 		switch {
+		case h.forgotten():
+			return -1, ErrForgotten
 		case done != nil && done.Err != nil:
 			return done.Index - 1, nil
 		case done != nil:
@@ -218,10 +263,8 @@ func (h *localHandle) failed(ctx context.Context) (int, error) {
 		case !more:
 			return -1, nil
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return -1, context.Cause(ctx)
+		if err := h.wait(ctx, changed); err != nil {
+			return -1, err
 		}
 	}
 }

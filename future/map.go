@@ -4,19 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"muster/task"
 )
 
-// Mapping is the futures of one Map: its results come one by one.
+// Mapping is the futures of one Map: its results come one by one. It is safe for
+// concurrent use.
 type Mapping[T any] struct {
-	h     handle
-	n     int
-	names []string
+	h    handle
+	turn turn // held by the call that reads on; guards all below
 
-	mu      sync.Mutex // guards all below
+	n       int // how many results there are; -1 while that is not known
 	results []Result[T]
+	dropped bool // of the dispatcher: all are in results
+}
+
+func newMapping[T any](h handle, n int) *Mapping[T] {
+	return &Mapping[T]{h: h, turn: newTurn(), n: n}
 }
 
 func (m *Mapping[T]) waits() handle { return m.h }
@@ -72,7 +76,7 @@ func Map[In, Out any](ctx context.Context, s *Session, fn Func[In, Out], inputs 
 	if err != nil {
 		return nil, err
 	}
-	return &Mapping[Out]{h: h, n: len(inputs), names: c.names}, nil
+	return newMapping[Out](h, len(inputs)), nil
 }
 
 // Everywhere calls fn in every worker of the profile, once in each process:
@@ -87,7 +91,7 @@ func Everywhere[In, Out any](ctx context.Context, s *Session, fn Func[In, Out], 
 	if err != nil {
 		return nil, err
 	}
-	return &Mapping[Out]{h: h, n: -1}, nil
+	return newMapping[Out](h, -1), nil
 }
 
 // EverywhereCommand runs shell text on every worker; the environment and the
@@ -101,7 +105,7 @@ func EverywhereCommand(ctx context.Context, s *Session, text string) (*Mapping[O
 	if err != nil {
 		return nil, err
 	}
-	return &Mapping[Output]{h: h, n: -1}, nil
+	return newMapping[Output](h, -1), nil
 }
 
 // Collect waits for all and returns them in the order of the inputs. The error
@@ -111,34 +115,60 @@ func (m *Mapping[T]) Collect(ctx context.Context) ([]Result[T], error) {
 }
 
 // Progress is Collect that calls report after each result in turn, with how
-// many there are of how many.
+// many there are of how many; that is -1 for an Everywhere until all are there.
 func (m *Mapping[T]) Progress(ctx context.Context, report func(done, total int)) ([]Result[T], error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for {
-		i := len(m.results)
-		if m.n >= 0 && i >= m.n {
-			break
-		}
-		r, err := m.h.result(ctx, i)
-		if errors.Is(err, errNoMore) {
-			m.n = i
-			break
-		}
-		if err != nil {
+	for i := 0; ; i++ {
+		all, total, err := m.reach(ctx, i)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		one := Result[T]{Index: i, Name: r.name, Err: r.err}
-		if r.err == nil {
-			one.Err = decode(r.output, &one.Value)
-		}
-		m.results = append(m.results, one)
-		if report != nil {
-			report(i+1, m.n)
+		case i == total:
+			return all, nil
+		case report != nil:
+			report(i+1, total)
 		}
 	}
-	m.h.forget()
-	return m.results, nil
+}
+
+// reach waits until the i-th result is there, or it is known that there are no
+// more than i, and returns what is there and how many there will be.
+func (m *Mapping[T]) reach(ctx context.Context, i int) (there []Result[T], total int, err error) {
+	if err := m.turn.take(ctx); err != nil {
+		return nil, 0, err
+	}
+	defer m.turn.give()
+	if i == len(m.results) && i != m.n {
+		if err := m.next(ctx, i); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(m.results) == m.n && !m.dropped {
+		m.dropped = true
+		m.h.forget(ctx)
+	}
+	n := len(m.results)
+	return m.results[:n:n], m.n, nil
+}
+
+// next takes the i-th result from the handle, or notes that there is none. The
+// caller has the turn.
+func (m *Mapping[T]) next(ctx context.Context, i int) error {
+	r, err := m.h.result(ctx, i)
+	switch {
+	case errors.Is(err, errNoMore) && m.n >= 0:
+		return ErrForgotten
+	case errors.Is(err, errNoMore):
+		m.n = i
+		return nil
+	case err != nil:
+		return err
+	}
+	one := Result[T]{Index: i, Name: r.name, Err: r.err}
+	if r.err == nil {
+		one.Err = decode(r.output, &one.Value)
+	}
+	m.results = append(m.results, one)
+	return nil
 }
 
 // Flat waits for all and returns their values in the order of the inputs, or
@@ -171,17 +201,18 @@ func (m *Mapping[T]) Flat(ctx context.Context) ([]T, error) {
 // cancelled, and the failure is returned as a *MapError.
 func (m *Mapping[T]) Stop(ctx context.Context) ([]T, error) {
 	index, err := m.h.failed(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrForgotten) { // others may have collected all
 		return nil, err
 	}
-	if index >= 0 {
+	if err == nil && index >= 0 {
 		m.h.cancel()
 	}
 	return m.Flat(ctx)
 }
 
-// Unresolved reports whether a value is not there yet.
-func (m *Mapping[T]) Unresolved() bool { return unresolved(m.h) }
+// Unresolved reports whether a value is not there yet. It does not wait for any,
+// nor for those that do.
+func (m *Mapping[T]) Unresolved() bool { return m.h.unresolved() }
 
 // Done returns a channel that is closed when all are resolved.
 func (m *Mapping[T]) Done() <-chan struct{} { return m.h.done() }
@@ -190,4 +221,4 @@ func (m *Mapping[T]) Done() <-chan struct{} { return m.h.done() }
 func (m *Mapping[T]) Cancel() bool { return m.h.cancel() }
 
 // Forget drops results that nobody will collect.
-func (m *Mapping[T]) Forget() { m.h.forget() }
+func (m *Mapping[T]) Forget() { m.h.forget(context.Background()) }

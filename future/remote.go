@@ -1,7 +1,6 @@
 package future
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +8,8 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
-	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/task"
@@ -21,21 +20,56 @@ import (
 // remote is the way to a dispatcher in another process.
 type remote struct {
 	client *control.Client
-	ctx    context.Context // of what nobody waits for
+	ctx    context.Context // done when the session is closed
+	end    context.CancelFunc
 
-	mu      sync.Mutex // guards all below
-	workers []*worker.Local
+	mu         sync.Mutex // guards all below
+	closed     bool
+	goroutines sync.WaitGroup // none begins when closed is set
+	workers    []*worker.Local
+}
+
+// callPatience bounds calls that nobody's context does.
+const callPatience = 5 * time.Second
+
+// openRemote finds the dispatcher that listens on a socket. What the session asks
+// later, it asks that one only.
+func openRemote(ctx context.Context, socket string) (*remote, error) {
+	client := control.NewClient(socket)
+	st, err := client.Status(ctx)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	r := &remote{client: client.Of(st.Run)}
+	r.ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
+	return r, nil
 }
 
 func (r *remote) close() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range r.workers {
+	r.closed = true
+	workers := r.workers
+	r.workers = nil
+	r.mu.Unlock()
+	r.end()
+	for _, w := range workers {
 		w.End(endPatience)
 	}
-	r.workers = nil
+	r.goroutines.Wait()
 	r.client.Close()
 	return nil
+}
+
+// start runs f, which close waits for. It reports false when the session is
+// closed.
+func (r *remote) start(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.goroutines.Go(f)
+	}
+	return !r.closed
 }
 
 func (r *remote) up(ctx context.Context, spec host.Spec) error {
@@ -71,7 +105,7 @@ func (r *remote) submit(ctx context.Context, spec task.Spec, c call) (handle, er
 	if err != nil {
 		return nil, fromServer(err)
 	}
-	return r.handle(a.ID), nil
+	return newRemoteHandle(r, a.ID, a.Total), nil
 }
 
 func (r *remote) mapping(ctx context.Context, c call, each func(func(task.Spec) error) error) (handle, error) {
@@ -84,7 +118,7 @@ func (r *remote) mapping(ctx context.Context, c call, each func(func(task.Spec) 
 	if err != nil {
 		return nil, fromServer(err)
 	}
-	return r.handle(a.ID), nil
+	return newRemoteHandle(r, a.ID, a.Total), nil
 }
 
 func (r *remote) everywhere(ctx context.Context, spec task.Spec) (handle, error) {
@@ -93,7 +127,7 @@ func (r *remote) everywhere(ctx context.Context, spec task.Spec) (handle, error)
 	if err != nil {
 		return nil, fromServer(err)
 	}
-	return r.handle(a.ID), nil
+	return newRemoteHandle(r, a.ID, -1), nil
 }
 
 func (r *remote) info(ctx context.Context) (Info, error) {
@@ -136,6 +170,9 @@ func (r *remote) launch(ctx context.Context, n int) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return errSessionClosed
+	}
 	for i := range n {
 		w, err := worker.StartLocal([]string{exe, "worker", "--join-file", "-", "--tether", "--slots", "1", "--element", fmt.Sprintf("go-%d-%d", os.Getpid(), i+1)},
 			append(os.Environ(), envFuture+"=1"), join, os.Stderr)
@@ -150,118 +187,4 @@ func (r *remote) launch(ctx context.Context, n int) error {
 func (r *remote) retire(ctx context.Context, n int) error {
 	_, err := r.client.Retire(ctx, profileOf(ctx), n)
 	return fromServer(err)
-}
-
-func (r *remote) handle(id dispatcher.ID) handle {
-	return &remoteHandle{r: r, id: id}
-}
-
-// remoteHandle is a future of a dispatcher in another process.
-type remoteHandle struct {
-	r  *remote
-	id dispatcher.ID
-
-	mu       sync.Mutex // guards all below
-	resolved chan struct{}
-	results  []*control.Result // what has been read
-	gone     bool
-}
-
-// done waits in a goroutine from the first call on.
-func (h *remoteHandle) done() <-chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.resolved == nil {
-		h.resolved = make(chan struct{})
-		go func() {
-			// An error is told by whoever collects.
-			h.r.client.Wait(h.r.ctx, control.WaitRequest{IDs: []dispatcher.ID{h.id}})
-			close(h.resolved)
-		}()
-	}
-	return h.resolved
-}
-
-// read fetches the results in input order, up to the i-th.
-func (h *remoteHandle) read(ctx context.Context, i int) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if i < len(h.results) {
-		return nil
-	}
-	n := 0
-	err := h.r.client.InOrder(ctx, h.id, func(r *control.Result) error {
-		if n++; n > len(h.results) {
-			h.results = append(h.results, r)
-		}
-		if n > i && n%64 == 0 {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return fromServer(err)
-}
-
-var errEnough = errors.New("enough")
-
-func (h *remoteHandle) result(ctx context.Context, i int) (outcome, error) {
-	if err := h.read(ctx, i); err != nil {
-		return outcome{}, err
-	}
-	h.mu.Lock()
-	if i >= len(h.results) {
-		h.mu.Unlock()
-		return outcome{}, errNoMore
-	}
-	r := h.results[i]
-	h.mu.Unlock()
-	t := r.Result()
-	o := outcome{name: t.Name}
-	switch {
-	case t.Err != nil:
-		o.err = t.Err
-	case r.Stdout.Text != nil:
-		o.output = []byte(*r.Stdout.Text)
-	case r.Stdout.Base64 != nil:
-		o.output = r.Stdout.Base64
-	case r.Stdout.Bytes > 0:
-		var b bytes.Buffer
-		if err := h.r.client.Stream(ctx, h.id, r.Index, "stdout", &b); err != nil {
-			return o, fromServer(err)
-		}
-		o.output = b.Bytes()
-	}
-	return o, nil
-}
-
-func (h *remoteHandle) failed(ctx context.Context) (int, error) {
-	index := -1
-	err := h.r.client.Results(ctx, h.id, func(r *control.Result) error {
-		if r.Error != nil {
-			index = r.Index - 1
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return index, fromServer(err)
-}
-
-func (h *remoteHandle) cancel() bool {
-	a, err := h.r.client.Cancel(h.r.ctx, h.id)
-	return err == nil && a.Found
-}
-
-func (h *remoteHandle) forget() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.gone {
-		h.gone = true
-		h.r.client.Forget(h.r.ctx, h.id) // a dispatcher that is gone has forgotten too
-	}
 }

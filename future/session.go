@@ -40,15 +40,21 @@ type backend interface {
 	close() error
 }
 
-// handle is one submission.
+// handle is one submission. Its methods wait no longer than ctx allows.
 type handle interface {
+	// done is closed when all are resolved, or nothing more can be known of them.
 	done() <-chan struct{}
-	// result waits for the i-th; errNoMore says that there is none.
+	// unresolved reports whether done is not closed yet. It waits for nothing that
+	// others do here.
+	unresolved() bool
+	// result waits for the i-th; errNoMore says that there is none. The caller
+	// keeps what it has got and asks for it once.
 	result(ctx context.Context, i int) (outcome, error)
 	// failed waits until one has failed, or all have succeeded: -1.
 	failed(ctx context.Context) (int, error)
 	cancel() bool
-	forget()
+	// forget drops the results; whoever waits for one gets ErrForgotten.
+	forget(ctx context.Context)
 }
 
 type outcome struct {
@@ -225,8 +231,8 @@ func Connect(ctx context.Context, name string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &remote{client: control.NewClient(control.Socket(dir, name)), ctx: context.WithoutCancel(ctx)}
-	if _, err := b.client.Status(ctx); err != nil {
+	b, err := openRemote(ctx, control.Socket(dir, name))
+	if err != nil {
 		return nil, err
 	}
 	return &Session{backend: b}, nil

@@ -106,9 +106,10 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-func (h syncHandle) done() <-chan struct{} { return closed }
-func (h syncHandle) cancel() bool          { return false }
-func (h syncHandle) forget()               {}
+func (h syncHandle) done() <-chan struct{}  { return closed }
+func (h syncHandle) unresolved() bool       { return false }
+func (h syncHandle) cancel() bool           { return false }
+func (h syncHandle) forget(context.Context) {}
 
 func (h syncHandle) result(_ context.Context, i int) (outcome, error) {
 	if i >= len(h) {

@@ -21,12 +21,13 @@ import (
 // use.
 type Client struct {
 	socket string
+	run    string // whose dispatcher is meant; "" is whoever listens
 	http   *http.Client
 }
 
 // NewClient returns a client of the socket. Nothing is dialled yet.
 func NewClient(socket string) *Client {
-	return &Client{socket, &http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
@@ -37,11 +38,21 @@ func NewClient(socket string) *Client {
 // Close lets go of connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Of returns a client, in place of c, of the dispatcher of one run: another that
+// listens on the same socket later refuses its calls. Ids of futures mean
+// something to the dispatcher that gave them only.
+func (c *Client) Of(run string) *Client {
+	return &Client{c.socket, run, c.http}
+}
+
 // do makes a call and returns the body of a good answer.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
 	q, err := http.NewRequestWithContext(ctx, method, "http://muster/v1"+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if c.run != "" {
+		q.Header.Set(headerRun, c.run)
 	}
 	resp, err := c.http.Do(q)
 	switch {
@@ -83,13 +94,18 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 	} else {
 		err = json.NewDecoder(out).Decode(answer)
 	}
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("the dispatcher on %s ended amid its answer: %w", c.socket, err)
-	}
-	if ctx.Err() != nil {
+	return c.whole(ctx, err)
+}
+
+// whole says what an error in the body of an answer means.
+func (c *Client) whole(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return nil
+	return fmt.Errorf("the dispatcher on %s ended amid its answer: %w", c.socket, err)
 }
 
 // Status returns the full picture.
@@ -182,7 +198,7 @@ func (c *Client) Map(ctx context.Context, profile string, stop bool, lines io.Re
 		return a, err
 	}
 	defer out.Close()
-	return a, json.NewDecoder(out).Decode(&a)
+	return a, c.whole(ctx, json.NewDecoder(out).Decode(&a))
 }
 
 // Everywhere queues a task for every worker.
@@ -202,7 +218,12 @@ func (c *Client) Future(ctx context.Context, id dispatcher.ID) (s dispatcher.Fut
 
 // Results calls f with each result of a future as they resolve.
 func (c *Client) Results(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
-	return c.results(ctx, fmt.Sprintf("/futures/%d/results?order=resolved", id), f)
+	return c.ResultsFrom(ctx, id, 0, f)
+}
+
+// ResultsFrom is Results without the first n, which the caller has.
+func (c *Client) ResultsFrom(ctx context.Context, id dispatcher.ID, n int, f func(*Result) error) error {
+	return c.results(ctx, fmt.Sprintf("/futures/%d/results?order=resolved&from=%d", id, n), f)
 }
 
 func (c *Client) results(ctx context.Context, path string, f func(*Result) error) error {
@@ -218,10 +239,8 @@ func (c *Client) results(ctx context.Context, path string, f func(*Result) error
 		switch {
 		case err == io.EOF:
 			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case err != nil:
-			return fmt.Errorf("the dispatcher on %s ended amid its answer: %w", c.socket, err)
+			return c.whole(ctx, err)
 		}
 		if err := f(r); err != nil {
 			return err
@@ -242,7 +261,7 @@ func (c *Client) Stream(ctx context.Context, id dispatcher.ID, index int, stream
 	}
 	defer out.Close()
 	_, err = io.Copy(w, out)
-	return err
+	return c.whole(ctx, err)
 }
 
 // Cancel ends a future, and reports whether it was unresolved.

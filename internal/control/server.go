@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,7 +109,21 @@ func (s *Server) routes() http.Handler {
 			writeJSON(w, http.StatusOK, answer)
 		}
 	})
-	return mux
+	return s.ofThisRun(mux)
+}
+
+// headerRun is the run whose dispatcher a caller means.
+const headerRun = "Muster-Run"
+
+// ofThisRun refuses calls that are meant for the dispatcher of another run.
+func (s *Server) ofThisRun(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if run := r.Header.Get(headerRun); run != "" && run != s.Host.Run.ID {
+			writeError(w, &Error{http.StatusGone, "closed", fmt.Sprintf("the dispatcher of run %s has ended, and another is here, of run %s", run, s.Host.Run.ID), "connect again"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -671,7 +686,8 @@ func (s *Server) future(_ http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 // results streams a future's results, in the order of their indices or in that
-// in which they resolve, each when it is there; without wait it ends at the first that is not.
+// in which they resolve, each when it is there; without wait it ends at the first
+// that is not, and from is how many are left out before that.
 func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	f, err := s.find(r)
 	if err != nil {
@@ -682,12 +698,16 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	if r.URL.Query().Get("order") == "resolved" {
 		next = f.Resolved
 	}
+	from, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("from"), "0"))
+	if err != nil || from < 0 {
+		return nil, bad("from is how many results to leave out, not %q", r.URL.Query().Get("from"))
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Muster-Profile", f.Pool().Name())
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	out := http.NewResponseController(w)
-	for i := 0; ; {
+	for i := from; ; {
 		done, more, changed := next(i)
 		switch {
 		case done != nil:
