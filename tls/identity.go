@@ -49,8 +49,13 @@ func ParsePin(s string) (Pin, error) {
 
 // Identity is a dispatcher's private key and self-signed certificate.
 type Identity struct {
-	cert tls.Certificate
-	pin  Pin
+	server *tls.Config // of all connections, none of which changes it
+	pin    Pin
+}
+
+func newIdentity(cert tls.Certificate, leaf *x509.Certificate) *Identity {
+	return &Identity{&tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{cert}},
+		sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}
 }
 
 // Pin returns the pin of the identity's key.
@@ -66,7 +71,7 @@ func NewIdentity(cert tls.Certificate) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
-	return &Identity{cert, sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}, nil
+	return newIdentity(cert, leaf), nil
 }
 
 const identityFile = "identity.pem"
@@ -118,7 +123,7 @@ func load(path string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the dispatcher's identity: %s: %w; remove it to get a new one", path, err)
 	}
-	return &Identity{cert, sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)}, nil
+	return newIdentity(cert, cert.Leaf), nil
 }
 
 // generate makes a P-256 key, whose handshakes cost a few hundred
@@ -169,9 +174,7 @@ func shake(ctx context.Context, c *tls.Conn) (*Conn, error) {
 
 // Server shakes hands with a worker on raw, within 10 s or until ctx is done.
 func Server(ctx context.Context, raw net.Conn, id *Identity) (*Conn, error) {
-	c := tls.Server(raw, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
-		Certificates: []tls.Certificate{id.cert}})
-	return shake(ctx, c)
+	return shake(ctx, tls.Server(raw, id.server))
 }
 
 // Client shakes hands with a dispatcher on raw, which must hold the key that

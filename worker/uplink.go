@@ -110,7 +110,7 @@ func (u *uplink) read() error {
 		default:
 			u.handle(m)
 		}
-		if !u.in.Buffered() {
+		if !u.in.More() {
 			u.flushed()
 		}
 		u.acknowledge()

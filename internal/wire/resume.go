@@ -67,7 +67,7 @@ func (r *Reader) Ack() *Ack {
 
 // Continue reads on from another connection of the same session. What had come
 // of a frame that the last one broke off is forgotten: it is sent again.
-func (r *Reader) Continue(conn io.Reader) { r.r.Reset(conn) }
+func (r *Reader) Continue(conn io.Reader) { r.r, r.begin, r.end = conn, 0, 0 }
 
 // retained is what a Writer keeps for another connection.
 type retained struct {
@@ -91,7 +91,7 @@ func (w *Writer) keep(start int) {
 		w.kept.frames = append(w.kept.frames, w.buf[start:]...)
 	}
 	if w.w == nil {
-		w.buf = w.buf[:start]
+		w.buf = nil // nothing gathers without a connection
 		w.frames--
 	}
 }
@@ -202,5 +202,7 @@ func (w *Writer) Attach(conn io.Writer) {
 	defer w.mu.Unlock()
 	w.w, w.buf = conn, append([]byte(nil), w.kept.frames...)
 	w.frames = int(w.kept.sent - w.kept.acked)
-	w.cond.Broadcast()
+	if w.async {
+		w.flush()
+	}
 }

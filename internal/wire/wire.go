@@ -27,7 +27,6 @@
 package wire
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -119,19 +118,31 @@ type Message interface {
 }
 
 // Reader reads frames. It is not safe for concurrent use.
+//
+// Its buffer is as large as what comes: a dispatcher has thousands of Readers, most
+// of which see a heartbeat now and then.
 type Reader struct {
-	r     *bufio.Reader
+	r     io.Reader
 	buf   []byte
+	begin int // buf[begin:end] has come and not been looked at
+	end   int
+	small int // reads in a row that needed less than a quarter of buf
 	count count
 }
 
+// How large a Reader's buffer is, in bytes, but for a frame that is larger.
+const (
+	minBuffer = 512
+	maxBuffer = 2 * MaxChunk
+)
+
 // NewReader returns a Reader on r.
-func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // More reports whether another frame has come whole, so that Read will not wait.
 func (r *Reader) More() bool {
-	head, err := r.r.Peek(min(4, r.r.Buffered()))
-	return err == nil && len(head) == 4 && uint64(binary.BigEndian.Uint32(head)) <= uint64(r.r.Buffered()-4)
+	come := r.buf[r.begin:r.end]
+	return len(come) >= 4 && uint64(binary.BigEndian.Uint32(come)) <= uint64(len(come)-4)
 }
 
 // MalformedError is an error of Read that is the peer's and not the connection's:
@@ -164,31 +175,86 @@ func (r *Reader) Read() (Message, error) {
 	}
 }
 
-// Buffered reports whether more than what was read has come already: the next Read
-// returns soon, if it waits at all.
-func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
-
 func (r *Reader) frame() (Type, byte, []byte, error) {
-	var head [6]byte
-	if _, err := io.ReadFull(r.r, head[:]); err != nil {
+	if r.begin == r.end {
+		r.fit()
+	}
+	if err := r.fill(6); err != nil {
 		return 0, 0, nil, err
 	}
-	n := binary.BigEndian.Uint32(head[:])
+	head := r.buf[r.begin:]
+	n := binary.BigEndian.Uint32(head)
 	if n < 2 || n > MaxFrame {
 		return 0, 0, nil, MalformedError{fmt.Errorf("the peer sent a frame of %d bytes; 2 to %d are allowed", n, MaxFrame)}
 	}
-	n -= 2
-	if cap(r.buf) < int(n) {
-		r.buf = make([]byte, max(int(n), 4<<10))
-	}
-	body := r.buf[:n]
-	if _, err := io.ReadFull(r.r, body); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+	if err := r.fill(4 + int(n)); err != nil {
 		return 0, 0, nil, err
 	}
-	return Type(head[4]), head[5], body, nil
+	f := r.buf[r.begin : r.begin+4+int(n)]
+	r.begin += len(f)
+	return Type(f[4]), f[5], f[6:], nil
+}
+
+// fill reads until n bytes are there. The buffer grows with what comes, not with
+// what a peer says will come.
+func (r *Reader) fill(n int) error {
+	for r.end-r.begin < n {
+		if r.begin+n > len(r.buf) {
+			r.end = copy(r.buf, r.buf[r.begin:r.end])
+			r.begin = 0
+		}
+		if r.end == len(r.buf) {
+			r.resize(max(minBuffer, 2*len(r.buf)))
+		}
+		m, err := r.r.Read(r.buf[r.end:])
+		if r.end += m; m > 0 {
+			r.note()
+			continue
+		}
+		if err == io.EOF && r.end > r.begin {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// smallReads is after how many small reads in a row a buffer is made smaller.
+const smallReads = 8
+
+// note counts reads that a smaller buffer would have done for.
+func (r *Reader) note() {
+	r.small++
+	if r.end > len(r.buf)/4 {
+		r.small = 0
+	}
+}
+
+// fit gives an empty buffer another size if what came lately filled it, or was
+// small.
+func (r *Reader) fit() {
+	size := len(r.buf)
+	switch {
+	case size > maxBuffer:
+		size = maxBuffer
+	case r.end == size && size > 0:
+		size = min(2*size, maxBuffer)
+	case r.small >= smallReads:
+		size = max(size/2, minBuffer)
+	}
+	r.begin, r.end = 0, 0
+	if size != len(r.buf) {
+		r.resize(size)
+	}
+}
+
+// resize gives the buffer another size; what has come stays.
+func (r *Reader) resize(size int) {
+	b := make([]byte, size)
+	r.begin, r.end = 0, copy(b, r.buf[r.begin:r.end])
+	r.buf, r.small = b, 0
 }
 
 // ErrClosed is what Send returns after Close.
@@ -198,19 +264,18 @@ var ErrClosed = errors.New("connection closed")
 var ErrBehind = errors.New("the peer does not take what it is sent")
 
 // Writer sends frames from any goroutine, those that have gathered meanwhile
-// in one call.
+// in one call. One that has nothing to send holds no buffer, and no goroutine.
 type Writer struct {
-	done chan struct{} // closed when the goroutine has ended; nil if there is none
+	async bool // Send does not write: a goroutine does
 
 	mu      sync.Mutex // guards all below
-	cond    sync.Cond
-	w       io.Writer // nil while there is no connection
-	kept    *retained // nil without a lease
-	most    backlog   // how far the peer may be behind; the zero value is no bound
-	frames  int       // in buf
-	buf     []byte
-	spare   []byte
-	writing bool
+	cond    sync.Cond  // of writing
+	w       io.Writer  // nil while there is no connection
+	kept    *retained  // nil without a lease
+	most    backlog    // how far the peer may be behind; the zero value is no bound
+	frames  int        // in buf
+	buf     []byte     // nil if nothing has gathered
+	writing bool       // by whoever began: others leave it what they have
 	err     error
 	closed  bool
 }
@@ -224,14 +289,19 @@ func NewWriter(w io.Writer) *Writer {
 }
 
 // NewAsyncWriter returns a Writer whose Send never waits for the peer: a
-// goroutine writes, which Close ends. What is not written yet is kept: Bound says
-// how much that may be.
+// goroutine writes, which lives while there is something to write. What is not
+// written yet is kept: Bound says how much that may be.
 func NewAsyncWriter(w io.Writer) *Writer {
 	wr := NewWriter(w)
-	wr.done = make(chan struct{})
-	go wr.run()
+	wr.async = true
 	return wr
 }
+
+// buffers are those of Writers that have written what they had.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled bounds the buffers that are kept for others, in bytes.
+const maxPooled = 256 << 10
 
 // Send sends messages, in order and in one piece. Their bytes are copied. The
 // error is that of a write that failed, of an earlier one too, ErrClosed or
@@ -267,6 +337,9 @@ func (w *Writer) queue(msgs []Message) error {
 		return ErrClosed
 	}
 	for _, m := range msgs {
+		if w.buf == nil {
+			w.buf = (*buffers.Get().(*[]byte))[:0]
+		}
 		start := len(w.buf)
 		w.buf = appendFrame(w.buf, m)
 		w.frames++
@@ -281,34 +354,44 @@ func (w *Writer) queue(msgs []Message) error {
 }
 
 func (w *Writer) flush() error {
-	if w.done != nil {
-		if len(w.buf) > 0 {
-			w.cond.Broadcast()
-		}
-		return w.err
+	switch {
+	case w.writing || len(w.buf) == 0 || w.err != nil:
+	case w.async:
+		w.writing = true
+		go w.run()
+	default:
+		w.writing = true
+		w.writeAll()
 	}
-	if w.writing {
-		return nil // whoever writes will write this too
-	}
+	return w.err
+}
+
+func (w *Writer) run() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeAll()
+}
+
+// writeAll writes what has gathered, and what gathers meanwhile. The caller has
+// set writing.
+func (w *Writer) writeAll() {
 	for len(w.buf) > 0 && w.err == nil {
 		w.write()
 	}
-	return w.err
+	w.writing = false
+	w.cond.Broadcast()
 }
 
 // write writes what has gathered, without the lock.
 func (w *Writer) write() {
 	b, to := w.buf, w.w
-	w.buf, w.spare, w.frames = w.spare[:0], nil, 0
-	w.writing = true
+	w.buf, w.frames = nil, 0
 	w.mu.Unlock()
 	_, err := to.Write(b)
-	w.mu.Lock()
-	w.writing = false
-	w.cond.Broadcast()
-	if cap(b) <= 1<<20 {
-		w.spare = b[:0]
+	if cap(b) <= maxPooled {
+		buffers.Put(&b)
 	}
+	w.mu.Lock()
 	switch {
 	case err == nil:
 	case w.kept != nil:
@@ -318,38 +401,17 @@ func (w *Writer) write() {
 	}
 }
 
-// Close writes what was queued, waits for that, and ends the goroutine. The
-// owner of the underlying connection unblocks a write that hangs by closing it.
+// Close writes what was queued and waits for that. The owner of the underlying
+// connection unblocks a write that hangs by closing it.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
 	w.flush()
-	if w.done != nil {
-		w.cond.Broadcast()
-		w.mu.Unlock()
-		<-w.done
-		w.mu.Lock()
-	}
 	for w.writing {
 		w.cond.Wait()
 	}
 	return w.err
-}
-
-func (w *Writer) run() {
-	defer close(w.done)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for {
-		for len(w.buf) == 0 && !w.closed {
-			w.cond.Wait()
-		}
-		if len(w.buf) == 0 || w.err != nil {
-			return
-		}
-		w.write()
-	}
 }
 
 func appendFrame(b []byte, m Message) []byte {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -300,4 +301,68 @@ func BenchmarkAssignAndResult(b *testing.B) {
 			}
 		}
 	}
+}
+
+// TestIdleIsSmall: thousands of sessions that say nothing cost next to nothing,
+// also after a large frame each.
+func TestIdleIsSmall(t *testing.T) {
+	const n, most = 500, 2 << 10 // bytes for a Reader and a Writer
+	goroutines := runtime.NumGoroutine()
+	before := heap()
+	readers, writers := make([]*Reader, n), make([]*Writer, n)
+	for i := range n {
+		var b bytes.Buffer
+		readers[i], writers[i] = NewReader(&b), NewAsyncWriter(&b)
+		writers[i].Send(&Result{Stdout: make([]byte, 100<<10)})
+		for range 200 {
+			writers[i].Send(&Ping{})
+		}
+		writers[i].Close()
+		for range 201 {
+			if _, err := readers[i].Read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 200 {
+			b.Write(appendFrame(nil, &Ping{}))
+			if _, err := readers[i].Read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		readers[i].Continue(nil)
+		writers[i].w = nil
+	}
+	if each := (heap() - before) / n; each > most {
+		t.Errorf("a Reader and a Writer that are idle hold %d bytes; at most %d are to be", each, most)
+	}
+	if now := runtime.NumGoroutine(); now > goroutines+n/10 {
+		t.Errorf("there were %d goroutines, and are %d", goroutines, now)
+	}
+	runtime.KeepAlive(readers)
+	runtime.KeepAlive(writers)
+}
+
+func heap() int {
+	runtime.GC()
+	runtime.GC() // pools give what they have to the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// TestGreatFrames: a peer that says that much comes gets memory for what has come.
+func TestGreatFrames(t *testing.T) {
+	before := heap()
+	var readers []*Reader
+	for range 20 {
+		r := NewReader(bytes.NewReader([]byte{0, 0xff, 0xff, 0xff, byte(TypeOutput), 0, 1, 2, 3}))
+		if _, err := r.Read(); err != io.ErrUnexpectedEOF {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	if held := heap() - before; held > 1<<20 {
+		t.Errorf("20 frames that never came hold %d bytes", held)
+	}
+	runtime.KeepAlive(readers)
 }
