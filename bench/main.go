@@ -31,9 +31,15 @@ func main() {
 	tunnel := flag.Bool("tunnel", false, "measure an SSH tunnel instead, with -rtt and -megabytes; needs root")
 	rtt := flag.Duration("rtt", 50*time.Millisecond, "with -tunnel: `TIME` of a round trip")
 	megabytes := flag.Int("megabytes", 100, "with -tunnel: a result of `N` MB")
+	connected := flag.Int("connected", 0, "measure `N` workers connected to one dispatcher instead")
+	profile := flag.String("profile", "", "with -connected: write profiles of the dispatcher into `FOLDER`")
 	flag.Parse()
 	var err error
 	switch {
+	case os.Getenv(envPeer) != "":
+		err = runPeer(os.Getenv(envPeer))
+	case *connected > 0:
+		err = runConnected(connectedOptions{workers: *connected, rounds: *rounds, profile: *profile})
 	case *session:
 		err = runSession(cmp.Or(*tasks, 3000), *workers)
 	case *tunnel:
