@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -36,6 +35,8 @@ func main() {
 	flag.Parse()
 	var err error
 	switch {
+	case os.Getenv(envPeer) == "floor":
+		err = runFloor()
 	case os.Getenv(envPeer) != "":
 		err = runPeer(os.Getenv(envPeer))
 	case *connected > 0:
@@ -90,58 +91,6 @@ func (b *bench) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "MUSTER_STATE="+filepath.Join(b.dir, "state"), "PARALLEL_HOME="+b.dir)
 	return cmd
-}
-
-// throughput compares tasks a second on a command that does nothing.
-func (b *bench) throughput(tasks, slots, rounds int) error {
-	inputs := filepath.Join(b.dir, "inputs")
-	if err := os.WriteFile(inputs, lines(tasks), 0o600); err != nil {
-		return err
-	}
-	n := strconv.Itoa(slots)
-	runs := [][]string{
-		{"xargs", "-P" + n, "-n1", "true"},
-		{b.muster, "run", "-n" + n, "--", "true"},
-		{"parallel", "-j" + n, "true"},
-	}
-	took := map[string][]time.Duration{}
-	for range rounds {
-		for _, argv := range runs {
-			d, err := b.timed(inputs, argv)
-			if errors.Is(err, exec.ErrNotFound) {
-				fmt.Fprintf(os.Stderr, "bench: %s is not installed; it is left out\n", argv[0])
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			took[argv[0]] = append(took[argv[0]], d)
-		}
-	}
-	ours := median(took[b.muster])
-	fmt.Printf("%d × true, %d at once, median of %d rounds\n", tasks, slots, rounds)
-	for _, argv := range runs {
-		if list := took[argv[0]]; len(list) > 0 {
-			d := median(list)
-			fmt.Printf("  %-9s %7.0f tasks/s   muster is %.2f of it\n", filepath.Base(argv[0]), float64(tasks)/d.Seconds(), d.Seconds()/ours.Seconds())
-		}
-	}
-	return nil
-}
-
-func (b *bench) timed(inputs string, argv []string) (time.Duration, error) {
-	in, err := os.Open(inputs)
-	if err != nil {
-		return 0, err
-	}
-	defer in.Close()
-	cmd := b.command(argv[0], argv[1:]...)
-	cmd.Stdin = in
-	start := time.Now()
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
-	}
-	return time.Since(start), nil
 }
 
 // first measures the time from the start of a command to its first result, for
