@@ -32,7 +32,7 @@ func orderly(reason error) bool {
 // worker. Under mu.
 func (p *Pool) lose(s *session, reason error) {
 	if f := s.in.opt.Lost; f != nil && !orderly(reason) && !p.closed {
-		go f(s.hello.Element, reason)
+		go f(s.hello.Element, s.ended, reason)
 	}
 	if s.in.opt.Fate == nil || orderly(reason) || p.closed || len(s.attempts) == 0 {
 		p.remove(s, reason, Fate{})

@@ -220,6 +220,10 @@ func (f *Future) drop(j job, why *task.ErrorValue) {
 }
 
 func (f *Future) resolve(j job, done *Done) {
+	if j.index > len(f.items) { // it was abandoned and then forgotten
+		f.pool.d.discard(done)
+		return
+	}
 	it := &f.items[j.index-1]
 	if it.done != nil { // it was abandoned meanwhile
 		f.pool.d.discard(done)

@@ -217,7 +217,7 @@ func TestFateOfALostWorker(t *testing.T) {
 				var lost []string
 				w.launch = mtls.NewLaunch("asked", 10, time.Time{})
 				w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{
-					Lost: func(element string, why error) { lost = append(lost, element+": "+why.Error()) },
+					Lost: func(element string, _ int, why error) { lost = append(lost, element+": "+why.Error()) },
 					Fate: func(ctx context.Context, element string) dispatcher.Fate {
 						if element != "w1" {
 							t.Errorf("asked about %s", element)

@@ -39,8 +39,8 @@ type LaunchOptions struct {
 	// answer, 30 s at most, after which ctx is done.
 	Fate func(ctx context.Context, element string) Fate
 	// Lost is told of a worker whose session has ended and that did not say
-	// goodbye.
-	Lost func(element string, why error)
+	// goodbye. done is how many tasks it had ended.
+	Lost func(element string, done int, why error)
 }
 
 // Fate is what became of a worker that was lost. The zero value is that nobody

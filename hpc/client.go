@@ -49,6 +49,13 @@ const maxAnswer = 256 << 20
 // Here runs commands on this machine with the environment env, in a process
 // group of their own, which is ended with the context.
 func Here(env []string) Runner {
+	return HereBy(env, func(cmd *exec.Cmd) (func(), error) { return func() {}, cmd.Start() })
+}
+
+// HereBy is Here in a process that keeps account of its children: start starts a
+// command, and the function that it returns is called when the command has been
+// waited for.
+func HereBy(env []string, start func(*exec.Cmd) (ended func(), err error)) Runner {
 	return func(ctx context.Context, argv []string, stdin string) (Output, error) {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Env = env
@@ -58,7 +65,11 @@ func Here(env []string) Runner {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		cmd.WaitDelay = time.Second
-		err := cmd.Run()
+		ended, err := start(cmd)
+		if err == nil {
+			err = cmd.Wait()
+			ended()
+		}
 		o := Output{Stdout: out.b.Bytes(), Stderr: errs.b.Bytes(), Argv: argv}
 		var exit *exec.ExitError
 		switch {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"muster/dispatcher"
 	"muster/internal/launch"
 	"muster/internal/remote"
 )
@@ -55,6 +56,10 @@ type opening struct {
 // port opens a port on another machine, once, and serves those who dial it.
 func (h *Host) port(ctx context.Context, key portKey) (*remote.Port, error) {
 	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil, dispatcher.ErrClosed
+	}
 	o := h.ports[key]
 	if o != nil {
 		h.mu.Unlock()
@@ -94,6 +99,9 @@ func (p *Profile) addresses(listen string) ([]string, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return nil, dispatcher.ErrClosed
+	}
 	l := h.tcp[listen]
 	if l == nil {
 		var err error
@@ -101,7 +109,7 @@ func (p *Profile) addresses(listen string) ([]string, error) {
 			return nil, fmt.Errorf("listen for workers: %w", err)
 		}
 		h.tcp[listen] = l
-		go h.D.Serve(l)
+		h.serve(l)
 	}
 	var addrs []string
 	hosts := p.Spec.Hosts

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,7 +23,6 @@ import (
 	"muster/dispatcher"
 	"muster/hpc"
 	"muster/internal/launch"
-	"muster/internal/proctree"
 	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
@@ -58,6 +58,8 @@ type Options struct {
 	// Askpass makes environment for OpenSSH's client of the path of the socket
 	// where questions are answered; nil if it can ask nobody.
 	Askpass func(socket string) []string
+	// Heartbeat is the dispatcher's; 0 is its default.
+	Heartbeat time.Duration
 	// Keep bounds the results that are held in memory, in bytes; 0 is the
 	// dispatcher's default.
 	Keep int64
@@ -65,19 +67,20 @@ type Options struct {
 
 // Host is a dispatcher and what belongs to it.
 type Host struct {
-	opt  Options
-	id   *mtls.Identity
-	Run  *state.Run
-	D    *dispatcher.Dispatcher
-	kids sync.RWMutex // read-locked while a command runs, locked while leftovers are cleared
-	own  map[int]bool // pids of workers on this machine and of ssh; guarded by kids
-	keep func(pid int) bool
+	opt Options
+	id  *mtls.Identity
+	Run *state.Run
+	D   *dispatcher.Dispatcher
 
-	socket  string // where workers on this machine dial
-	unix    net.Listener
-	fleet   *launch.Fleet
-	sites   *remote.Sites
-	started time.Time
+	children *children
+	socket   string // where workers on this machine dial
+	unix     net.Listener
+	fleet    *launch.Fleet
+	sites    *remote.Sites
+	started  time.Time
+	serving  sync.WaitGroup // who accepts workers on this machine
+	closing  sync.Once
+	closeErr error // of Close, when closing is done
 
 	mu       sync.Mutex // guards all below
 	profiles map[string]*Profile
@@ -87,6 +90,7 @@ type Host struct {
 	watch    context.CancelFunc // of the fleet; nil while nobody watches it
 	watched  chan struct{}
 	locals   int // workers ever started on this machine
+	joined   int // join strings ever made
 	closed   bool
 }
 
@@ -96,15 +100,10 @@ func Open(opt Options) (h *Host, err error) {
 	if opt.Say == nil {
 		opt.Say = func(string, ...any) {}
 	}
-	h = &Host{opt: opt, id: opt.Identity, own: map[int]bool{}, profiles: map[string]*Profile{}, started: time.Now(),
-		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}, keep: func(int) bool { return true }}
-	if !opt.Shared {
-		if h.keep, err = proctree.Inherited(); err == nil {
-			err = proctree.Subreaper()
-		}
-		if err != nil {
-			return nil, err
-		}
+	h = &Host{opt: opt, id: opt.Identity, profiles: map[string]*Profile{}, started: time.Now(),
+		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}}
+	if h.children, err = newChildren(opt.Shared); err != nil {
+		return nil, err
 	}
 	state.Prune(opt.StateDir, time.Now())
 	state.PruneSockets(opt.SocketDir, time.Now())
@@ -116,16 +115,16 @@ func Open(opt Options) (h *Host, err error) {
 	if h.Run, err = state.NewRun(opt.StateDir, time.Now()); err != nil {
 		return nil, err
 	}
-	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Keep: opt.Keep, Say: opt.Say})
+	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Heartbeat: opt.Heartbeat, Keep: opt.Keep, Say: opt.Say})
 	h.socket = filepath.Join(opt.SocketDir, h.Run.ID+".sock")
 	if h.unix, err = ListenUnix(h.socket); err != nil {
 		h.Run.Close()
 		return nil, fmt.Errorf("listen for local workers: %w", err)
 	}
-	go h.D.Serve(h.unix)
-	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.spawn, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
+	h.serve(h.unix)
+	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.children.command, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
 		Log: opt.Log, Say: opt.Say})
-	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: h.here(), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
+	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
 	return h, nil
 }
 
@@ -142,31 +141,13 @@ func ListenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// here runs schedulers' commands, never while leftovers are cleared: those are
-// told from them by who started them.
-func (h *Host) here() hpc.Runner {
-	run := hpc.Here(hpc.Scrub(os.Environ()))
-	return func(ctx context.Context, argv []string, stdin string) (hpc.Output, error) {
-		h.kids.RLock()
-		defer h.kids.RUnlock()
-		return run(ctx, argv, stdin)
-	}
-}
-
-// spawn starts a process that stays, and that is not to be ended as a leftover.
-func (h *Host) spawn(cmd *exec.Cmd) (ended func(), err error) {
-	h.kids.Lock()
-	defer h.kids.Unlock()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	pid := cmd.Process.Pid
-	h.own[pid] = true
-	return func() {
-		h.kids.Lock()
-		defer h.kids.Unlock()
-		delete(h.own, pid)
-	}, nil
+// serve admits workers on a listener of this machine until that is closed.
+func (h *Host) serve(l net.Listener) {
+	h.serving.Go(func() {
+		if err := h.D.Serve(l); err != nil {
+			h.opt.Say("%v", err)
+		}
+	})
 }
 
 func userName() string {
@@ -174,18 +155,6 @@ func userName() string {
 		return u.Username
 	}
 	return strconv.Itoa(os.Getuid())
-}
-
-// clear ends what workers that are gone left below this process.
-func (h *Host) clear() {
-	if h.opt.Shared {
-		return
-	}
-	h.kids.Lock()
-	defer h.kids.Unlock()
-	if err := proctree.Clear(time.Second, func(pid int) bool { return h.own[pid] || h.keep(pid) }); err != nil {
-		h.opt.Log.Error("processes may be left", "error", err)
-	}
 }
 
 // Profile returns the profile of a name, or nil.
@@ -209,19 +178,15 @@ func (h *Host) Jobs() bool { return len(h.fleet.Jobs()) > 0 }
 
 // Close says goodbye to all workers, gives them patience to go, ends those on
 // this machine, and takes back what schedulers have, for which it waits until
-// ctx is done.
+// ctx is done. Nothing is started any more from its beginning on. Whoever calls
+// it again waits for the first.
 func (h *Host) Close(ctx context.Context, patience time.Duration) error {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil
-	}
-	h.closed = true
-	profiles := h.profiles
-	for _, l := range h.tcp {
-		l.Close()
-	}
-	h.mu.Unlock()
+	h.closing.Do(func() { h.closeErr = h.close(ctx, patience) })
+	return h.closeErr
+}
+
+func (h *Host) close(ctx context.Context, patience time.Duration) error {
+	profiles := h.shut()
 	h.unix.Close()
 	for _, p := range profiles {
 		p.letGo()
@@ -234,24 +199,35 @@ func (h *Host) Close(ctx context.Context, patience time.Duration) error {
 		h.D.Close(out)
 	})
 	for _, p := range profiles {
-		for _, l := range p.workers() {
-			ending.Go(l.end)
-		}
+		ending.Go(p.end)
 	}
 	ending.Wait()
+	h.serving.Wait()
 	h.stopWatching()
 	err := h.fleet.Cancel(ctx, "")
 	h.sites.Close(ctx, h.fleet.On)
 	return errors.Join(err, h.Run.Close())
 }
 
+// shut closes the ports and returns the profiles that there are. None is added
+// after it.
+func (h *Host) shut() []*Profile {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, l := range h.tcp {
+		l.Close()
+	}
+	return slices.Collect(maps.Values(h.profiles))
+}
+
 // Leave ends everything below this process at once, and forgets what is on
 // disk unless a scheduler may still have something.
 func (h *Host) Leave() error {
-	var err error
-	if !h.opt.Shared {
-		err = proctree.Clear(0, h.keep)
+	for _, p := range h.shut() {
+		p.letGo()
 	}
+	err := h.children.endAll()
 	if !h.Jobs() {
 		os.RemoveAll(h.Run.Dir)
 	}

@@ -51,10 +51,12 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := fmt.Sprintf("join-%d", len(h.joins)+1)
-	for n := len(h.joins) + 1; h.joins[id] != nil; n++ {
-		id = fmt.Sprintf("join-%d", n)
+	if h.closed || h.profiles[p.Spec.Name] != p {
+		return Join{}, mtls.Join{}, dispatcher.ErrClosed
 	}
+	h.dropExpired()
+	h.joined++
+	id := fmt.Sprintf("join-%d", h.joined)
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
 	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
@@ -65,14 +67,23 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 func (h *Host) Joins() []Join {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.dropExpired()
 	list := []Join{}
 	for _, j := range h.joins {
 		j.Used = j.launch.Used()
-		if j.Until.IsZero() || time.Now().Before(j.Until) {
-			list = append(list, j.Join)
-		}
+		list = append(list, j.Join)
 	}
 	return list
+}
+
+// dropExpired forgets the join strings whose time is over. Under Host.mu.
+func (h *Host) dropExpired() {
+	for id, j := range h.joins {
+		if !j.Until.IsZero() && time.Now().After(j.Until) {
+			j.forget()
+			delete(h.joins, id)
+		}
+	}
 }
 
 // RevokeJoin lets nobody in any more with a join string; workers that it let

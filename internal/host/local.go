@@ -1,32 +1,55 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"muster/dispatcher"
+	"muster/task"
 	mtls "muster/tls"
 	"muster/worker"
 )
 
 const (
-	endPatience = 10 * time.Second // for a worker on this machine to go in order
-	maxRelaunch = 3                // deaths of one in a row with no result between them
+	endPatience  = 10 * time.Second       // for a worker on this machine to go in order
+	lostPatience = 2 * time.Second        // for one whose session has ended
+	firstPause   = 100 * time.Millisecond // before a worker is started again; the next is twice as long
+	settleTime   = time.Second            // for the dispatcher to see that a worker is gone
+	maxUnjoined  = 5                      // deaths in a row of workers that never joined
+	maxDeaths    = 10                     // deaths in a row of workers that finished no task
 )
 
 // Local keeps one worker process running on this machine.
 type Local struct {
 	p      *Profile
+	name   string
 	argv   []string
-	launch *mtls.Launch
-	join   mtls.Join
 	failed func(error)
-	over   chan struct{} // closed when it is to go
+	over   chan struct{} // closed when it is to go; under Profile.mu
 	gone   chan struct{} // closed when the last process is
-	cur    *worker.Local
-	done   int // tasks of the profile that had ended when it was started
+}
+
+// process is one of the processes that a Local starts one after another. Each has
+// a launch of its own: what the dispatcher tells of a session is told of this
+// process and of no other.
+type process struct {
+	l       *Local
+	launch  *mtls.Launch
+	restart int
+	worker  *worker.Local // nil until it is started; for Local.watch alone
+	exited  func()        // to be called when worker has been waited for
+
+	lost  chan struct{} // closed when its session has ended without a goodbye
+	ended chan struct{} // closed when it has ended, and how is known
+	how   string        // readable when ended is closed
+
+	mu     sync.Mutex // guards all below
+	isLost bool       // lost is closed
+	worked bool       // it has finished a task
 }
 
 // StartLocal starts a worker with so many slots on this machine, with more
@@ -34,19 +57,38 @@ type Local struct {
 // does so again and again; failed, if not nil, is told then. One that leaves in
 // order stays away.
 func (p *Profile) StartLocal(slots int, failed func(error), more ...string) (*Local, error) {
+	if err := enoughFiles(slots); err != nil {
+		return nil, err
+	}
+	l := p.newLocal(slots, failed, more)
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		return nil, dispatcher.ErrClosed
+	}
+	p.locals[l] = true
+	p.mu.Unlock()
+	first := l.newProcess(0)
+	if err := first.start(); err != nil {
+		first.remove()
+		l.forget()
+		return nil, err
+	}
+	go l.watch(first)
+	return l, nil
+}
+
+func (p *Profile) newLocal(slots int, failed func(error), more []string) *Local {
 	h := p.h
 	h.mu.Lock()
 	h.locals++
 	n := h.locals
 	h.mu.Unlock()
-	name := "local-" + strconv.Itoa(n)
-	l := &Local{p: p, launch: mtls.NewLaunch(name, 1, time.Time{}), over: make(chan struct{}), gone: make(chan struct{}), failed: failed}
+	l := &Local{p: p, name: "local-" + strconv.Itoa(n), over: make(chan struct{}), gone: make(chan struct{}), failed: failed}
 	if l.failed == nil {
 		l.failed = func(err error) { h.opt.Say("%v", err) }
 	}
-	p.Pool.AddLaunch(l.launch, dispatcher.LaunchOptions{})
-	l.join = mtls.Join{Addrs: []string{"unix:" + h.socket}, Pin: h.id.Pin(), Launch: l.launch.ID(), Token: l.launch.Token()}
-	l.argv = append(append([]string{}, h.opt.Worker...), "--join-file", "-", "--tether", "--element", name, "--slots", strconv.Itoa(slots))
+	l.argv = append(append([]string{}, h.opt.Worker...), "--join-file", "-", "--tether", "--element", l.name, "--slots", strconv.Itoa(slots))
 	if p.Spec.Walltime > 0 {
 		l.argv = append(l.argv, "--walltime", p.Spec.Walltime.String())
 	}
@@ -54,97 +96,183 @@ func (p *Profile) StartLocal(slots int, failed func(error), more ...string) (*Lo
 		l.argv = append(l.argv, "--estimate", p.Spec.Estimate.String())
 	}
 	l.argv = append(append(l.argv, p.Spec.Options.Args()...), more...)
-	if err := l.start(0); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	p.locals[l] = true
-	p.mu.Unlock()
-	go l.watch()
-	return l, nil
+	return l
 }
 
-func (l *Local) start(restart int) error {
-	h := l.p.h
-	h.kids.Lock()
-	defer h.kids.Unlock()
-	cur, err := worker.StartLocal(append(l.argv, "--restart", strconv.Itoa(restart)), append(os.Environ(), h.opt.Env...), l.join, h.opt.Stderr)
-	if err != nil {
-		return err
+// newProcess makes a process that has not been started and lets it join: until it
+// has, the pool expects it.
+func (l *Local) newProcess(restart int) *process {
+	id := l.name
+	if restart > 0 {
+		id += "-again-" + strconv.Itoa(restart)
 	}
-	h.own[cur.Pid()] = true
-	l.cur = cur
-	l.done = l.p.Pool.Info().Completed
-	return nil
+	c := &process{l: l, launch: mtls.NewLaunch(id, 1, time.Time{}), restart: restart, lost: make(chan struct{}), ended: make(chan struct{})}
+	l.p.Pool.AddLaunch(c.launch, dispatcher.LaunchOptions{
+		Expected: c.expected,
+		Fate:     c.fate,
+		Lost:     func(_ string, done int, _ error) { c.noteLost(done) },
+	})
+	return c
 }
 
-// buried says that the process is gone, and clears what it left.
-func (l *Local) buried() {
-	h := l.p.h
-	h.kids.Lock()
-	delete(h.own, l.cur.Pid())
-	h.kids.Unlock()
-	h.clear()
+// remove lets the process join no more.
+func (c *process) remove() { c.l.p.Pool.RemoveLaunch(c.launch) }
+
+func (c *process) start() (err error) {
+	h := c.l.p.h
+	join := mtls.Join{Addrs: []string{"unix:" + h.socket}, Pin: h.id.Pin(), Launch: c.launch.ID(), Token: c.launch.Token()}
+	c.exited, err = h.children.start(func() (int, error) {
+		c.worker, err = worker.StartLocal(append(c.l.argv, "--restart", strconv.Itoa(c.restart)), append(os.Environ(), h.opt.Env...), join, h.opt.Stderr)
+		if err != nil {
+			return 0, err
+		}
+		return c.worker.Pid(), nil
+	})
+	return explainStart(err)
+}
+
+// expected is how many workers may yet join by the process's launch.
+func (c *process) expected() int {
+	if c.joined() || c.l.isLeaving() {
+		return 0
+	}
+	return 1
+}
+
+func (c *process) joined() bool { return c.launch.Seen(c.l.name) }
+
+// noteLost notes that the process's session has ended without a goodbye, in which
+// it had finished so many tasks.
+func (c *process) noteLost(done int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.worked = c.worked || done > 0
+	if !c.isLost {
+		c.isLost = true
+		close(c.lost)
+	}
+}
+
+func (c *process) hasWorked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.worked
+}
+
+// fate waits until the process has ended, which it soon has without a session.
+func (c *process) fate(ctx context.Context, _ string) dispatcher.Fate {
+	c.noteLost(0)
+	select {
+	case <-c.ended:
+		return dispatcher.Fate{Kind: task.KindReset, Text: c.how}
+	case <-ctx.Done():
+		return dispatcher.Fate{}
+	}
+}
+
+// run waits until the process has ended, and ends it when it is to go or has lost
+// its session. It reports whether another one is to be started.
+func (c *process) run() (again bool) {
+	how := "its process ended with "
+	select {
+	case <-c.worker.Done():
+	case <-c.l.over:
+		c.worker.End(endPatience)
+	case <-c.lost:
+		// A process that is stopped heeds nothing but SIGKILL.
+		select {
+		case <-c.worker.Done():
+		case <-time.After(lostPatience):
+			how = "it no longer answered; its process was ended with "
+			c.worker.End(0)
+		}
+	}
+	c.exited()
+	c.end(how + c.worker.Status())
+	if err := c.l.p.h.children.clear(); err != nil {
+		c.l.p.h.opt.Log.Error("processes may be left", "error", err)
+	}
+	return !c.l.isLeaving() && !c.worker.InOrder()
+}
+
+// end says how the process has ended.
+func (c *process) end(how string) {
+	c.how = how
+	close(c.ended)
+	c.remove()
 }
 
 // watch starts the worker again when it dies.
-func (l *Local) watch() {
-	defer func() {
-		l.p.Pool.RemoveLaunch(l.launch)
-		l.p.mu.Lock()
-		delete(l.p.locals, l)
-		l.p.mu.Unlock()
-		close(l.gone)
-	}()
-	deaths := 0
-	for restart := 1; ; restart++ {
-		select {
-		case <-l.over:
-			l.cur.End(endPatience)
-			l.buried()
-			return
-		case <-l.cur.Done():
-		}
-		l.buried()
-		select {
-		case <-l.over:
-			return
-		default:
-		}
-		if l.cur.InOrder() {
+func (l *Local) watch(cur *process) {
+	defer l.forget()
+	for deaths := 0; cur.run(); {
+		deaths++
+		next := l.newProcess(cur.restart + 1)
+		if !l.rest(cur, &deaths) {
+			next.remove()
 			return
 		}
-		if l.p.Pool.Info().Completed > l.done {
-			deaths = 0
+		for err := next.start(); err != nil; err = next.start() {
+			deaths++
+			next.how = err.Error()
+			if !l.rest(next, &deaths) {
+				next.remove()
+				return
+			}
 		}
-		if deaths++; deaths > maxRelaunch {
-			l.failed(fmt.Errorf("the local worker died %d times without finishing a task, last with: %s", deaths, l.cur.Status()))
-			return
-		}
-		l.p.h.opt.Log.Warn("a local worker died; starting another", "how", l.cur.Status())
-		if err := l.start(restart); err != nil {
-			l.failed(err)
-			return
-		}
+		cur = next
 	}
+}
+
+// rest waits before the worker is started again, the longer the more of its
+// processes have died in a row, and reports whether it is to be.
+func (l *Local) rest(dead *process, deaths *int) bool {
+	most, what := maxDeaths, "died %d times without finishing a task"
+	if !dead.joined() {
+		most, what = maxUnjoined, "ended %d times before it could join"
+	}
+	pause := firstPause << (*deaths - 1)
+	if *deaths >= most {
+		pause = settleTime
+	}
+	l.p.h.opt.Log.Warn("a local worker died", "worker", l.name, "how", dead.how, "next", pause)
+	select {
+	case <-time.After(pause):
+	case <-l.over:
+		return false
+	}
+	if dead.hasWorked() {
+		*deaths = 0
+	}
+	if *deaths >= most {
+		l.failed(fmt.Errorf("the local worker "+what+", the last time: %s", *deaths, dead.how))
+		return false
+	}
+	return true
 }
 
 // Gone is closed when the worker is and will not be started again.
 func (l *Local) Gone() <-chan struct{} { return l.gone }
 
-// leaving says that the worker is expected to go.
-func (l *Local) leaving() {
+func (l *Local) forget() {
 	l.p.mu.Lock()
-	defer l.p.mu.Unlock()
+	delete(l.p.locals, l)
+	l.p.mu.Unlock()
+	close(l.gone)
+}
+
+func (l *Local) isLeaving() bool {
 	select {
 	case <-l.over:
+		return true
 	default:
-		close(l.over)
+		return false
 	}
 }
 
-// end waits until the worker and all below it are gone.
-func (l *Local) end() {
-	l.leaving()
-	<-l.gone
+// leaving says that the worker is expected to go. Under Profile.mu.
+func (l *Local) leaving() {
+	if !l.isLeaving() {
+		close(l.over)
+	}
 }

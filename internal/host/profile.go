@@ -61,8 +61,23 @@ type Profile struct {
 	Spec Spec
 	Pool *dispatcher.Pool
 
+	ending context.Context // done when nothing is started for it any more
+	stop   context.CancelFunc
+
 	mu     sync.Mutex // guards all below
+	over   bool       // ending is done
 	locals map[*Local]bool
+	work   sync.WaitGroup // launches under way, and what tells of everywheres
+}
+
+// begin counts a launch in, unless the profile is going.
+func (p *Profile) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.work.Add(1)
+	}
+	return !p.over
 }
 
 // Up adds a profile, starts its workers and hands its jobs to schedulers. What
@@ -74,13 +89,25 @@ func (h *Host) Up(ctx context.Context, s Spec, socket string) (*Profile, error) 
 		return nil, err
 	}
 	p := &Profile{h: h, Spec: s, Pool: pool, locals: map[*Local]bool{}}
-	h.mu.Lock()
-	h.profiles[s.Name] = p
-	h.mu.Unlock()
+	p.ending, p.stop = context.WithCancel(context.Background())
+	if !h.add(p) {
+		pool.Reset(ctx)
+		return nil, dispatcher.ErrClosed
+	}
 	if err := p.start(ctx, socket); err != nil {
 		return nil, errors.Join(err, h.Down(context.WithoutCancel(ctx), p))
 	}
 	return p, nil
+}
+
+// add adds a profile unless the host is closing.
+func (h *Host) add(p *Profile) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.profiles[p.Spec.Name] = p
+	}
+	return !h.closed
 }
 
 func (p *Profile) start(ctx context.Context, socket string) error {
@@ -89,7 +116,9 @@ func (p *Profile) start(ctx context.Context, socket string) error {
 		if err != nil {
 			return err
 		}
-		go p.tell(f, text)
+		if p.begin() {
+			go p.tell(f, text)
+		}
 	}
 	if p.Spec.Listen != "" && !p.Spec.Relayed {
 		if _, err := p.addresses(p.Spec.Listen); err != nil {
@@ -108,6 +137,7 @@ func (p *Profile) start(ctx context.Context, socket string) error {
 // tell says where an everywhere of the profile's own has failed: nobody else
 // collects it.
 func (p *Profile) tell(f *dispatcher.Future, text string) {
+	defer p.work.Done()
 	<-f.Done()
 	for i := 0; ; i++ {
 		done, _, _ := f.Result(i)
@@ -140,19 +170,31 @@ func (h *Host) Down(ctx context.Context, p *Profile) error {
 	wait, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
 	p.Pool.Reset(wait)
-	for _, l := range p.workers() {
-		l.end()
-	}
+	p.end()
 	err := h.fleet.Cancel(ctx, p.Spec.Name)
 	h.sites.Release() // where nothing is left of it nothing listens any more
 	return err
 }
 
-// letGo says that workers on this machine which go now are not to be replaced.
+// letGo says that nothing more is to be started for the profile, nor in place of
+// workers on this machine that go now. Launches under way are given up.
 func (p *Profile) letGo() {
-	for _, l := range p.workers() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.stop()
+	for l := range p.locals {
 		l.leaving()
 	}
+}
+
+// end waits, after letGo, until the workers on this machine and all below them
+// are gone and no launch is under way.
+func (p *Profile) end() {
+	for _, l := range p.workers() {
+		<-l.gone
+	}
+	p.work.Wait()
 }
 
 func (p *Profile) workers() []*Local {
@@ -193,6 +235,13 @@ func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket strin
 	if len(plans) == 0 {
 		return done, nil
 	}
+	if !p.begin() {
+		return done, dispatcher.ErrClosed
+	}
+	defer p.work.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.ending, func() { cancel(dispatcher.ErrClosed) })()
 	h := p.h
 	program, err := ProgramFor(h.opt.StateDir)(runtime.GOOS, runtime.GOARCH, "")
 	if err != nil {
@@ -208,7 +257,7 @@ func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket strin
 		ids, err := h.fleet.Submit(ctx, plan, program, socket)
 		done.Jobs = append(done.Jobs, ids...)
 		if err != nil || ctx.Err() != nil {
-			return done, errors.Join(err, ctx.Err())
+			return done, errors.Join(err, context.Cause(ctx))
 		}
 		done.Workers += plan.Workers()
 	}
@@ -259,6 +308,9 @@ func (h *Host) stopWatching() {
 // credentials lets the workers of one launch join.
 func (h *Host) credentials(ctx context.Context, plan *launch.Plan, job string, workers int, site *remote.Site) (launch.Credentials, error) {
 	p := h.Profile(plan.Profile)
+	if p == nil {
+		return launch.Credentials{}, fmt.Errorf("profile %s: %w", plan.Profile, dispatcher.ErrClosed)
+	}
 	addrs, err := p.dial(ctx, plan, site)
 	if err != nil {
 		return launch.Credentials{}, err

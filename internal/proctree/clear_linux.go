@@ -41,10 +41,19 @@ func Subreaper() error {
 //
 // The error names what could not be ended within 5 seconds, and why.
 func Clear(grace time.Duration, keep func(pid int) bool) error {
-	c := &clearing{self: os.Getpid()}
+	return ClearAwaited(grace, keep, func(int) bool { return false })
+}
+
+// ClearAwaited is Clear in a process that has started children whose end it
+// waits for elsewhere, as os/exec does. awaited is asked about direct children as
+// keep is: one for which it is true is ended with all below it, and is reaped by
+// whoever started it. When ClearAwaited returns nil, such a child has ended and
+// may not have been reaped yet.
+func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error {
+	c := &clearing{self: os.Getpid(), awaited: awaited}
 	c.keep = func(pid int) bool {
 		k := keep(pid)
-		c.kept = c.kept || k
+		c.others = c.others || k || awaited(pid)
 		return k
 	}
 	if noChildren() {
@@ -73,7 +82,8 @@ func noChildren() bool {
 type clearing struct {
 	self    int
 	keep    func(pid int) bool
-	kept    bool // keep was true for some child
+	awaited func(pid int) bool
+	others  bool // some child is kept, or reaped by somebody else
 	refused error
 }
 
@@ -100,7 +110,7 @@ func (c *clearing) look() (victims, error) {
 		if !p.dead() {
 			v.procs = append(v.procs, p)
 		} else if p.ppid == c.self {
-			reap(p.pid)
+			c.reap(p.pid)
 		}
 	}
 	for _, p := range t {
@@ -111,9 +121,10 @@ func (c *clearing) look() (victims, error) {
 	return v, nil
 }
 
-// reap takes the status of a dead child and ignores everything else.
-func reap(pid int) {
-	for {
+// reap takes the status of a dead child, unless somebody else will, and ignores
+// everything that is no child.
+func (c *clearing) reap(pid int) {
+	for !c.awaited(pid) {
 		if _, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); err != syscall.EINTR {
 			return
 		}
@@ -167,9 +178,9 @@ func (c *clearing) terminate(grace time.Duration) error {
 	}
 }
 
-// kill freezes and kills until nothing is left. Without kept children only the
-// kernel's word that there are no children counts; with them, that two looks
-// in a row found nothing.
+// kill freezes and kills until nothing is left. If all children are this call's
+// to reap, only the kernel's word that there are none counts; else, that two
+// looks in a row found nothing that lives.
 func (c *clearing) kill() error {
 	deadline := time.Now().Add(killPatience)
 	pause := firstPause
@@ -180,7 +191,7 @@ func (c *clearing) kill() error {
 			return err
 		}
 		if len(v.procs) == 0 {
-			if clean++; noChildren() || c.kept && clean == 2 {
+			if clean++; noChildren() || c.others && clean == 2 {
 				return nil
 			}
 		} else {
@@ -228,7 +239,7 @@ func (c *clearing) await(v victims, patience time.Duration) {
 		left := false
 		for i := range v.procs {
 			p := &v.procs[i]
-			reap(p.pid) // it may have been adopted since; if not, this does nothing
+			c.reap(p.pid) // it may have been adopted since; if not, this does nothing
 			left = left || p.still()
 		}
 		if !left || time.Now().After(deadline) {

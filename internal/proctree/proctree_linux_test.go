@@ -192,3 +192,25 @@ func TestKillGroup(t *testing.T) {
 		}
 	}
 }
+
+// TestClearLeavesTheAwaitedToTheirStarter: a child that os/exec waits for is
+// ended, with what descends from it, and its status is still there for os/exec,
+// whichever of the two is quicker.
+func TestClearLeavesTheAwaitedToTheirStarter(t *testing.T) {
+	for range 20 {
+		cmd, pids := start(t, "sh", "-c", `setsid sleep 1000 >/dev/null & echo $!; echo ready; wait`)
+		awaited := func(pid int) bool { return pid == cmd.Process.Pid }
+		waited := make(chan error, 1)
+		go func() { waited <- cmd.Wait() }()
+		if err := proctree.ClearAwaited(0, none, awaited); err != nil {
+			t.Fatal(err)
+		}
+		if alive(pids[0]) || alive(cmd.Process.Pid) {
+			t.Fatal("it left something")
+		}
+		<-waited
+		if cmd.ProcessState == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("os/exec was told that it ended with %v", cmd.ProcessState)
+		}
+	}
+}

@@ -17,3 +17,6 @@ func Inherited() (keep func(pid int) bool, err error) {
 
 // Clear does nothing here; see KillGroup.
 func Clear(grace time.Duration, keep func(pid int) bool) error { return nil }
+
+// ClearAwaited does nothing here; see KillGroup.
+func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error { return nil }
