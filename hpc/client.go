@@ -118,6 +118,20 @@ const (
 
 func (s State) String() string { return [...]string{"unknown", "pending", "running", "ended"}[s] }
 
+// End is how an element ended, where its scheduler tells.
+type End uint8
+
+// The ends of an element.
+const (
+	EndUnknown   End = iota // it has not ended, or nobody knows how
+	EndOrdinary             // its script ended, well or not
+	EndCancelled            // by a person
+	EndPreempted            // for another job, or to be run again
+	EndWalltime             // its time was over
+	EndMemory               // it used more than it may
+	EndNode                 // its node failed
+)
+
 // Element is one element of a job array, or a plain job, as a scheduler lists it.
 type Element struct {
 	Job    string // the id that submission printed
@@ -127,6 +141,7 @@ type Element struct {
 	Raw    string // the scheduler's own word
 	Reason string // why it waits, where the scheduler says so
 	Node   string
+	End    End
 }
 
 // Client gives orders to one scheduler.
@@ -207,6 +222,43 @@ func (c *Client) List(ctx context.Context, ids []string) ([]Element, error) {
 		return nil, err
 	}
 	return c.Dialect.parseList(o)
+}
+
+// Fates asks what became of the jobs ids. Unlike List it also tells how elements
+// have ended, as long as the scheduler remembers them.
+func (c *Client) Fates(ctx context.Context, ids []string) ([]Element, error) {
+	d := c.Dialect
+	if d.fates == nil {
+		return c.List(ctx, ids)
+	}
+	list, err := c.List(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	for _, argv := range d.fates(ids) {
+		// It may not keep books, or not have written yet what has just ended.
+		if o, err := c.Run(ctx, argv, ""); err == nil {
+			list = merge(list, d.parseFates(string(o.Stdout)))
+		}
+	}
+	return list, nil
+}
+
+// merge adds what elements ended with to a list. One that is listed as waiting or
+// running is so, whatever became of it before.
+func merge(list, ended []Element) []Element {
+	for _, e := range ended {
+		i := slices.IndexFunc(list, func(l Element) bool { return l.Job == e.Job && l.Index == e.Index })
+		switch {
+		case i < 0:
+			list = append(list, e)
+		case list[i].State == Ended:
+			list[i].End, list[i].Raw = e.End, e.Raw
+		}
+	}
+	return list
 }
 
 // Find returns the ids of this user's jobs with a name.

@@ -175,6 +175,9 @@ type Dialect struct {
 	parseID    func(out string) string
 	list       func(user string, ids []string) []string
 	parseList  func(o Output) ([]Element, error)
+	// fates are commands that tell how elements ended, nil where the list does.
+	fates      func(ids []string) [][]string
+	parseFates func(out string) []Element
 	cancel     func(id string) []string
 	cancelSome func(id string, spans []Span) [][]string
 	outputs    string // a file name for each element, in the pattern of output

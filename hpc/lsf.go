@@ -28,9 +28,11 @@ var lsf = &Dialect{
 		}
 		return ""
 	},
-	list:      func(user string, _ []string) []string { return []string{"bjobs", "-a", "-w", "-u", user} },
-	parseList: parseBjobs,
-	cancel:    func(id string) []string { return []string{"bkill", id} },
+	list:       func(user string, _ []string) []string { return []string{"bjobs", "-a", "-w", "-u", user} },
+	parseList:  parseBjobs,
+	fates:      func(ids []string) [][]string { return [][]string{append([]string{"bjobs", "-l"}, ids...)} },
+	parseFates: parseBjobsLong,
+	cancel:     func(id string) []string { return []string{"bkill", id} },
 	cancelSome: func(id string, spans []Span) (list [][]string) {
 		for _, s := range spans {
 			list = append(list, []string{"bkill", fmt.Sprintf("%s[%d-%d]", id, s.First, s.Last)})
@@ -152,4 +154,56 @@ func lsfState(s string) State {
 		return Ended
 	}
 	return Unknown // UNKWN and ZOMBI: its host does not answer
+}
+
+// Of bjobs -l, which begins a line that is too long anew after 21 blanks.
+var (
+	bjobsWrap   = regexp.MustCompile(`\n {21}`)
+	bjobsHead   = regexp.MustCompile(`(?m)^Job <([0-9]+)(?:\[([0-9]+)\])?>`)
+	bjobsStatus = regexp.MustCompile(`Status <([A-Z]+)>`)
+	bjobsTerm   = regexp.MustCompile(`TERM_([A-Z_]+)`)
+)
+
+// parseBjobsLong reads the ended jobs of bjobs -l: why LSF ended one is a word that
+// begins with TERM_.
+func parseBjobsLong(out string) (list []Element) {
+	out = bjobsWrap.ReplaceAllString(out, "")
+	heads := bjobsHead.FindAllStringSubmatchIndex(out, -1)
+	for i, h := range heads {
+		end := len(out)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		text := out[h[0]:end]
+		status := bjobsStatus.FindStringSubmatch(text)
+		if status == nil || lsfState(status[1]) != Ended {
+			continue
+		}
+		e := Element{Job: out[h[2]:h[3]], State: Ended, Raw: status[1], End: EndOrdinary}
+		if h[4] >= 0 {
+			e.Index, _ = strconv.Atoi(out[h[4]:h[5]])
+		}
+		if why := bjobsTerm.FindStringSubmatch(text); why != nil {
+			e.Raw, e.End = e.Raw+" ("+why[0]+")", lsfEnd(why[1])
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// lsfEnd reads the reasons of bhist(1) without their TERM_.
+func lsfEnd(why string) End {
+	switch why {
+	case "OWNER", "ADMIN", "FORCE_OWNER", "FORCE_ADMIN":
+		return EndCancelled
+	case "RUNLIMIT", "DEADLINE":
+		return EndWalltime
+	case "MEMLIMIT", "SWAP":
+		return EndMemory
+	case "PREEMPT", "REQUEUE_OWNER", "REQUEUE_ADMIN", "REQUEUE_RC":
+		return EndPreempted
+	case "ZOMBI", "UNKNOWN":
+		return EndNode
+	}
+	return EndOrdinary
 }

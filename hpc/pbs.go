@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,7 +31,14 @@ var pbsPro = &Dialect{
 	list: func(_ string, ids []string) []string {
 		return append([]string{"qstat", "-t", "-f", "-F", "json"}, ids...)
 	},
-	parseList:  parseQstatJSON,
+	parseList: parseQstatJSON,
+	fates: func(ids []string) [][]string {
+		return [][]string{append([]string{"qstat", "-x", "-t", "-f", "-F", "json"}, ids...)}
+	},
+	parseFates: func(out string) []Element {
+		list, _ := parseQstatJSON(Output{Stdout: []byte(out)})
+		return slices.DeleteFunc(list, func(e Element) bool { return e.State != Ended })
+	},
 	cancel:     func(id string) []string { return []string{"qdel", id} },
 	cancelSome: pbsCancelSome,
 	outputs:    "^array_index^.out",
@@ -187,6 +195,7 @@ func parseQstatJSON(o Output) ([]Element, error) {
 			Comment any    `json:"comment"`
 			Host    any    `json:"exec_host"`
 			Exit    any    `json:"Exit_status"`
+			Sub     any    `json:"substate"`
 		}
 	}
 	if o.Code != 0 {
@@ -210,6 +219,9 @@ func parseQstatJSON(o Output) ([]Element, error) {
 			Reason: scalar(j.Comment), Node: pbsHost(scalar(j.Host))}
 		if j.Exit != nil {
 			e.Raw += fmt.Sprintf(" (Exit_status %s)", scalar(j.Exit))
+		}
+		if e.State == Ended {
+			e.End = pbsEnd(scalar(j.Exit), scalar(j.Sub))
 		}
 		list = append(list, e)
 	}
@@ -286,7 +298,45 @@ func parseQstatXML(o Output) ([]Element, error) {
 		if j.Exit != "" {
 			e.Raw += " (Exit_status " + j.Exit + ")"
 		}
+		if e.State == Ended {
+			e.End = torqueEnd(j.Exit)
+		}
 		list = append(list, e)
 	}
 	return list, nil
+}
+
+// pbsEnd reads Exit_status: what is below 0 is PBS's own doing, 256 and more a
+// signal (job.h of OpenPBS: JOB_EXEC_KILL_WALLTIME and its like). Substate 91 is
+// that of a job that was deleted.
+func pbsEnd(exit, substate string) End {
+	switch {
+	case exit == "-29":
+		return EndWalltime
+	case exit == "-27":
+		return EndMemory
+	case exit == "-11":
+		return EndPreempted
+	case substate == "91", exit == "271": // qdel sends SIGTERM
+		return EndCancelled
+	case exit == "":
+		return EndUnknown
+	}
+	return EndOrdinary
+}
+
+// torqueEnd reads exit_status (pbs_job.h of Torque: JOB_EXEC_OVERLIMIT_WT and its
+// like).
+func torqueEnd(exit string) End {
+	switch exit {
+	case "-11":
+		return EndWalltime
+	case "-10":
+		return EndMemory
+	case "271": // qdel sends SIGTERM
+		return EndCancelled
+	case "":
+		return EndUnknown
+	}
+	return EndOrdinary
 }

@@ -185,6 +185,71 @@ func TestSlurm(t *testing.T) {
 	}
 }
 
+// fates waits until the scheduler tells how the elements of a job ended.
+func fates(t *testing.T, c *hpc.Client, id string, want map[int]hpc.End) {
+	t.Helper()
+	var list []hpc.Element
+	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		var err error
+		if list, err = c.Fates(context.Background(), []string{id}); err != nil {
+			t.Fatal(err)
+		}
+		missing := len(want)
+		for _, e := range list {
+			if e.Job == id && e.State == hpc.Ended && e.End == want[e.Index] && e.End != hpc.EndUnknown {
+				missing--
+			}
+		}
+		if missing == 0 {
+			return
+		}
+	}
+	t.Errorf("job %s: %+v\nwant the ends %v", id, list, want)
+}
+
+// order gives an order to a scheduler as a person would.
+func order(t *testing.T, c *hpc.Client, argv ...string) {
+	t.Helper()
+	o, err := c.Run(t.Context(), argv, "")
+	if err != nil || o.Code != 0 {
+		t.Fatalf("%v: %v, %+v", argv, err, o)
+	}
+}
+
+// TestSlurmFates: what became of elements that ended by themselves, that somebody
+// cancelled, whose node failed, and that wait again.
+func TestSlurmFates(t *testing.T) {
+	need(t, "munged", "slurmctld", "slurmd", "sbatch")
+	s, err := testbed.StartSlurm(open(t), 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	c := client(t, "slurm", &s.Cluster)
+	id, err := c.Submit(t.Context(), "#!/bin/sh\n#SBATCH --array=1-4 --no-requeue -o /dev/null\n[ $SLURM_ARRAY_TASK_ID = 1 ] || sleep 1000\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, c, id, count(hpc.Running, 3))
+	order(t, c, "scancel", id+"_2")
+	fates(t, c, id, map[int]hpc.End{1: hpc.EndOrdinary, 2: hpc.EndCancelled})
+	var node string
+	for _, e := range until(t, c, id, count(hpc.Running, 2)) {
+		if e.Index == 4 {
+			node = e.Node
+		}
+	}
+	order(t, c, "scontrol", "update", "nodename="+node, "state=down", "reason=failed")
+	fates(t, c, id, map[int]hpc.End{4: hpc.EndNode})
+	again, err := c.Submit(t.Context(), "#!/bin/sh\n#SBATCH --requeue -o /dev/null\nsleep 1000\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, c, again, count(hpc.Running, 1))
+	order(t, c, "scontrol", "requeue", again)
+	until(t, c, again, count(hpc.Pending, 1))
+}
+
 // TestPBSScriptsOnSlurm has Slurm's qsub read what is rendered for PBS.
 func TestPBSScriptsOnSlurm(t *testing.T) {
 	need(t, "munged", "slurmctld", "slurmd", "sbatch")
@@ -252,4 +317,22 @@ func TestGridEngine(t *testing.T) {
 	if n := c.Limit(context.Background()); n != 75000 {
 		t.Errorf("the largest index is %d", n)
 	}
+}
+
+// TestGridEngineFates: what became of elements that ended by themselves, that ran
+// into their time, and that somebody deleted, which the books do not tell apart
+// from other kills.
+func TestGridEngineFates(t *testing.T) {
+	need(t, "sge_qmaster", "sge_execd", "qsub")
+	s, err := testbed.StartGridEngine(open(t), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	c := client(t, "sge", s)
+	id, err := c.Submit(t.Context(), "#!/bin/sh\n#$ -S /bin/sh -t 1-2 -l h_rt=3 -o /dev/null -j y\n[ $SGE_TASK_ID = 1 ] || sleep 1000\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fates(t, c, id, map[int]hpc.End{1: hpc.EndOrdinary, 2: hpc.EndWalltime})
 }

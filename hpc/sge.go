@@ -30,7 +30,14 @@ var gridEngine = &Dialect{
 	},
 	list:      func(user string, _ []string) []string { return []string{"qstat", "-xml", "-u", user} },
 	parseList: parseSGE,
-	cancel:    func(id string) []string { return []string{"qdel", id} },
+	fates: func(ids []string) (list [][]string) {
+		for _, id := range ids {
+			list = append(list, []string{"qacct", "-j", id})
+		}
+		return list
+	},
+	parseFates: parseQacct,
+	cancel:     func(id string) []string { return []string{"qdel", id} },
 	cancelSome: func(id string, spans []Span) (list [][]string) {
 		for _, s := range spans {
 			list = append(list, []string{"qdel", id, "-t", fmt.Sprintf("%d-%d", s.First, s.Last)})
@@ -179,4 +186,39 @@ func digits(s string) string {
 		return ""
 	}
 	return s
+}
+
+// parseQacct reads qacct -j: blocks of a name and a value a line, below a line of
+// equal signs. Of an element that was started again the last block counts.
+func parseQacct(out string) (list []Element) {
+	for _, block := range strings.Split(out, "=====") {
+		field := map[string]string{}
+		for line := range strings.Lines(block) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			field[name] = strings.TrimSpace(value)
+		}
+		if digits(field["jobnumber"]) == "" {
+			continue
+		}
+		index, _ := strconv.Atoi(field["taskid"]) // undefined for a plain job
+		list = append(list, Element{Job: field["jobnumber"], Index: index, State: Ended, End: sgeEnd(field),
+			Raw: fmt.Sprintf("failed %s, exit_status %s", field["failed"], field["exit_status"])})
+	}
+	return list
+}
+
+// sgeEnd reads what accounting(5) has: failed is Grid Engine's reason.
+func sgeEnd(field map[string]string) End {
+	code, _, _ := strings.Cut(field["failed"], " ")
+	switch {
+	case code == "37":
+		return EndWalltime
+	case code == "25", code == "24":
+		return EndPreempted
+	case field["deleted_by"] != "" && field["deleted_by"] != "NONE":
+		return EndCancelled
+	case code == "22", code == "28":
+		return EndNode
+	}
+	return EndOrdinary
 }

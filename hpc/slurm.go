@@ -87,7 +87,7 @@ func parseSqueue(o Output) ([]Element, error) {
 			return nil, fmt.Errorf("squeue printed %q", line)
 		}
 		job, index, array := strings.Cut(f[0], "_")
-		e := Element{Job: job, State: slurmState(f[1]), Raw: f[1], Reason: f[2], Node: f[3], Name: f[4]}
+		e := Element{Job: job, State: slurmState(f[1]), End: slurmEnd(f[1]), Raw: f[1], Reason: f[2], Node: f[3], Name: f[4]}
 		if e.Reason == "None" {
 			e.Reason = ""
 		}
@@ -113,4 +113,23 @@ func slurmState(s string) State {
 		return Ended
 	}
 	return Unknown
+}
+
+// slurmEnd reads the states of squeue(1) in which a job has ended.
+func slurmEnd(s string) End {
+	switch s {
+	case "COMPLETED", "FAILED":
+		return EndOrdinary
+	case "CANCELLED", "REVOKED":
+		return EndCancelled
+	case "PREEMPTED":
+		return EndPreempted
+	case "TIMEOUT", "DEADLINE":
+		return EndWalltime
+	case "OUT_OF_MEMORY":
+		return EndMemory
+	case "NODE_FAIL", "BOOT_FAIL":
+		return EndNode
+	}
+	return EndUnknown
 }

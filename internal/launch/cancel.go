@@ -51,6 +51,11 @@ func (f *Fleet) Cancel(ctx context.Context, profile string) error {
 	if profile != "" {
 		groups = slices.DeleteFunc(groups, func(g *group) bool { return g.profile != profile })
 	}
+	f.mu.Lock()
+	for _, g := range groups {
+		g.takenBack = true
+	}
+	f.mu.Unlock()
 	byOffice := map[office][]*group{}
 	for _, g := range groups {
 		byOffice[g.office] = append(byOffice[g.office], g)

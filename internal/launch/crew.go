@@ -20,6 +20,8 @@ import (
 // which they were started by SSH.
 type keeper interface {
 	List(ctx context.Context, ids []string) ([]hpc.Element, error)
+	// Fates is List with how elements ended.
+	Fates(ctx context.Context, ids []string) ([]hpc.Element, error)
 	Cancel(ctx context.Context, id string) error
 	CancelElements(ctx context.Context, id string, indices []int) error
 	CancelCommand(id string) []string
@@ -143,6 +145,11 @@ func (c *crew) List(ctx context.Context, ids []string) ([]hpc.Element, error) {
 		list[i].State, list[i].Raw = state, state.String()
 	}
 	return list, nil
+}
+
+// Fates says which workers are alive.
+func (c *crew) Fates(ctx context.Context, ids []string) ([]hpc.Element, error) {
+	return c.List(ctx, ids)
 }
 
 // patience is how long a worker dials before it has ever joined: the link may be

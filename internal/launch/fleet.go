@@ -34,6 +34,9 @@ type Fleet struct {
 	mute     map[office]bool       // it has not answered since
 	summary  string
 	last     time.Time // submission
+
+	inquiries map[office]*inquiry  // those that are yet to be asked
+	inquired  map[office]time.Time // when it was last asked one
 }
 
 // Credentials are a token's: what its workers are told, and which of them have
@@ -75,6 +78,8 @@ type group struct {
 	output  string
 	cred    Credentials
 	members map[int]*member // by index, 0 for a plain job
+
+	takenBack bool // it is being ended from here
 }
 
 // member is one element of a group.
@@ -86,6 +91,8 @@ type member struct {
 	missing int  // good answers in a row that did not
 	off     bool // it waits again after it had run, which has been said
 	told    bool // that it ended without having joined
+
+	cancelled bool // somebody else did that, which has been said
 }
 
 // Jobs returns the ids of all that was submitted.

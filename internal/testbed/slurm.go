@@ -47,8 +47,8 @@ func StartSlurmOn(n *Network, dir string, cpus int) (*Slurm, error) {
 	return startSlurm(n, dir, n.opts.Compute, cpus)
 }
 
-func startSlurm(n *Network, dir string, nodes, cpus int) (s *Slurm, err error) {
-	s = &Slurm{Cluster: Cluster{Dir: dir, net: n, Env: []string{"SLURM_CONF=" + filepath.Join(dir, "slurm.conf")}}, letter: "n"}
+func startSlurm(n *Network, dir string, nodes, cpus int) (_ *Slurm, err error) {
+	s := &Slurm{Cluster: Cluster{Dir: dir, net: n, Env: []string{"SLURM_CONF=" + filepath.Join(dir, "slurm.conf")}}, letter: "n"}
 	if n != nil {
 		s.letter = "c"
 	}
