@@ -48,6 +48,9 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 	if w.Slots == 0 {
 		w.Slots = runtime.NumCPU()
 	}
+	if err := enoughFiles(w.Slots); err != nil {
+		return worker.Ended, err
+	}
 	w.identify()
 	if w.Keep, err = proctree.Inherited(); err == nil {
 		err = proctree.Subreaper()
