@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -55,7 +56,9 @@ func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, teth
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}
-	err = cmd.Start()
+	if err = keepDescriptors(); err == nil {
+		err = cmd.Start()
+	}
 	readyW.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
@@ -88,6 +91,22 @@ func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, teth
 		return nil, err
 	}
 	return m.Answer, nil
+}
+
+// keepDescriptors keeps what this process has inherited beside standard input,
+// output and error from the processes that it starts. A dispatcher that stays
+// would hold a caller's pipe open, or its lock.
+func keepDescriptors() error {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return fmt.Errorf("list open files: %w", err)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // lock keeps a second dispatcher of the same name from being started.
