@@ -1,11 +1,14 @@
 // Package spool holds the output of tasks until somebody has read it: small
-// outputs in memory, large ones in files.
+// outputs in memory, large ones in a file each. Small ones that wait for long
+// move from memory to segments, files that many outputs share.
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // The two streams of a task, as Output's methods take them.
@@ -14,27 +17,26 @@ const (
 	Stderr = 2
 )
 
-// memoryLimit is how much of one stream is held in memory, in bytes. It is the
-// largest piece that a worker sends at once, so that every write to a file is
-// of at least about that size.
+// memoryLimit is how much of one stream is held in memory, in bytes, as long as
+// the disk has room. It is the largest piece that a worker sends at once, so that
+// every write to a file is of at least about that size.
 const memoryLimit = 64 << 10
 
-// Dir is a directory that takes the files of large outputs.
-type Dir struct{ path string }
-
-// Open returns the spool in dir, which must exist and should be 0700.
-func Open(dir string) *Dir { return &Dir{path: dir} }
-
-// New returns the empty output of the task called name. The name shows in file
-// names, with whatever is not fit for one replaced; it need not be unique.
-func (d *Dir) New(name string) *Output { return &Output{dir: d.path, name: name} }
+// ErrClosed says that an output was closed before it was to be read.
+var ErrClosed = errors.New("the output has been thrown away")
 
 // Output is what one task wrote. One goroutine may write to it; once that one
-// has finished, and has passed the Output on, others may read. A nil Output is
-// that of a task that wrote nothing: it can be read, kept from, and closed.
+// has finished, and has passed the Output on, any number of others may read. Park
+// and Close may be called at any time. A nil Output is that of a task that wrote
+// nothing: it can be read, kept from, and closed.
 type Output struct {
-	dir, name string
-	streams   [2]stream
+	dir  *Dir
+	name string
+
+	mu      sync.Mutex // guards all below; Dir's is taken after it
+	streams [2]stream
+	readers int
+	closed  bool // the last reader to be closed removes what is left
 }
 
 func (o *Output) stream(n int) *stream {
@@ -44,8 +46,10 @@ func (o *Output) stream(n int) *stream {
 	return &o.streams[n-1]
 }
 
-// Write appends p to a stream. When it fails, nothing of p was taken, and what
-// was written before is still there.
+// Write appends p to a stream. If the disk is full, it keeps p in memory and
+// returns a FullError: the caller has to see to it that not much more comes until
+// Park succeeds. When it fails otherwise, nothing of p was taken, and what was
+// written before is still there.
 func (o *Output) Write(stream int, p []byte) error {
 	s := o.stream(stream)
 	if s == nil {
@@ -54,27 +58,44 @@ func (o *Output) Write(stream int, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return fmt.Errorf("write output: %w", ErrClosed)
+	}
+	err := o.take(stream, p)
+	if err != nil && IsFull(err) {
+		o.remember(s, p)
+	}
+	return err
+}
+
+// take puts p behind what there is of a stream, in memory or in the stream's file.
+func (o *Output) take(n int, p []byte) error {
+	s := o.stream(n)
 	if len(s.mem)+len(p) <= memoryLimit {
-		s.remember(p)
+		o.remember(s, p)
 		return nil
 	}
-	if err := o.flush(stream); err != nil {
+	if err := o.flush(n); err != nil {
 		return err
 	}
 	if len(p) < memoryLimit {
-		s.remember(p)
+		o.remember(s, p)
 		return nil
 	}
-	return o.appendFile(stream, p)
+	return o.appendFile(n, p)
 }
 
-// Bytes returns the length of a stream.
+// Bytes returns the length of a stream, also when the output has been closed.
 func (o *Output) Bytes(stream int) int64 {
 	s := o.stream(stream)
 	if s == nil {
 		return 0
 	}
-	return s.inFile + int64(len(s.mem))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return s.size()
 }
 
 // Memory returns how many bytes of the output are held in memory.
@@ -82,11 +103,14 @@ func (o *Output) Memory() int64 {
 	if o == nil {
 		return 0
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	return int64(len(o.streams[0].mem) + len(o.streams[1].mem))
 }
 
-// Reader reads a stream from its start. The Output must not be closed before
-// the reader has been.
+// Reader reads a stream from its start to its end. The stream stays as it is
+// until the reader is closed, even if the output is closed before. Of an output
+// that has been closed already it returns ErrClosed.
 func (o *Output) Reader(stream int) (io.ReadCloser, error) {
 	return o.readFrom(stream, 0)
 }
@@ -116,44 +140,115 @@ func (o *Output) Keep(stream int) (path string, err error) {
 	if s == nil {
 		return "", fmt.Errorf("keep output: there is no stream %d to keep", stream)
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return "", fmt.Errorf("keep output: %w", ErrClosed)
+	}
+	if err := o.unshare(stream); err != nil {
+		return "", err
+	}
 	if err := o.flush(stream); err != nil {
 		return "", err
 	}
-	s.mem, s.kept = nil, true
+	o.forget(s)
+	s.kept = true
 	return s.path, nil
 }
 
-// Park moves what is in memory into files, for outputs that wait long.
+// Park moves what is in memory to the disk, for outputs that wait long: what is
+// small into a segment, the rest into a file of the stream's own.
 func (o *Output) Park() error {
 	if o == nil {
 		return nil
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for n := Stdout; n <= Stderr; n++ {
-		if len(o.streams[n-1].mem) == 0 {
-			continue
-		}
-		if err := o.flush(n); err != nil {
+		if err := o.park(n); err != nil {
 			return err
 		}
-		o.streams[n-1].mem = nil
 	}
 	return nil
 }
 
-// Close forgets the output and removes its files, except those kept. Closing
-// again does nothing.
+func (o *Output) park(n int) error {
+	s := o.stream(n)
+	switch {
+	case len(s.mem) == 0:
+		return nil
+	case s.path != "" || s.shared != nil || len(s.mem) > memoryLimit:
+		if err := o.flush(n); err != nil {
+			return err
+		}
+	default:
+		piece, err := o.dir.share(s.mem)
+		if err != nil {
+			return err
+		}
+		s.shared = piece
+		o.dir.disk.Add(piece.length)
+	}
+	o.forget(s)
+	return nil
+}
+
+// Close throws the output away and removes its files, except those kept. What is
+// being read goes when its last reader is closed. Closing again does nothing.
 func (o *Output) Close() error {
 	if o == nil {
 		return nil
 	}
-	var first error
+	o.mu.Lock()
+	first := !o.closed
+	o.closed = true
+	if !first || o.readers > 0 {
+		o.mu.Unlock()
+		return nil
+	}
+	gone := o.empty()
+	o.mu.Unlock()
+	return o.dir.remove(gone)
+}
+
+// left says that a reader has been closed.
+func (o *Output) left() error {
+	o.mu.Lock()
+	o.readers--
+	if o.readers > 0 || !o.closed {
+		o.mu.Unlock()
+		return nil
+	}
+	gone := o.empty()
+	o.mu.Unlock()
+	return o.dir.remove(gone)
+}
+
+// empty takes the streams out, whose lengths stay known.
+func (o *Output) empty() [2]stream {
+	gone := o.streams
 	for i := range o.streams {
-		s := o.streams[i]
-		o.streams[i] = stream{}
-		if s.path == "" || s.kept {
-			continue
+		s := &o.streams[i]
+		size := s.size()
+		o.forget(s)
+		o.dir.disk.Add(-s.onDisk())
+		*s = stream{gone: size}
+	}
+	return gone
+}
+
+// remove deletes the files of streams that nobody reads, without a lock.
+func (d *Dir) remove(gone [2]stream) error {
+	var first error
+	for _, s := range gone {
+		var err error
+		if s.shared != nil {
+			err = d.unshare(s.shared)
 		}
-		if err := os.Remove(s.path); err != nil && first == nil {
+		if s.path != "" && !s.kept {
+			err = errors.Join(err, os.Remove(s.path))
+		}
+		if err != nil && first == nil {
 			first = fmt.Errorf("remove output: %w", err)
 		}
 	}

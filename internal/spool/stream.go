@@ -1,63 +1,90 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 )
 
-// stream is one of the two: first what is in the file, then what is in memory.
+// stream is one of the two: first its piece of a segment, then what is in its
+// file, then what is in memory.
 type stream struct {
-	mem    []byte
+	shared *piece // nil if there is none
 	path   string // of the file; empty while there is none
 	inFile int64  // bytes of the file that count
+	mem    []byte
+	gone   int64 // bytes that there were when the output was closed
 	kept   bool
 }
 
-// remember appends p to the memory, which has room for it. The first piece is
-// taken at its own size, since most outputs are a single one.
-func (s *stream) remember(p []byte) {
+// size is how many bytes the stream has, or had.
+func (s *stream) size() int64 { return s.gone + s.onDisk() + int64(len(s.mem)) }
+
+// onDisk is how many bytes of the stream are on the disk.
+func (s *stream) onDisk() int64 {
+	if s.shared == nil {
+		return s.inFile
+	}
+	return s.shared.length + s.inFile
+}
+
+// remember appends p to the memory. The first piece is taken at its own size,
+// since most outputs are a single one. Under mu.
+func (o *Output) remember(s *stream, p []byte) {
 	need := len(s.mem) + len(p)
 	if need > cap(s.mem) {
-		grown := make([]byte, len(s.mem), min(max(need, 2*cap(s.mem)), memoryLimit))
+		room := max(need, 2*cap(s.mem))
+		if need <= memoryLimit {
+			room = min(room, memoryLimit)
+		}
+		grown := make([]byte, len(s.mem), room)
 		copy(grown, s.mem)
 		s.mem = grown
 	}
 	s.mem = append(s.mem, p...)
+	o.dir.memory.Add(int64(len(p)))
 }
 
-// flush moves a stream's memory to its file, and makes that file if need be.
+// forget lets go of a stream's memory. Under mu.
+func (o *Output) forget(s *stream) {
+	o.dir.memory.Add(-int64(len(s.mem)))
+	s.mem = nil
+}
+
+// flush moves a stream's memory to its file, and makes that file if need be. The
+// memory is used again. Under mu.
 func (o *Output) flush(n int) error {
 	s := o.stream(n)
 	if err := o.appendFile(n, s.mem); err != nil {
 		return err
 	}
+	o.dir.memory.Add(-int64(len(s.mem)))
 	s.mem = s.mem[:0]
+	if cap(s.mem) > memoryLimit {
+		s.mem = nil
+	}
 	return nil
 }
 
 // appendFile writes p behind what counts of the file, so that a write that
 // failed half-way is overwritten by the next. The file is opened each time:
-// a dispatcher may hold more outputs than it may have files open.
+// a dispatcher may hold more outputs than it may have files open. Under mu.
 func (o *Output) appendFile(n int, p []byte) error {
 	s := o.stream(n)
 	f, err := o.openFile(n)
 	if err != nil {
-		return explain(err)
+		return o.dir.explain(err)
 	}
 	_, err = f.WriteAt(p, s.inFile)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return explain(err)
+		return o.dir.explain(err)
 	}
 	s.inFile += int64(len(p))
+	o.dir.disk.Add(int64(len(p)))
 	return nil
 }
 
@@ -66,19 +93,35 @@ func (o *Output) openFile(n int) (*os.File, error) {
 	if s.path != "" {
 		return os.OpenFile(s.path, os.O_WRONLY, 0)
 	}
-	base := filepath.Join(o.dir, fileName(o.name))
-	suffix := [...]string{Stdout: ".stdout", Stderr: ".stderr"}[n]
-	path := base + suffix
-	for i := 2; ; i++ {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err == nil {
-			s.path = path
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-		path = fmt.Sprintf("%s-%d%s", base, i, suffix)
+	f, err := o.dir.create(fileName(o.name), [...]string{Stdout: ".stdout", Stderr: ".stderr"}[n])
+	if err == nil {
+		s.path = f.Name()
 	}
+	return f, err
+}
+
+// unshare moves a stream that has a piece of a segment into memory, from where it
+// may go to a file of its own. Under mu.
+func (o *Output) unshare(n int) error {
+	s := o.stream(n)
+	if s.shared == nil {
+		return nil
+	}
+	r, err := o.open(s, 0)
+	if err != nil {
+		return err
+	}
+	all, err := io.ReadAll(r)
+	r.closeFiles()
+	if err != nil {
+		return err
+	}
+	old := *s
+	o.forget(s)
+	o.dir.disk.Add(-s.onDisk())
+	*s = stream{}
+	o.remember(s, all)
+	return o.dir.remove([2]stream{old})
 }
 
 // fileName makes a task's name fit for a file name, with room for a suffix.
@@ -97,50 +140,83 @@ func fileName(name string) string {
 	return name[:min(len(name), 100)]
 }
 
-// explain adds to an error, which names the file, what can be done about it.
-func explain(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("spool output: %w (outputs are kept there until they are read: "+
-			"make room, or set MUSTER_STATE to a directory with more)", err)
-	}
-	return fmt.Errorf("spool output: %w", err)
-}
-
 // readFrom reads a stream from an offset that is not beyond its end.
 func (o *Output) readFrom(n int, from int64) (io.ReadCloser, error) {
 	s := o.stream(n)
-	if s == nil || o.Bytes(n) == 0 {
+	if s == nil {
 		return nothing{}, nil
 	}
-	if from >= s.inFile {
-		return &reader{mem: s.mem[from-s.inFile:]}, nil
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case s.size() == 0:
+		return nothing{}, nil
+	case o.closed:
+		return nil, fmt.Errorf("read output: %w", ErrClosed)
 	}
-	f, err := os.Open(s.path)
+	r, err := o.open(s, from)
 	if err != nil {
-		return nil, fmt.Errorf("read output: %w", err)
+		return nil, err
 	}
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("read output: %w", err)
-	}
-	return &reader{file: f, left: s.inFile - from, mem: s.mem}, nil
+	r.out = o
+	o.readers++
+	return r, nil
 }
 
-// reader reads left bytes of a file and then the memory.
+// open opens what there is of a stream from an offset on. Under mu.
+func (o *Output) open(s *stream, from int64) (*reader, error) {
+	r := &reader{}
+	if s.shared != nil {
+		if err := r.add(s.shared.path, s.shared.offset, s.shared.length, &from); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.add(s.path, 0, s.inFile, &from); err != nil {
+		return nil, err
+	}
+	r.mem = s.mem[from:]
+	return r, nil
+}
+
+// reader reads parts of files and then the memory.
 type reader struct {
-	file *os.File
+	out   *Output // nil once closed
+	files []part
+	mem   []byte
+}
+
+// part is what is left to read of one file.
+type part struct {
+	*os.File
 	left int64
-	mem  []byte
+}
+
+// add appends length bytes of a file at an offset, without the first skip of
+// them, and takes those from skip.
+func (r *reader) add(path string, offset, length int64, skip *int64) error {
+	skipped := min(*skip, length)
+	*skip -= skipped
+	if length -= skipped; length == 0 {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		r.files = append(r.files, part{f, length})
+		_, err = f.Seek(offset+skipped, io.SeekStart)
+	}
+	if err != nil {
+		r.closeFiles()
+		return fmt.Errorf("read output: %w", err)
+	}
+	return nil
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	if r.left > 0 && len(p) > 0 {
-		n, err := r.file.Read(p[:min(int64(len(p)), r.left)])
-		r.left -= int64(n)
-		if err == io.EOF {
-			err = fmt.Errorf("read output: %s: somebody cut it short: %w", r.file.Name(), io.ErrUnexpectedEOF)
-		}
-		return n, err
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(r.files) > 0 {
+		return r.readFile(p)
 	}
 	if len(r.mem) == 0 {
 		return 0, io.EOF
@@ -150,11 +226,37 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (r *reader) readFile(p []byte) (int, error) {
+	f := &r.files[0]
+	n, err := f.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	if err == io.EOF {
+		return n, fmt.Errorf("read output: %s: somebody cut it short: %w", f.Name(), io.ErrUnexpectedEOF)
+	}
+	if f.left == 0 {
+		f.Close()
+		r.files = r.files[1:]
+	}
+	return n, err
+}
+
+func (r *reader) closeFiles() {
+	for _, f := range r.files {
+		f.Close() // it was only read from
+	}
+	r.files = nil
+}
+
+// Close ends the reading. The last reader of an output that has been closed
+// removes its files.
 func (r *reader) Close() error {
-	if r.file == nil {
+	r.closeFiles()
+	if r.out == nil {
 		return nil
 	}
-	return r.file.Close()
+	o := r.out
+	r.out, r.mem = nil, nil
+	return o.left()
 }
 
 // nothing reads a stream that is empty, without an allocation.
