@@ -14,29 +14,30 @@ import (
 // layers says which of muster's packages each of them may import. What is not
 // here may not exist: a new package finds its place first.
 var layers = map[string][]string{
-	"muster":                           {"muster/internal/cli"},
-	"muster/task":                      {}, // the vocabulary imports nothing of ours
-	"muster/tls":                       {}, // doors know nothing of each other, nor of tasks
-	"muster/ssh":                       {"muster/internal/shell", "muster/internal/terminal"},
-	"muster/ssh/relay":                 {"muster/internal/terminal"}, // knows nothing of SSH: any stream will do
-	"muster/internal/quiet":            {},
-	"muster/internal/terminal":         {},
-	"muster/internal/shell":            {},
-	"muster/internal/state":            {},
-	"muster/internal/input":            {},
-	"muster/internal/proctree":         {},
-	"muster/internal/expand":           {"muster/internal/shell"},
-	"muster/internal/spool":            {},
-	"muster/internal/wire":             {"muster/task"},
-	"muster/internal/report":           {"muster/internal/spool", "muster/task"},
-	"muster/dispatcher/internal/queue": {"muster/task"}, // pure: no clock, no goroutine, no wire
-	"muster/dispatcher":                {"muster/dispatcher/internal/queue", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/worker/internal/exec":      {"muster/internal/proctree", "muster/task"},
-	"muster/worker":                    {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/bench":                     {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":           {},
-	"muster/internal/prompt":           {"muster/internal/terminal"},
-	"muster/internal/remote":           {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
+	"muster":                             {"muster/internal/cli"},
+	"muster/task":                        {}, // the vocabulary imports nothing of ours
+	"muster/tls":                         {}, // doors know nothing of each other, nor of tasks
+	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
+	"muster/ssh/relay":                   {"muster/internal/terminal"}, // knows nothing of SSH: any stream will do
+	"muster/internal/quiet":              {},
+	"muster/internal/terminal":           {},
+	"muster/internal/shell":              {},
+	"muster/internal/state":              {},
+	"muster/internal/input":              {},
+	"muster/internal/proctree":           {},
+	"muster/internal/expand":             {"muster/internal/shell"},
+	"muster/internal/spool":              {},
+	"muster/internal/wire":               {"muster/task"},
+	"muster/internal/report":             {"muster/internal/spool", "muster/task"},
+	"muster/dispatcher/internal/queue":   {"muster/task"}, // pure: no clock, no goroutine, no wire
+	"muster/dispatcher/internal/results": {"muster/internal/spool", "muster/task"},
+	"muster/dispatcher":                  {"muster/dispatcher/internal/queue", "muster/dispatcher/internal/results", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
+	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/internal/config":             {},
+	"muster/internal/prompt":             {"muster/internal/terminal"},
+	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.
 	"muster/internal/launch":  {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	"muster/templates":        {},

@@ -20,11 +20,12 @@ type attempt struct {
 	// than this, its Ref and its window.
 	abandoned bool
 
+	window int  // bytes the worker may still send
+	size   int  // how large the window has grown
+	used   int  // bytes spooled since the last credit
+	stuck  bool // the disk has no room for all that was spooled: no credit is given
+
 	// The rest belongs to the session's reader.
 	out    *spool.Output
-	window int // bytes the worker may still send
-	size   int // how large the window has grown
-	used   int // bytes spooled since the last credit
 	broken bool
-	kept   int64 // bytes of out that count as kept in memory
 }

@@ -15,11 +15,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"muster/dispatcher/internal/results"
 	"muster/internal/spool"
 	mtls "muster/tls"
 )
@@ -47,11 +47,12 @@ type Options struct {
 	// not send waits for its worker to turn out to have been the target.
 	// 0 means DefaultHold.
 	Hold time.Duration
-	// Keep bounds the output of futures that is held in memory, in bytes; what
-	// comes beyond it goes to disk. 0 means DefaultKeep.
+	// Keep bounds the output that is held in memory, in bytes; what comes beyond
+	// it goes to disk. 0 means DefaultKeep.
 	Keep int64
 	// Say tells the user what they ought to know now, such as which machine is
-	// sick and of what; nil tells nobody.
+	// sick and of what, or which disk is full; nil tells nobody. It is called
+	// without locks.
 	Say func(format string, args ...any)
 }
 
@@ -60,7 +61,8 @@ type Dispatcher struct {
 	opt       Options
 	log       hclog.Logger
 	wg        sync.WaitGroup
-	kept      atomic.Int64 // bytes of futures' output in memory
+	store     *results.Store
+	disk      disk
 	leases    leases
 	strangers strangers
 
@@ -93,7 +95,7 @@ func New(opt Options) *Dispatcher {
 	if opt.Say == nil {
 		opt.Say = func(string, ...any) {}
 	}
-	return &Dispatcher{
+	d := &Dispatcher{
 		opt:       opt,
 		log:       opt.Log.Named("dispatcher"),
 		strangers: strangers{logger: opt.Log.Named("dispatcher")},
@@ -103,6 +105,9 @@ func New(opt Options) *Dispatcher {
 		leases:    leases{by: map[identity]*session{}},
 		rooms:     map[*waitingRoom]bool{},
 	}
+	d.store = results.NewStore(opt.Spool, opt.Keep, func(err error) { d.log.Warn("an output was not removed", "error", err) })
+	d.disk.d = d
+	return d
 }
 
 // ErrExists says that there is a pool of that name.
@@ -176,9 +181,11 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 	for _, p := range pools {
 		p.reset("the dispatcher ended")
 	}
+	d.disk.close()
 	gone := make(chan struct{})
 	go func() {
 		d.wg.Wait()
+		d.store.Wait()
 		close(gone)
 	}()
 	select {

@@ -27,10 +27,11 @@ type world struct {
 	id     *mtls.Identity
 	door   *dispatcher.Dispatcher
 	d      *dispatcher.Pool
-	b      *dispatcher.Batch
+	b      *run
 	l      *listener
 	launch *mtls.Launch
 	n      int // peers so far
+	spool  string
 
 	scratch string               // of workers
 	ends    []context.CancelFunc // of workers that are real
@@ -42,8 +43,34 @@ type options struct {
 	dispatcher.PoolOptions
 }
 
+// run is a run and a cursor of its results, as they resolve.
+type run struct {
+	*dispatcher.Run
+	cursor *dispatcher.Cursor
+}
+
+func newRun(t *testing.T, p *dispatcher.Pool, opt dispatcher.RunOptions) *run {
+	t.Helper()
+	r, err := p.NewRun(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &run{r, r.Results(dispatcher.AsResolved)}
+}
+
+// Take returns what has resolved since the last call, and whether that is all.
+func (r *run) Take() (done []*dispatcher.Done, over bool) {
+	for {
+		d, err := r.cursor.Poll()
+		if d == nil {
+			return done, err == io.EOF
+		}
+		done = append(done, d)
+	}
+}
+
 // bubble runs f in a bubble with a dispatcher that listens.
-func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options, *dispatcher.BatchOptions)) {
+func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options, *dispatcher.RunOptions)) {
 	id, err := mtls.LoadOrCreate(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +78,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		opt := options{dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger()}, dispatcher.PoolOptions{Retries: 2}}
-		batch := dispatcher.BatchOptions{Render: func(row []string, index int) task.Spec {
+		batch := dispatcher.RunOptions{Render: func(row []string, index int) task.Spec {
 			return task.Spec{Argv: row, Index: index}
 		}}
 		for _, change := range with {
@@ -62,9 +89,9 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
+		w := &world{t: t, spool: dir, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
-		w.b = w.d.NewBatch(batch)
+		w.b = newRun(t, pool, batch)
 		served := make(chan error)
 		go func() { served <- w.door.Serve(w.l) }()
 		defer func() {
@@ -244,7 +271,6 @@ func (w *world) results() string {
 			kind = r.Err.Kind.String()
 		}
 		list = append(list, fmt.Sprintf("%d:%s.%d", r.Index, kind, r.Attempt))
-		r.Output.Close()
 		r.Release()
 	}
 	return strings.Join(list, " ")
@@ -519,7 +545,6 @@ func TestLostTaskIsTriedAgainAndGivenUp(t *testing.T) {
 		if n := done[0].Output.Bytes(1); n != int64(len("half a line")) {
 			t.Errorf("%d bytes of output, want those of the last attempt", n)
 		}
-		done[0].Output.Close()
 		done[0].Release()
 	})
 }
@@ -679,7 +704,7 @@ func TestStopOnFailure(t *testing.T) {
 		if w.b.Dropped() != 1 {
 			t.Errorf("%d dropped", w.b.Dropped())
 		}
-	}, func(_ *options, b *dispatcher.BatchOptions) { b.StopOnFailure = true })
+	}, func(_ *options, b *dispatcher.RunOptions) { b.StopOnFailure = true })
 }
 
 // TestCancelledTaskMayHaveEnded: a task that ended well before the cancel
@@ -780,7 +805,6 @@ func TestCreditGrows(t *testing.T) {
 		if n := done[0].Output.Bytes(1); n != int64(sent+1) {
 			t.Errorf("%d bytes kept, %d sent", n, sent+1)
 		}
-		done[0].Output.Close()
 		done[0].Release()
 	})
 }
@@ -811,7 +835,6 @@ func TestFullBacklog(t *testing.T) {
 			t.Fatalf("%d results", len(done))
 		}
 		for _, r := range done {
-			r.Output.Close()
 			r.Release()
 		}
 		p.finish(p.start(p.assigned()), nil)
@@ -844,7 +867,7 @@ func TestFaultyNetwork(t *testing.T) {
 	}
 	for seed := range rounds {
 		bubble(t, func(t *testing.T, w *world) { faulty(t, w, rand.New(rand.NewPCG(seed, 0))) },
-			func(o *options, _ *dispatcher.BatchOptions) { o.Retries = 10_000 })
+			func(o *options, _ *dispatcher.RunOptions) { o.Retries = 10_000 })
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)
 		}
@@ -869,28 +892,26 @@ func faulty(t *testing.T, w *world, r *rand.Rand) {
 		}()
 	}
 	seen := map[int]bool{}
-	for over := false; !over; {
-		<-w.b.Ready()
-		var done []*dispatcher.Done
-		done, over = w.b.Take()
-		for _, d := range done {
-			if seen[d.Index] || d.Err != nil {
-				t.Errorf("task %d resolved to %v; before: %v", d.Index, d.Err, seen[d.Index])
-			}
-			seen[d.Index] = true
-			out, err := d.Output.Reader(1)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			text, _ := io.ReadAll(out)
-			out.Close()
-			if want := strings.Repeat(rows[d.Index-1], 3); string(text) != want {
-				t.Errorf("task %d wrote %q", d.Index, text)
-			}
-			d.Output.Close()
-			d.Release()
+	for {
+		d, err := w.b.cursor.Next(context.Background())
+		if err != nil {
+			break
 		}
+		if seen[d.Index] || d.Err != nil {
+			t.Errorf("task %d resolved to %v; before: %v", d.Index, d.Err, seen[d.Index])
+		}
+		seen[d.Index] = true
+		out, err := d.Output.Reader(1)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		text, _ := io.ReadAll(out)
+		out.Close()
+		if want := strings.Repeat(rows[d.Index-1], 3); string(text) != want {
+			t.Errorf("task %d wrote %q", d.Index, text)
+		}
+		d.Release()
 	}
 	if len(seen) != tasks {
 		t.Errorf("%d of %d tasks resolved", len(seen), tasks)

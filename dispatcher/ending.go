@@ -169,7 +169,7 @@ func (s *session) dispose(a *attempt) {
 		s.resolve(a, task.Result{Err: a.cancel})
 		return
 	}
-	s.d.discard(&Done{Output: a.out, bytes: a.kept})
+	s.d.store.Discard(a.out)
 	if a.job.owner.stopped() {
 		if _, removed, _, _ := s.p.queue.Cancel(a.Task); removed {
 			a.job.owner.drop(a.job, task.Cancelled("nothing more was to be started"))
@@ -185,5 +185,5 @@ func (s *session) resolve(a *attempt, r task.Result) {
 	r.Worker, r.Slot = s.id, a.slot
 	s.ended++
 	s.p.completed++
-	a.job.owner.resolve(a.job, &Done{Result: r, Output: a.out, bytes: a.kept})
+	a.job.owner.resolve(a.job, &Done{Result: r, Output: a.out})
 }

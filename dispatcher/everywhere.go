@@ -33,13 +33,13 @@ func (s *session) synced(r task.Result) {
 	}
 	if !f.sealed {
 		r.ID, r.Attempt, r.Argv, r.Worker, r.Slot, r.Name = f.marker, 1, a.spec.Argv, s.id, max(a.slot, 1), s.id
-		f.append(&Done{Result: r, Output: a.out, bytes: a.kept})
+		f.append(&Done{Result: r, Output: a.out})
 		return
 	}
 	if r.Err != nil {
 		p.log.Warn("an everywhere failed on a worker that joined later", "worker", s.id, "error", r.Err)
 	}
-	p.d.discard(&Done{Output: a.out, bytes: a.kept})
+	p.d.store.Discard(a.out)
 }
 
 // withdraw takes an everywhere out that has not passed: no worker begins it any
@@ -59,7 +59,7 @@ func (p *Pool) withdraw(f *Future, why *task.ErrorValue) {
 
 // close seals an everywhere; why is its result if no worker has run it.
 func (f *Future) close(why *task.ErrorValue) {
-	f.halted = true
+	f.halt(why)
 	if len(f.items) == 0 {
 		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})
 	}

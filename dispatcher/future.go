@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"muster/dispatcher/internal/queue"
+	"muster/dispatcher/internal/results"
 	"muster/internal/wire"
 	"muster/task"
 )
@@ -25,6 +26,7 @@ const (
 	KindSubmit     Kind = "submit"     // one task
 	KindMap        Kind = "map"        // one task an input
 	KindEverywhere Kind = "everywhere" // one task a worker
+	KindRun        Kind = "run"        // one task a row
 )
 
 // registry is all futures that have not been forgotten.
@@ -34,7 +36,8 @@ type registry struct {
 }
 
 // Future is the handle of tasks that were submitted together. It is unresolved
-// until all of them have resolved, and then resolved for ever.
+// until all of them have resolved, and then resolved for ever. It makes the tasks;
+// its log has what they resolved to.
 type Future struct {
 	id      ID
 	pool    *Pool
@@ -42,30 +45,27 @@ type Future struct {
 	kind    Kind
 	stop    bool // cancel the others when one fails
 	created time.Time
+	log     *results.Log
 
 	everywhere *task.Spec // of KindEverywhere, with the three after it
 	marker     task.ID
 	min        int
 
 	// All below is guarded by Pool.mu.
-	items    []item
-	sealed   bool // no more items come
-	halted   bool // what has not started will not
-	unwanted bool // it was forgotten: results are thrown away
-	resolved int
-	failed   int
-	order    []int32         // indices from 0, as they resolved
-	watch    chan struct{}   // closed when an item resolves; nil if nobody waits
-	done     chan struct{}   // closed when all have; nil until asked for
-	racers   []chan struct{} // sent to when all have
-	timer    *time.Timer
+	items  []item
+	sealed bool             // no more items come
+	halted bool             // what has not started will not
+	why    *task.ErrorValue // what a halted future was cancelled with
+	alive  context.Context  // of whoever waits to add to it; nil until somebody does
+	end    context.CancelFunc
+	racers []chan struct{} // sent to when all have resolved
+	timer  *time.Timer
 }
 
 // item is one task of a future.
 type item struct {
 	id   task.ID
 	spec *task.Spec // nil once resolved
-	done *Done      // nil until resolved
 }
 
 // FutureOptions configures a Future.
@@ -82,7 +82,7 @@ var ErrFull = errors.New("the queue is full")
 
 // NewFuture returns a future that Add gives tasks to and Seal completes.
 func (p *Pool) NewFuture(kind Kind, opt FutureOptions) (*Future, error) {
-	f := &Future{pool: p, kind: kind, stop: opt.StopOnFailure, created: time.Now()}
+	f := p.newFuture(kind, opt, func() {})
 	f.self.owner = f
 	if err := p.register(f); err != nil {
 		return nil, err
@@ -97,6 +97,13 @@ func (p *Pool) NewFuture(kind Kind, opt FutureOptions) (*Future, error) {
 	return f, nil
 }
 
+// newFuture makes a future that nobody knows. It calls room, without locks, when
+// its log was full and is not any more.
+func (p *Pool) newFuture(kind Kind, opt FutureOptions, room func()) *Future {
+	return &Future{pool: p, kind: kind, stop: opt.StopOnFailure, created: time.Now(), log: p.d.store.NewLog(room)}
+}
+
+// register makes a future known.
 func (p *Pool) register(f *Future) error {
 	d := p.d
 	d.mu.Lock()
@@ -136,18 +143,23 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 		return fmt.Errorf("the task's input has %d bytes; at most %d are possible: pass the name of a file", len(spec.Input), wire.MaxInput)
 	}
 	p := f.pool
-	if err := p.enter(ctx, int64(spec.Size()), try); err != nil {
-		return err
+	waiting, stop := f.whileAlive(ctx)
+	defer stop()
+	if err := p.enter(waiting, int64(spec.Size()), try); err != nil {
+		if ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			return err
+		}
+		p.mu.Lock() // the future was cancelled meanwhile
 	}
 	defer p.mu.Unlock()
+	i := f.log.Add(1)
 	if spec.Index == 0 {
-		spec.Index = len(f.items) + 1
+		spec.Index = i
 	}
 	f.items = append(f.items, item{spec: &spec})
-	i := len(f.items)
 	if f.halted {
 		p.completed++
-		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: task.Cancelled("")}})
+		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: f.why}})
 		return nil
 	}
 	// Resolving looks the task up by its item, so that must be known before
@@ -155,6 +167,40 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	f.items[i-1].id = p.push(job{owner: &f.self, index: i})
 	p.pump(time.Now())
 	return nil
+}
+
+// whileAlive returns a context for the wait at the gate, that also ends when the
+// future is cancelled.
+func (f *Future) whileAlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.pool.opt.Memory == 0 {
+		return ctx, func() {} // there is no gate
+	}
+	f.pool.mu.Lock()
+	if f.alive == nil {
+		f.alive, f.end = context.WithCancel(context.Background())
+		if f.halted {
+			f.end()
+		}
+	}
+	alive := f.alive
+	f.pool.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(alive, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// halt keeps what has not started from starting, and ends the waits of those who
+// would add more. The first reason stands. Under Pool.mu.
+func (f *Future) halt(why *task.ErrorValue) {
+	if !f.halted {
+		f.halted, f.why = true, why
+	}
+	if f.end != nil {
+		f.end()
+	}
 }
 
 // Seal says that no more tasks come.
@@ -166,6 +212,7 @@ func (f *Future) Seal() {
 
 func (f *Future) seal() {
 	f.sealed = true
+	f.log.Seal()
 	f.settle()
 }
 
@@ -174,16 +221,19 @@ func (f *Future) seal() {
 // that join later before they take any task.
 func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
 	spec.Everywhere = true
-	f := &Future{pool: p, kind: KindEverywhere, created: time.Now(), everywhere: &spec, min: max(min, 1)}
+	f := p.newFuture(KindEverywhere, FutureOptions{}, func() {})
+	f.everywhere, f.min = &spec, max(min, 1)
 	f.self.owner = f
 	if err := p.register(f); err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.closed {
+		p.mu.Unlock()
+		p.d.Forget(f)
 		return nil, ErrClosed
 	}
+	defer p.mu.Unlock()
 	f.marker = p.queue.PushBarrier(job{owner: &f.self}, needsOf(f.everywhere), f.min)
 	p.pump(time.Now())
 	return f, nil
@@ -220,24 +270,17 @@ func (f *Future) drop(j job, why *task.ErrorValue) {
 }
 
 func (f *Future) resolve(j job, done *Done) {
-	if j.index > len(f.items) { // it was abandoned and then forgotten
-		f.pool.d.discard(done)
-		return
-	}
 	it := &f.items[j.index-1]
-	if it.done != nil { // it was abandoned meanwhile
-		f.pool.d.discard(done)
+	if it.spec == nil { // it was abandoned meanwhile
+		f.pool.d.store.Discard(done.Output)
 		return
 	}
-	if f.unwanted {
-		f.pool.d.discard(done)
-	}
-	done.Index, done.ID = j.index, it.id
-	if it.spec != nil && done.Argv == nil {
+	if done.ID = it.id; done.Argv == nil {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
 	}
-	it.done, it.spec = done, nil
-	f.count(done)
+	it.spec = nil
+	f.log.Put(j.index, done)
+	f.settle()
 	if f.stop && !f.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
 		f.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", done.Index)))
 	}
@@ -245,29 +288,13 @@ func (f *Future) resolve(j job, done *Done) {
 
 // append adds a result of an everywhere.
 func (f *Future) append(done *Done) {
-	if f.unwanted {
-		f.pool.d.discard(done)
-	}
-	done.Index = len(f.items) + 1
-	f.items = append(f.items, item{id: done.ID, done: done})
+	f.items = append(f.items, item{id: done.ID})
 	f.pool.completed++
-	f.count(done)
-}
-
-func (f *Future) count(done *Done) {
-	f.resolved++
-	f.order = append(f.order, int32(done.Index-1))
-	if done.Err != nil {
-		f.failed++
-	}
-	if f.watch != nil {
-		close(f.watch)
-		f.watch = nil
-	}
+	f.log.Put(f.log.Add(1), done)
 	f.settle()
 }
 
-// settle tells whoever waits when the future is resolved.
+// settle tells whoever waits when the future is resolved. Under Pool.mu.
 func (f *Future) settle() {
 	if !f.isResolved() {
 		return
@@ -276,17 +303,6 @@ func (f *Future) settle() {
 		f.timer.Stop()
 	}
 	delete(f.pool.futures, f.id)
-	if f.watch != nil {
-		close(f.watch)
-		f.watch = nil
-	}
-	if f.done != nil {
-		select {
-		case <-f.done:
-		default:
-			close(f.done)
-		}
-	}
 	for _, r := range f.racers {
 		select {
 		case r <- struct{}{}:
@@ -296,7 +312,7 @@ func (f *Future) settle() {
 	f.racers = nil
 }
 
-func (f *Future) isResolved() bool { return f.sealed && f.resolved == len(f.items) }
+func (f *Future) isResolved() bool { return f.log.Counts().Over }
 
 // Cancel ends every task of the future that has not resolved; they resolve to
 // why. It reports whether there was one.
@@ -316,9 +332,9 @@ func (f *Future) cancel(why *task.ErrorValue) {
 		f.pool.withdraw(f, why)
 		return
 	}
-	f.halted = true
+	f.halt(why)
 	for i := range f.items {
-		if f.items[i].done == nil {
+		if f.items[i].spec != nil {
 			f.pool.cancel(f.items[i].id, why)
 		}
 	}
@@ -329,9 +345,9 @@ func (f *Future) abandon(why *task.ErrorValue) {
 	if f.everywhere != nil && len(f.items) == 0 {
 		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})
 	}
-	f.halted = true
+	f.halt(why)
 	for i := range f.items {
-		if f.items[i].done == nil {
+		if f.items[i].spec != nil {
 			f.pool.completed++
 			f.resolve(job{owner: &f.self, index: i + 1}, &Done{Result: task.Result{Err: why}})
 		}
@@ -340,17 +356,7 @@ func (f *Future) abandon(why *task.ErrorValue) {
 }
 
 // Done returns a channel that is closed when the future is resolved.
-func (f *Future) Done() <-chan struct{} {
-	f.pool.mu.Lock()
-	defer f.pool.mu.Unlock()
-	if f.done == nil {
-		f.done = make(chan struct{})
-		if f.isResolved() {
-			close(f.done)
-		}
-	}
-	return f.done
-}
+func (f *Future) Done() <-chan struct{} { return f.log.Over() }
 
 // Race waits until one of the futures is resolved and returns its index, -1
 // for an empty list. The first of several that already are wins.
@@ -406,35 +412,14 @@ func (f *Future) Pool() *Pool { return f.pool }
 
 // Result returns the i-th result, from 0, or nil if that task is unresolved or
 // not there; more says whether there is or may yet be an i-th task. changed is
-// closed when another task of the future has resolved.
+// closed when anything of the future has changed.
 func (f *Future) Result(i int) (done *Done, more bool, changed <-chan struct{}) {
-	f.pool.mu.Lock()
-	defer f.pool.mu.Unlock()
-	done, more, changed = f.result(i)
-	return done, more && (i < len(f.items) || !f.sealed), changed
-}
-
-// result returns the i-th result, if it is there, and whether anything is
-// unresolved.
-func (f *Future) result(i int) (done *Done, more bool, changed <-chan struct{}) {
-	if f.watch == nil && !f.isResolved() {
-		f.watch = make(chan struct{})
-	}
-	if i >= 0 && i < len(f.items) {
-		done = f.items[i].done
-	}
-	return done, done != nil || !f.isResolved(), f.watch
+	return f.log.At(i + 1)
 }
 
 // Resolved is Result for the i-th task to resolve.
 func (f *Future) Resolved(i int) (done *Done, more bool, changed <-chan struct{}) {
-	f.pool.mu.Lock()
-	defer f.pool.mu.Unlock()
-	at := -1
-	if i < len(f.order) {
-		at = int(f.order[i])
-	}
-	return f.result(at)
+	return f.log.AtResolved(i + 1)
 }
 
 // FutureStatus says how a future stands.
@@ -453,17 +438,18 @@ type FutureStatus struct {
 func (f *Future) Status() FutureStatus {
 	f.pool.mu.Lock()
 	defer f.pool.mu.Unlock()
+	c := f.log.Counts()
 	s := FutureStatus{ID: f.id, Kind: f.kind, Profile: f.pool.name, State: "queued",
-		Total: len(f.items), Resolved: f.resolved, Failed: f.failed, Created: f.created}
+		Total: c.Total, Resolved: c.Resolved, Failed: c.Failed, Created: f.created}
 	switch {
-	case f.isResolved():
+	case c.Over:
 		s.State = "resolved"
 	case f.everywhere != nil:
 		s.Total = max(f.min, len(f.pool.sessions))
 		if f.pool.queue.Opened(f.marker) {
 			s.State = "running"
 		}
-	case f.resolved > 0 || f.running():
+	case c.Resolved > 0 || f.running():
 		s.State = "running"
 	}
 	return s
@@ -473,7 +459,7 @@ func (f *Future) Status() FutureStatus {
 // never are before them, but for a retry.
 func (f *Future) running() bool {
 	for i := range f.items {
-		if f.items[i].done == nil {
+		if f.items[i].spec != nil {
 			state, ok := f.pool.queue.State(f.items[i].id)
 			return ok && state != task.Queued
 		}
@@ -500,33 +486,17 @@ func (d *Dispatcher) Futures() []*Future {
 	return list
 }
 
-// Forget drops a future and its results. One that is unresolved runs on, and
-// nobody learns what became of it.
+// Forget drops a future and its results. Whoever reads them reads them to their end;
+// nobody else finds them. A future that is unresolved runs on, and nobody learns
+// what became of it.
 func (d *Dispatcher) Forget(f *Future) {
 	d.mu.Lock()
 	delete(d.futures.all, f.id)
 	d.mu.Unlock()
-	p := f.pool
-	p.mu.Lock()
-	delete(p.futures, f.id)
-	f.unwanted = true
-	items := f.items
-	if f.isResolved() {
-		f.items, f.resolved = nil, 0
-	}
-	p.mu.Unlock()
-	for _, it := range items {
-		if it.done != nil {
-			d.discard(it.done)
-		}
-	}
-}
-
-// discard throws a result's output away.
-func (d *Dispatcher) discard(done *Done) {
-	d.kept.Add(-done.bytes)
-	done.bytes = 0
-	done.Output.Close()
+	f.pool.mu.Lock()
+	delete(f.pool.futures, f.id)
+	f.pool.mu.Unlock()
+	f.log.Forget()
 }
 
 // Finish resolves the future's only task from outside: of a profile without
@@ -538,7 +508,7 @@ func (f *Future) Finish(done *Done) error {
 	if f.kind == KindEverywhere || f.isResolved() {
 		return errors.New("it is resolved")
 	}
-	i := f.resolved
+	i := f.log.Counts().Resolved
 	if i >= len(f.items) {
 		return errors.New("it has no task")
 	}

@@ -268,7 +268,7 @@ func TestGate(t *testing.T) {
 		if len(w.door.Futures()) != 4 {
 			t.Errorf("%d futures", len(w.door.Futures()))
 		}
-	}, func(o *options, _ *dispatcher.BatchOptions) { o.Memory = 500 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Memory = 500 })
 }
 
 func TestCancelledTasksLeaveTheGate(t *testing.T) {
@@ -284,7 +284,7 @@ func TestCancelledTasksLeaveTheGate(t *testing.T) {
 		if err := <-entered; err != nil {
 			t.Error(err)
 		}
-	}, func(o *options, _ *dispatcher.BatchOptions) { o.Memory = 50 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Memory = 50 })
 }
 
 func (w *world) everywhere(name string, min int) *dispatcher.Future {
@@ -460,7 +460,7 @@ func TestRoundRobin(t *testing.T) {
 		if s := w.d.Status(); s.Scheduling != "round-robin" {
 			t.Errorf("%+v", s)
 		}
-	}, func(o *options, _ *dispatcher.BatchOptions) { o.RoundRobin = true })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.RoundRobin = true })
 }
 
 func TestRetire(t *testing.T) {
@@ -533,7 +533,7 @@ func TestGoodbyeReturnsWhatNeverStarted(t *testing.T) {
 		if s := w.d.Status(); s.Left["idletime limit reached"] != 1 {
 			t.Errorf("%+v", s)
 		}
-	}, func(o *options, _ *dispatcher.BatchOptions) { o.Retries = 0 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = 0 })
 }
 
 // TestFuturesOverAFaultyNetwork: connections that drop, truncate and delay
@@ -575,7 +575,7 @@ func TestFuturesOverAFaultyNetwork(t *testing.T) {
 			if len(ids) != len(list) || !slices.IsSortedFunc(list, func(a, b *dispatcher.Future) int { return int(a.ID()) - int(b.ID()) }) {
 				t.Error("ids are not one ascending sequence")
 			}
-		}, func(o *options, _ *dispatcher.BatchOptions) {
+		}, func(o *options, _ *dispatcher.RunOptions) {
 			o.Retries = 10_000
 			o.RoundRobin = seed%2 == 1
 		})

@@ -2,7 +2,6 @@ package dispatcher_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -15,26 +14,8 @@ import (
 	mtls "muster/tls"
 )
 
-// said collects what the user is told.
-type said struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (s *said) say(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lines = append(s.lines, fmt.Sprintf(format, args...))
-}
-
-func (s *said) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.lines, "\n")
-}
-
-func saying(s *said) func(*options, *dispatcher.BatchOptions) {
-	return func(o *options, _ *dispatcher.BatchOptions) { o.Say = s.say }
+func saying(s *said) func(*options, *dispatcher.RunOptions) {
+	return func(o *options, _ *dispatcher.RunOptions) { o.Say = s.say }
 }
 
 var noDirectory = &task.Lack{Kind: task.LackDirectory, Code: 126,
@@ -127,7 +108,7 @@ func TestASickWorkerEatsNoTasks(t *testing.T) {
 				if text := s.text(); strings.Count(text, "host: "+l.Message) != 1 || !strings.Contains(text, "sent elsewhere") {
 					t.Errorf("the user was told %q", text)
 				}
-			}, saying(&s), func(_ *options, b *dispatcher.BatchOptions) {
+			}, saying(&s), func(_ *options, b *dispatcher.RunOptions) {
 				b.Common = task.Spec{Dir: "/scratch/u", Argv: []string{"sim"}}
 				b.Render = func(row []string, index int) task.Spec {
 					return task.Spec{Argv: []string{"sim"}, Dir: "/scratch/u", Index: index}
@@ -160,7 +141,7 @@ func TestOneMistypedDirectoryMakesNobodySick(t *testing.T) {
 		if d := time.Since(began); d < time.Minute || d > 70*time.Second {
 			t.Errorf("it was given up after %v", d)
 		}
-	}, func(_ *options, b *dispatcher.BatchOptions) {
+	}, func(_ *options, b *dispatcher.RunOptions) {
 		b.Render = func(row []string, index int) task.Spec {
 			return task.Spec{Argv: []string{"sim"}, Dir: row[0], Index: index}
 		}
@@ -245,7 +226,7 @@ func TestFateOfALostWorker(t *testing.T) {
 				if len(lost) != 1 || !strings.HasPrefix(lost[0], "w1: ") {
 					t.Errorf("told of %v", lost)
 				}
-			}, func(o *options, _ *dispatcher.BatchOptions) { o.Retries = c.retries })
+			}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = c.retries })
 		})
 	}
 }

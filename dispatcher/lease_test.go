@@ -27,7 +27,7 @@ import (
 const lease = 10 * time.Minute
 
 // leased runs f in a bubble whose launch has a lease.
-func leased(t *testing.T, f func(t *testing.T, w *world), with ...func(*options, *dispatcher.BatchOptions)) {
+func leased(t *testing.T, f func(t *testing.T, w *world), with ...func(*options, *dispatcher.RunOptions)) {
 	scratch := t.TempDir()
 	bubble(t, func(t *testing.T, w *world) {
 		w.scratch = scratch
@@ -427,7 +427,7 @@ func TestNothingNewWhileAway(t *testing.T) {
 				if a := m.assigned(); a.Spec.Argv[0] != "d" {
 					t.Errorf("back, it got %v", a.Spec.Argv)
 				}
-			}, func(o *options, _ *dispatcher.BatchOptions) { o.RoundRobin = robin })
+			}, func(o *options, _ *dispatcher.RunOptions) { o.RoundRobin = robin })
 		})
 	}
 }

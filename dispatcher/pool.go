@@ -78,7 +78,7 @@ type owned struct{ owner }
 // job is what the queue holds of a task until it is assigned.
 type job struct {
 	owner *owned
-	row   []string // of a Batch
+	row   []string // of a Run
 	index int      // from 1
 }
 
@@ -242,6 +242,7 @@ func (p *Pool) reset(why string) {
 	for _, f := range p.futures {
 		f.abandon(task.Reset(why))
 	}
+	p.dropQueued() // what is left is a run's
 	p.changed()
 }
 
@@ -343,10 +344,10 @@ func (p *Pool) flush() {
 }
 
 // admit holds new tasks back while more output waits to be read than their
-// owner allows. A task that is tried again passes: in input order it is the one
-// that the reader waits for.
+// owner allows, and while the disk is full. A task that is tried again passes: in
+// input order it is the one that the reader waits for.
 func (p *Pool) admit(_ task.ID, j job, attempt uint32) bool {
-	return attempt > 1 || !j.owner.full()
+	return attempt > 1 || !j.owner.full() && !p.d.diskFull()
 }
 
 // push queues a task. Under mu.

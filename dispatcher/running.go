@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"muster/dispatcher/internal/queue"
+	"muster/internal/spool"
 	"muster/internal/wire"
 	"muster/task"
 )
@@ -73,57 +74,84 @@ func (s *session) cancel(a *attempt, why *task.ErrorValue) {
 // output spools a chunk and gives its bytes back as credit. The disk is
 // written outside the dispatcher's lock; the attempt's spool is this reader's.
 func (s *session) output(m *wire.Output, now time.Time) error {
-	a := s.printed(m, now)
-	if a == nil {
-		return nil
-	}
-	if a.window -= len(m.Data); a.window < 0 {
-		return errWindow
+	a, err := s.printed(m, now)
+	if a == nil || err != nil {
+		return err
 	}
 	if !a.abandoned {
 		s.spool(a, int(m.Stream), m.Data)
 	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
 	a.used += len(m.Data)
-	if a.used < a.size/2 {
-		return nil
+	s.credit(a)
+	return nil
+}
+
+// credit opens a task's window again by what has been spooled, when that is half of
+// it. Under Pool.mu.
+func (s *session) credit(a *attempt) {
+	if a.stuck || a.used < a.size/2 {
+		return
 	}
 	grow := min(a.size, wire.MaxWindow-a.size)
 	a.size += grow
-	s.w.Send(&wire.Credit{Ref: m.Ref, Bytes: uint32(a.used + grow)})
+	s.w.Send(&wire.Credit{Ref: a.Ref, Bytes: uint32(a.used + grow)})
 	a.window += a.used + grow
 	a.used = 0
-	return nil
 }
 
 // printed returns the attempt whose output has come, nil for one that the worker
 // does not have.
-func (s *session) printed(m *wire.Output, now time.Time) *attempt {
+func (s *session) printed(m *wire.Output, now time.Time) (*attempt, error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	a := s.attempts[m.Ref]
 	if a == nil {
 		a = s.abandoned[m.Ref]
 	}
-	if a != nil {
-		s.life.output(len(m.Data), now)
+	if a == nil {
+		return nil, nil
 	}
-	return a
+	s.life.output(len(m.Data), now)
+	if a.window -= len(m.Data); a.window < 0 {
+		return nil, errWindow
+	}
+	return a, nil
 }
 
-// spool keeps output. If it cannot, the task is stopped: to go on and lose
-// what it says would be worse.
+// spool keeps output. If the disk has no room for it, it stays in memory, and the
+// task gets no credit until it is written. If it cannot be kept at all, the task is
+// stopped: to go on and lose what it says would be worse.
 func (s *session) spool(a *attempt, stream int, p []byte) {
 	if a.broken || len(p) == 0 {
 		return
 	}
 	if a.out == nil {
-		a.out = s.d.opt.Spool.New(s.p.name + "." + strconv.FormatUint(uint64(a.Task), 10) + "." + strconv.Itoa(int(a.Attempt)))
+		a.out = s.d.NewOutput(s.p.name + "." + strconv.FormatUint(uint64(a.Task), 10) + "." + strconv.Itoa(int(a.Attempt)))
 	}
-	if err := a.out.Write(stream, p); err != nil {
+	err := a.out.Write(stream, p)
+	switch {
+	case spool.IsFull(err):
+		s.p.mu.Lock()
+		a.stuck = true
+		s.p.mu.Unlock()
+		s.d.disk.filled(err, a.out, func() { s.unstick(a) })
+	case err != nil:
 		a.broken = true
 		s.p.mu.Lock()
 		s.cancel(a, &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "its output could not be kept: " + err.Error()})
 		s.p.mu.Unlock()
+	}
+}
+
+// unstick gives a task the credit that waited for the disk.
+func (s *session) unstick(a *attempt) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	a.stuck = false
+	if s.attempts[a.Ref] == a {
+		s.credit(a)
 	}
 }
 
@@ -135,7 +163,7 @@ func (s *session) result(m *wire.Result, now time.Time) {
 	}
 	s.spool(a, 1, m.Stdout)
 	s.spool(a, 2, m.Stderr)
-	s.park(a)
+	s.d.keep(a.out)
 	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Err: m.Err}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
@@ -178,7 +206,7 @@ func (s *session) finish(a *attempt, r task.Result, now time.Time) {
 	if _, ok := s.p.queue.Finished(a.Ref, r.Elapsed, now); ok {
 		s.resolve(a, r)
 	} else {
-		s.d.discard(&Done{Output: a.out, bytes: a.kept})
+		s.d.store.Discard(a.out)
 	}
 	s.recovered()
 }
@@ -230,19 +258,4 @@ func (s *session) lose(ref queue.Ref, reason string, now time.Time) {
 	default:
 		s.dispose(a)
 	}
-}
-
-// park moves a future's output to disk if as much as may be is in memory. It
-// is the reader's call, outside the lock.
-func (s *session) park(a *attempt) {
-	if _, kept := a.job.owner.owner.(*Future); !kept || a.out == nil {
-		return
-	}
-	if s.d.kept.Load()+a.out.Memory() > s.d.opt.Keep {
-		if err := a.out.Park(); err != nil {
-			s.p.log.Warn("a result stays in memory", "error", err)
-		}
-	}
-	a.kept = a.out.Memory()
-	s.d.kept.Add(a.kept)
 }

@@ -111,7 +111,7 @@ func TestStrangersAreCountedNotQuoted(t *testing.T) {
 		if n := bytes.Count(log.Bytes(), []byte("not admitted")); n != 2 || log.Len() > 2000 {
 			t.Errorf("%d lines, %d bytes: %.2000s", n, log.Len(), log.String())
 		}
-	}, func(o *options, _ *dispatcher.BatchOptions) {
+	}, func(o *options, _ *dispatcher.RunOptions) {
 		o.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
 	})
 }

@@ -87,9 +87,12 @@ func TestEveryAddressIsTried(t *testing.T) {
 	serve(t, foreign)
 	join.Addrs = []string{"tcp:" + silent.Addr().String(), "tcp:" + closed.Addr().String(), "tcp:" + foreign.Addr().String(),
 		"tcp:" + good.Addr().String(), "tcp:" + good.Addr().String()}
-	b := pool.NewBatch(dispatcher.BatchOptions{Render: func(row []string, index int) task.Spec {
+	b, err := pool.NewRun(dispatcher.RunOptions{Render: func(row []string, index int) task.Spec {
 		return task.Spec{Argv: row, Index: index, Dir: t.TempDir()}
 	}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.Submit([][]string{{"echo", "hello"}})
 	b.Seal()
 	ended := make(chan error, 1)
@@ -97,23 +100,18 @@ func TestEveryAddressIsTried(t *testing.T) {
 		_, err := worker.Run(context.Background(), options(t, join))
 		ended <- err
 	}()
-	<-b.Ready()
-	done, _ := b.Take()
-	for len(done) == 0 {
-		<-b.Ready()
-		done, _ = b.Take()
-	}
-	out, err := done[0].Output.Reader(1)
+	<-b.Done()
+	done, _, _ := b.Result(0)
+	out, err := done.Output.Reader(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text, _ := io.ReadAll(out)
-	if done[0].Err != nil || string(text) != "hello\n" {
-		t.Errorf("the task wrote %q: %v", text, done[0].Err)
+	if done.Err != nil || string(text) != "hello\n" {
+		t.Errorf("the task wrote %q: %v", text, done.Err)
 	}
 	out.Close()
-	done[0].Output.Close()
-	done[0].Release()
+	done.Release()
 	if n, ever, _ := pool.Workers(); n != 1 || ever != 1 {
 		t.Errorf("%d workers, %d ever", n, ever)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,11 +26,19 @@ import (
 	mtls "muster/tls"
 )
 
+// Bounds on the inputs that are read ahead of their turn, and on those that are
+// queued at a time.
 const (
-	maxQueued   = 2_000_000 // inputs read ahead of their turn
-	feedRows    = 1024      // inputs queued at a time
-	endPatience = 10 * time.Second
+	maxQueued      = 2_000_000
+	maxQueuedBytes = 64 << 20
+	feedRows       = 1024
+	feedBytes      = 1 << 20
 )
+
+// runKeep is how many bytes of a run's results wait in memory to be printed.
+const runKeep = 64 << 20
+
+const endPatience = 10 * time.Second
 
 // execution is a run under way.
 type execution struct {
@@ -38,7 +47,8 @@ type execution struct {
 	log     hclog.Logger
 	h       *host.Host
 	profile *host.Profile
-	b       *dispatcher.Batch
+	b       *dispatcher.Run
+	inOrder *dispatcher.Cursor // what is to be printed next, with -k and --flat; nil without
 	out     *report.Writer
 	bar     *progress
 	alone   chan error // nobody is left to do the work
@@ -80,6 +90,7 @@ func (p *plan) execute(s streams, log hclog.Logger) (err error) {
 	go e.watchSignals(signals)
 	go e.feed()
 	err = e.loop()
+	e.h.D.Forget(e.b.Future)
 	e.bar.clear()
 	if cerr := e.out.Close(); err == nil && cerr != nil {
 		err = cerr
@@ -100,7 +111,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	if err != nil {
 		return cleanup, err
 	}
-	opt.Say = e.say
+	opt.Say, opt.Keep = e.say, runKeep
 	if e.h, err = host.Open(opt); err != nil {
 		return cleanup, err
 	}
@@ -114,7 +125,14 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec, ""); err != nil {
 		return cleanup, err
 	}
-	e.b = e.profile.Pool.NewBatch(dispatcher.BatchOptions{Render: e.p.render, Common: e.p.common(), StopOnFailure: e.p.o.stop})
+	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, StopOnFailure: e.p.o.stop})
+	if err != nil {
+		return cleanup, err
+	}
+	if e.p.o.keep || e.p.o.flat {
+		e.inOrder = e.b.Results(dispatcher.ByIndex)
+		undo = append(undo, e.inOrder.Close)
+	}
 	if e.p.o.joinFile != "" {
 		if err := e.letJoin(); err != nil {
 			return cleanup, err
@@ -202,7 +220,7 @@ func (e *execution) letJoin() error {
 // feed reads inputs into the queue until they end.
 func (e *execution) feed() {
 	defer e.b.Seal()
-	rows := make([][]string, 0, feedRows)
+	rows, size := make([][]string, 0, feedRows), 0
 	for {
 		row, err := e.p.in.Next()
 		if err != nil {
@@ -213,12 +231,16 @@ func (e *execution) feed() {
 			e.fed <- err
 			return
 		}
-		if rows = append(rows, row); len(rows) < feedRows && !e.p.slow() {
+		rows = append(rows, row)
+		for _, value := range row {
+			size += len(value)
+		}
+		if len(rows) < feedRows && size < feedBytes && !e.p.slow() {
 			continue
 		}
 		e.b.Submit(rows)
-		rows = rows[:0]
-		for e.b.Queued() > maxQueued {
+		rows, size = rows[:0], 0
+		for e.b.Queued() > maxQueued || e.b.QueuedBytes() > maxQueuedBytes {
 			<-e.room
 		}
 	}
@@ -234,7 +256,7 @@ func (p *plan) slow() bool {
 // loop reports results until there are no more. A returned error is muster's
 // own, not a task's.
 func (e *execution) loop() error {
-	var failure error
+	var failure, deserted error
 	fail := func(err error) {
 		if err != nil && failure == nil {
 			failure = err
@@ -242,61 +264,108 @@ func (e *execution) loop() error {
 		}
 	}
 	fed := func(err error) {
-		e.bar.total(e.b)
+		e.bar.total(e.b.Submitted())
 		e.log.Info("inputs read", "tasks", e.b.Submitted())
 		if err != nil && failure == nil {
 			failure = usageError{err}
 			e.b.Stop()
 		}
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	results, ended := make(chan *dispatcher.Done), make(chan error, 1)
+	go e.read(ctx, results, ended)
 	for {
 		select {
-		case <-e.b.Ready():
-			done, over := e.b.Take()
-			for _, r := range done {
-				fail(e.deliver(r))
-			}
-			if !over {
-				continue
-			}
+		case r := <-results:
+			fail(e.deliver(r))
+		case err := <-e.fed:
+			fed(err)
+		case deserted = <-e.alone:
+			cancel() // what has resolved is read all the same
+		case err := <-ended:
 			select {
 			case err := <-e.fed:
 				fed(err)
 			default:
 			}
+			if err != io.EOF {
+				e.b.Stop()
+				fail(e.printRest())
+				return deserted
+			}
 			return failure
-		case err := <-e.fed:
-			fed(err)
-		case err := <-e.alone:
-			done, over := e.b.Take()
-			for _, r := range done {
-				fail(e.deliver(r))
-			}
-			if over {
-				return failure
-			}
-			e.b.Stop()
-			return err
 		}
 	}
 }
 
-// deliver reports one result.
+// read sends results as tasks end, until there are no more or ctx is done.
+func (e *execution) read(ctx context.Context, results chan<- *dispatcher.Done, ended chan<- error) {
+	c := e.b.Results(dispatcher.AsResolved)
+	defer c.Close()
+	for {
+		r, err := c.Next(ctx)
+		if err != nil {
+			ended <- err
+			return
+		}
+		results <- r
+	}
+}
+
+// deliver reports one result, and prints those whose turn has come with it.
 func (e *execution) deliver(r *dispatcher.Done) error {
-	defer r.Release()
 	select {
 	case e.room <- struct{}{}:
 	default:
 	}
 	e.tally.add(r)
 	e.bar.clear()
-	err := e.out.Write(report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
-		Host: ":", Command: e.p.commandLine(r.Argv)})
-	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
-		e.say("task %s: %s", label(r), describe(r.Err))
+	err := e.out.File(e.item(r))
+	if e.inOrder == nil {
+		err = errors.Join(err, e.print(r))
+	} else {
+		err = errors.Join(err, e.printTurns())
 	}
 	e.bar.add()
 	return err
+}
+
+// printTurns prints what has resolved of the inputs that are next in order.
+func (e *execution) printTurns() (first error) {
+	for {
+		r, err := e.inOrder.Poll()
+		if r == nil || err != nil {
+			return first // the next has not resolved, or that was the last
+		}
+		first = cmp.Or(first, e.print(r))
+	}
+}
+
+// printRest prints what waited for the turn of inputs that nobody has computed.
+func (e *execution) printRest() (first error) {
+	if e.inOrder == nil {
+		return nil
+	}
+	for _, r := range e.inOrder.Rest() {
+		first = cmp.Or(first, e.print(r))
+	}
+	return first
+}
+
+// print prints one result and lets go of it.
+func (e *execution) print(r *dispatcher.Done) error {
+	defer r.Release()
+	err := e.out.Print(e.item(r))
+	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
+		e.say("task %s: %s", label(r), describe(r.Err))
+	}
+	return err
+}
+
+func (e *execution) item(r *dispatcher.Done) report.Item {
+	return report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
+		Host: ":", Command: e.p.commandLine(r.Argv)}
 }
 
 func label(r *dispatcher.Done) string {

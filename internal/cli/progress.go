@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-
-	"muster/dispatcher"
 )
 
 // progress is the bar on the terminal; nil shows nothing.
@@ -54,13 +52,13 @@ func (p *progress) add() {
 }
 
 // total sets how many tasks there are, once the inputs have been read.
-func (p *progress) total(b *dispatcher.Batch) {
+func (p *progress) total(n int) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar.GetMax() < 0 {
-		p.bar.ChangeMax(b.Submitted())
+		p.bar.ChangeMax(n)
 	}
 }

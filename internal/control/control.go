@@ -16,6 +16,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
+	"muster/internal/spool"
 	"muster/task"
 )
 
@@ -260,31 +261,41 @@ func (r *Result) Result() task.Result {
 	return t
 }
 
-func newResult(d *dispatcher.Done) Result {
+// newResult writes a result for JSON. It fails if the output cannot be read.
+func newResult(d *dispatcher.Done) (*Result, error) {
+	stdout, err := newStream(d, spool.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := newStream(d, spool.Stderr)
+	if err != nil {
+		return nil, err
+	}
 	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name})
-	r := Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Task: d.ID, Attempt: d.Attempt,
-		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stdout: newStream(d, 1), Stderr: newStream(d, 2)}
+	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Task: d.ID, Attempt: d.Attempt,
+		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stdout: stdout, Stderr: stderr}
 	if !d.Started.IsZero() {
 		r.Started = &d.Started
 	}
-	return r
+	return r, nil
 }
 
-func newStream(d *dispatcher.Done, n int) Stream {
+func newStream(d *dispatcher.Done, n int) (Stream, error) {
 	s := Stream{Bytes: d.Output.Bytes(n)}
 	if s.Bytes > maxInline {
-		return s
+		return s, nil
 	}
 	b, err := d.Output.Tail(n, s.Bytes)
 	switch {
 	case err != nil:
+		return s, err
 	case utf8.Valid(b):
 		text := string(b)
 		s.Text = &text
 	default:
 		s.Base64 = b
 	}
-	return s
+	return s, nil
 }
 
 // Status is the full picture of a dispatcher.

@@ -190,7 +190,11 @@ func (s *Server) byID(id dispatcher.ID) (*dispatcher.Future, error) {
 	if f := s.Host.D.Future(id); f != nil {
 		return f, nil
 	}
-	return nil, &Error{http.StatusNotFound, "unknown", fmt.Sprintf("there is no future %d here: it was never submitted, or it has been collected", id), ""}
+	return nil, forgotten(id)
+}
+
+func forgotten(id dispatcher.ID) error {
+	return &Error{http.StatusNotFound, "unknown", fmt.Sprintf("there is no future %d here: it was never submitted, or it has been collected", id), ""}
 }
 
 func (s *Server) kind() string {
@@ -687,47 +691,58 @@ func (s *Server) future(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // results streams a future's results, in the order of their indices or in that
 // in which they resolve, each when it is there; without wait it ends at the first
-// that is not, and from is how many are left out before that.
+// that is not, and from is how many are left out before that. What the caller has
+// not had is kept until the answer ends, even if somebody forgets the future
+// meanwhile.
 func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	f, err := s.find(r)
 	if err != nil {
 		return nil, err
 	}
-	wait := r.URL.Query().Get("wait") != "false"
-	next := f.Result
+	order := dispatcher.ByIndex
 	if r.URL.Query().Get("order") == "resolved" {
-		next = f.Resolved
+		order = dispatcher.AsResolved
 	}
 	from, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("from"), "0"))
 	if err != nil || from < 0 {
 		return nil, bad("from is how many results to leave out, not %q", r.URL.Query().Get("from"))
 	}
+	c := f.Results(order)
+	defer c.Close()
+	c.Skip(from)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Muster-Profile", f.Pool().Name())
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	out := http.NewResponseController(w)
-	for i := from; ; {
-		done, more, changed := next(i)
-		switch {
-		case done != nil:
-			if enc.Encode(newResult(done)) != nil {
-				return nil, nil
-			}
-			i++
-			continue
-		case !more || !wait:
-			return nil, nil
+	for {
+		done, err := s.next(w, r, c)
+		if errors.Is(err, dispatcher.ErrForgotten) {
+			return nil, forgotten(f.ID())
 		}
-		if out.Flush() != nil || changed == nil {
-			return nil, nil
+		if done == nil || err != nil {
+			return nil, nil // there are no more, or the caller has gone
 		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
+		result, err := newResult(done)
+		if err != nil {
+			panic(http.ErrAbortHandler) // an answer that ended here would seem whole
+		}
+		if enc.Encode(result) != nil {
 			return nil, nil
 		}
 	}
+}
+
+// next returns a cursor's next result. It sends what has been written before it
+// waits; without wait it returns nil instead.
+func (s *Server) next(w http.ResponseWriter, r *http.Request, c *dispatcher.Cursor) (*dispatcher.Done, error) {
+	done, err := c.Poll()
+	if done != nil || err != nil || r.URL.Query().Get("wait") == "false" {
+		return done, err
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return nil, err
+	}
+	return c.Next(r.Context())
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -745,10 +760,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, &Error{http.StatusNotFound, "unknown", fmt.Sprintf("future %d has no result %d yet", f.ID(), i), ""}
 	}
 	from, err := done.Output.Reader(n)
-	if err != nil {
+	if errors.Is(err, spool.ErrClosed) {
+		return nil, forgotten(f.ID())
+	} else if err != nil {
 		return nil, err
 	}
 	defer from.Close()
+	// A caller who gets less than this knows it.
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(done.Output.Bytes(n), 10))
 	io.Copy(w, from) // a client that is gone is its own business
@@ -788,11 +806,9 @@ func (s *Server) finish(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := read(r, &q); err != nil {
 		return nil, err
 	}
-	out := spool.Open(s.Host.Run.Out()).New(fmt.Sprintf("sync.%d", f.ID()))
-	if len(q.Stdout) > 0 {
-		if err := out.Write(spool.Stdout, q.Stdout); err != nil {
-			return nil, err
-		}
+	out := s.Host.D.NewOutput(fmt.Sprintf("sync.%d", f.ID()))
+	if err := out.Write(spool.Stdout, q.Stdout); err != nil && !spool.IsFull(err) {
+		return nil, err
 	}
 	return struct{}{}, f.Finish(&dispatcher.Done{Output: out, Result: task.Result{Attempt: 1, Worker: "caller", Slot: 1, Started: q.Started,
 		Elapsed: time.Duration(q.Seconds * float64(time.Second)), Err: q.Error.Value()}})

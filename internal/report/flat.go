@@ -34,9 +34,9 @@ func (w *Writer) showFlat(item *Item) error {
 
 // noteGap ends the list when the task whose turn it was has not been reported
 // and item comes in its place.
-func (w *Writer) noteGap(turn int, item *Item) {
-	if w.opt.Flat && w.flatErr == nil && item.Result.Index > turn {
-		w.flatErr = fmt.Errorf("flat: result %d is missing", turn)
+func (w *Writer) noteGap(item *Item) {
+	if w.opt.Flat && w.flatErr == nil && item.Result.Index > w.turn {
+		w.flatErr = fmt.Errorf("flat: result %d is missing", w.turn)
 	}
 }
 

@@ -60,7 +60,9 @@ type Options struct {
 	JobLog string
 }
 
-// Writer reports the results of one run. It is for use by one goroutine.
+// Writer reports the results of one run. Whoever can give it each result twice, as
+// tasks end and in the order of the inputs, calls File and Print; the others call
+// Write. It is for use by one goroutine.
 type Writer struct {
 	opt       Options
 	stdout    destination
@@ -70,6 +72,7 @@ type Writer struct {
 	array     *array // of Flat with JSON
 	results   *resultsDir
 	log       *jobLog
+	turn      int   // the index that is to be printed next
 	printErr  error // the first failure to print; nothing is printed after it
 	removeErr error // the first failure to remove an output
 	flatErr   error // why a flat list ended early
@@ -80,6 +83,7 @@ type Writer struct {
 func New(opt Options) (*Writer, error) {
 	w := &Writer{
 		opt:    opt,
+		turn:   1,
 		stdout: destination{"stdout", opt.Stdout},
 		stderr: destination{"stderr", opt.Stderr},
 	}
@@ -108,7 +112,7 @@ func New(opt Options) (*Writer, error) {
 // is about a destination, never about the task. When printing has failed once,
 // every later Write returns that error, but still fills the files.
 func (w *Writer) Write(item Item) error {
-	err := w.file(&item)
+	err := w.File(item)
 	if w.hold == nil {
 		w.print(&item)
 		return errors.Join(err, w.printErr)
@@ -122,23 +126,33 @@ func (w *Writer) Write(item Item) error {
 	return errors.Join(err, w.printErr)
 }
 
-// file writes what goes into files, which wait for no turn.
-func (w *Writer) file(item *Item) error {
+// File writes what goes into files, which wait for no turn, and leaves the item's
+// Output open.
+func (w *Writer) File(item Item) error {
 	if item.neverRan() {
 		return nil
 	}
 	var err error
 	if w.results != nil {
-		err = w.results.write(item, w.buffer())
+		err = w.results.write(&item, w.buffer())
 	}
 	if w.log != nil {
-		err = errors.Join(err, w.log.write(item))
+		err = errors.Join(err, w.log.write(&item))
 	}
 	return err
 }
 
+// Print prints an item whose turn has come, and closes its Output. When printing
+// has failed once, every later Print returns that error.
+func (w *Writer) Print(item Item) error {
+	w.print(&item)
+	return w.printErr
+}
+
 // print writes an item to stdout and stderr, and lets go of its output.
 func (w *Writer) print(item *Item) {
+	w.noteGap(item)
+	w.turn = max(w.turn, item.Result.Index+1)
 	if w.printErr == nil {
 		w.printErr = w.show(item)
 	}
@@ -177,13 +191,7 @@ func (w *Writer) Close() error {
 
 // release prints what is held, whether its turn has come or not.
 func (w *Writer) release() {
-	for {
-		turn := w.hold.turn
-		item := w.hold.pop()
-		if item == nil {
-			return
-		}
-		w.noteGap(turn, item)
+	for item := w.hold.pop(); item != nil; item = w.hold.pop() {
 		w.print(item)
 	}
 }

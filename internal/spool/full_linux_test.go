@@ -12,14 +12,7 @@ import (
 )
 
 func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount a small tmpfs")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
-		t.Skipf("needs root that may mount a tmpfs: %v", err)
-	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	dir := tmpfs(t, "1m")
 
 	d := spool.Open(dir)
 	hog, o := d.New("hog"), d.New("9")
@@ -86,4 +79,20 @@ func TestFullDisk(t *testing.T) {
 	if memory, disk := d.Usage(); memory != 0 || disk != 0 {
 		t.Errorf("an empty spool holds %d and %d bytes", memory, disk)
 	}
+}
+
+// tmpfs mounts a file system of a size. Tests that need one are skipped where that
+// is not possible, but not on CI.
+func tmpfs(t *testing.T, size string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=0700")
+	switch {
+	case err != nil && os.Getenv("CI") != "":
+		t.Fatalf("CI has to run the tests as root: mount a tmpfs: %v", err)
+	case err != nil:
+		t.Skipf("needs root that may mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // The two streams of a task, as Output's methods take them.
@@ -30,8 +31,9 @@ var ErrClosed = errors.New("the output has been thrown away")
 // and Close may be called at any time. A nil Output is that of a task that wrote
 // nothing: it can be read, kept from, and closed.
 type Output struct {
-	dir  *Dir
-	name string
+	dir   *Dir
+	name  string
+	sizes [2]atomic.Int64 // of the streams, all that was ever written
 
 	mu      sync.Mutex // guards all below; Dir's is taken after it
 	streams [2]stream
@@ -64,8 +66,12 @@ func (o *Output) Write(stream int, p []byte) error {
 		return fmt.Errorf("write output: %w", ErrClosed)
 	}
 	err := o.take(stream, p)
-	if err != nil && IsFull(err) {
+	full := IsFull(err)
+	if full {
 		o.remember(s, p)
+	}
+	if err == nil || full {
+		o.sizes[stream-1].Add(int64(len(p)))
 	}
 	return err
 }
@@ -87,15 +93,13 @@ func (o *Output) take(n int, p []byte) error {
 	return o.appendFile(n, p)
 }
 
-// Bytes returns the length of a stream, also when the output has been closed.
+// Bytes returns the length of a stream, also when the output has been closed. It
+// never waits for the disk.
 func (o *Output) Bytes(stream int) int64 {
-	s := o.stream(stream)
-	if s == nil {
+	if o.stream(stream) == nil {
 		return 0
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return s.size()
+	return o.sizes[stream-1].Load()
 }
 
 // Memory returns how many bytes of the output are held in memory.
@@ -224,15 +228,14 @@ func (o *Output) left() error {
 	return o.dir.remove(gone)
 }
 
-// empty takes the streams out, whose lengths stay known.
+// empty takes the streams out. Under mu.
 func (o *Output) empty() [2]stream {
 	gone := o.streams
 	for i := range o.streams {
 		s := &o.streams[i]
-		size := s.size()
 		o.forget(s)
 		o.dir.disk.Add(-s.onDisk())
-		*s = stream{gone: size}
+		*s = stream{}
 	}
 	return gone
 }

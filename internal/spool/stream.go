@@ -14,12 +14,8 @@ type stream struct {
 	path   string // of the file; empty while there is none
 	inFile int64  // bytes of the file that count
 	mem    []byte
-	gone   int64 // bytes that there were when the output was closed
 	kept   bool
 }
-
-// size is how many bytes the stream has, or had.
-func (s *stream) size() int64 { return s.gone + s.onDisk() + int64(len(s.mem)) }
 
 // onDisk is how many bytes of the stream are on the disk.
 func (s *stream) onDisk() int64 {
@@ -142,19 +138,15 @@ func fileName(name string) string {
 
 // readFrom reads a stream from an offset that is not beyond its end.
 func (o *Output) readFrom(n int, from int64) (io.ReadCloser, error) {
-	s := o.stream(n)
-	if s == nil {
+	if o.Bytes(n) == 0 {
 		return nothing{}, nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case s.size() == 0:
-		return nothing{}, nil
-	case o.closed:
+	if o.closed {
 		return nil, fmt.Errorf("read output: %w", ErrClosed)
 	}
-	r, err := o.open(s, from)
+	r, err := o.open(o.stream(n), from)
 	if err != nil {
 		return nil, err
 	}

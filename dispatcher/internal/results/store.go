@@ -1,0 +1,137 @@
+package results
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"muster/internal/spool"
+	"muster/task"
+)
+
+// Store is what the logs of a dispatcher share: one spool, and a bound on what of
+// it is in memory.
+type Store struct {
+	dir     *spool.Dir
+	memory  int64
+	fault   func(error)
+	results atomic.Int64 // that are neither released nor forgotten
+
+	mu        sync.Mutex // guards all below; nothing is locked after it
+	discarded []*spool.Output
+	idle      chan struct{} // closed when discarded is empty; nil while it is
+}
+
+// NewStore returns a store of outputs in dir, which holds about so many bytes of
+// them in memory. It calls fault, without locks, with what goes wrong when outputs
+// are removed.
+func NewStore(dir *spool.Dir, memory int64, fault func(error)) *Store {
+	return &Store{dir: dir, memory: memory, fault: fault}
+}
+
+// New returns the empty output of a task.
+func (s *Store) New(name string) *spool.Output { return s.dir.New(name) }
+
+// Keep moves an output that is complete to the disk if as much as may be is in
+// memory. When it fails, the output stays in memory.
+func (s *Store) Keep(out *spool.Output) error {
+	if memory, _ := s.dir.Usage(); memory <= s.memory {
+		return nil
+	}
+	return out.Park()
+}
+
+// Room returns nil if the spool's disk has room for more.
+func (s *Store) Room() error { return s.dir.Room() }
+
+// Results returns how many results are neither released nor forgotten.
+func (s *Store) Results() int { return int(s.results.Load()) }
+
+// Usage returns how many bytes of output are in memory and on the disk.
+func (s *Store) Usage() (memory, disk int64) { return s.dir.Usage() }
+
+// Discard closes an output that nobody wants, in a while: whoever calls it may hold
+// locks under which no file is removed.
+func (s *Store) Discard(out *spool.Output) {
+	if out == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discarded = append(s.discarded, out)
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+		go s.dispose()
+	}
+}
+
+// dispose closes what has been discarded, and ends.
+func (s *Store) dispose() {
+	for {
+		s.mu.Lock()
+		list := s.discarded
+		s.discarded = nil
+		if len(list) == 0 {
+			close(s.idle)
+			s.idle = nil
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		s.close(list...)
+	}
+}
+
+// Wait returns when all that has been discarded is closed.
+func (s *Store) Wait() {
+	s.mu.Lock()
+	idle := s.idle
+	s.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+}
+
+// close closes outputs. Under no lock.
+func (s *Store) close(outputs ...*spool.Output) {
+	for _, out := range outputs {
+		if err := out.Close(); err != nil {
+			s.fault(err)
+		}
+	}
+}
+
+// maxError is how many bytes of what a worker says of an error are kept.
+const maxError = 64 << 10
+
+// bounded returns an error value of which no more than maxError bytes are kept,
+// and that says so if it had more.
+func bounded(e *task.ErrorValue) *task.ErrorValue {
+	if e == nil {
+		return nil
+	}
+	total := len(e.Message) + len(e.Evidence) + len(e.Detail)
+	if total <= maxError {
+		return e
+	}
+	short := *e
+	note := fmt.Sprintf(" [cut: the error had %d bytes]", total)
+	short.Detail = nil // JSON that is cut is none
+	short.Message = cut(e.Message, maxError/2)
+	short.Evidence = cut(e.Evidence, maxError-len(short.Message)-len(note)) + note
+	return &short
+}
+
+// cut returns at most the first n bytes of s, in memory of their own and through no
+// rune.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.Clone(s[:n])
+}

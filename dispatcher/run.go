@@ -1,0 +1,175 @@
+package dispatcher
+
+import (
+	"fmt"
+	"time"
+
+	"muster/dispatcher/internal/queue"
+	"muster/dispatcher/internal/results"
+	"muster/task"
+)
+
+// RunOptions configures a Run.
+type RunOptions struct {
+	// Render makes the task of a row when it is its turn. It must be
+	// fast, safe for concurrent use and not call back.
+	Render func(row []string, index int) task.Spec
+	// Common is what all tasks have in common, as far as that is known before they
+	// are made: what they need of a machine is told from it.
+	Common task.Spec
+	// StopOnFailure starts nothing more after a task has failed, and cancels
+	// what runs then.
+	StopOnFailure bool
+}
+
+// Run is a future whose tasks are made from rows by one template, each when it is
+// its turn, so that a million rows cost little more than their text. It has its pool
+// for itself. Whoever reads its results releases them; while more wait for that than
+// may, nothing new is started.
+type Run struct {
+	*Future
+	render func(row []string, index int) task.Spec
+	common queue.Needs
+	text   int64 // bytes of rows whose tasks are open; guarded by Pool.mu
+}
+
+// NewRun returns a run that Submit gives rows to and Seal completes. It is not
+// among the dispatcher's futures: nobody else collects it.
+func (p *Pool) NewRun(opt RunOptions) (*Run, error) {
+	r := &Run{render: opt.Render, common: needsOf(&opt.Common)}
+	r.Future = p.newFuture(KindRun, FutureOptions{StopOnFailure: opt.StopOnFailure}, p.tick)
+	r.self.owner = r
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	p.futures[r.id] = r.Future
+	return r, nil
+}
+
+// Submit queues tasks, one a row, numbered from 1 in the order of submission.
+func (r *Run) Submit(rows [][]string) {
+	p := r.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := r.log.Add(len(rows))
+	for i, row := range rows {
+		if r.halted || p.closed {
+			r.log.Drop(first + i)
+			continue
+		}
+		r.text += textOf(row)
+		p.push(job{owner: &r.self, row: row, index: first + i})
+	}
+	p.pump(time.Now())
+}
+
+func textOf(row []string) (n int64) {
+	for _, value := range row {
+		n += int64(len(value))
+	}
+	return n
+}
+
+// Queued returns how many tasks have been submitted and not resolved.
+func (r *Run) Queued() int { return r.log.Counts().Open() }
+
+// QueuedBytes returns how many bytes the rows of those tasks have.
+func (r *Run) QueuedBytes() int64 {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	return r.text
+}
+
+// Submitted returns how many tasks have been submitted, those that were dropped
+// among them.
+func (r *Run) Submitted() int { return r.log.Counts().Total }
+
+// Dropped returns how many tasks Stop kept from ever starting.
+func (r *Run) Dropped() int { return r.log.Counts().Dropped }
+
+// Stop keeps every task that has not started from starting. What is submitted later
+// is dropped.
+func (r *Run) Stop() {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.startNoMore()
+}
+
+// startNoMore is Stop under Pool.mu.
+func (r *Run) startNoMore() {
+	r.halt(task.Cancelled(""))
+	r.pool.dropQueued()
+	for _, s := range r.pool.sessions {
+		s.recallAll()
+	}
+	r.seal()
+}
+
+// dropQueued drops the queued tasks of a pool whose run was stopped. Under mu.
+func (p *Pool) dropQueued() {
+	for _, j := range p.queue.DropQueued() {
+		j.owner.drop(j, task.Cancelled("the run starts nothing more"))
+	}
+}
+
+// Cancel stops every task that runs; each resolves to why.
+func (r *Run) Cancel(why *task.ErrorValue) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.cancel(why)
+}
+
+func (r *Run) cancel(why *task.ErrorValue) {
+	for _, s := range r.pool.sessions {
+		for _, a := range s.attempts {
+			s.cancel(a, why)
+		}
+	}
+}
+
+func (r *Run) spec(j job) task.Spec { return r.render(j.row, j.index) }
+
+func (r *Run) needs(job) queue.Needs { return r.common }
+
+func (r *Run) full() bool { return r.log.Full() }
+
+// size is the length of the row: how much is sent ahead to a worker depends on it.
+func (r *Run) size(j job) int64 { return textOf(j.row) }
+
+func (r *Run) drop(j job, _ *task.ErrorValue) {
+	r.text -= textOf(j.row)
+	r.log.Drop(j.index)
+	r.settle()
+}
+
+func (r *Run) resolve(j job, done *Done) {
+	r.text -= textOf(j.row)
+	done.Row = j.row
+	r.log.Put(j.index, done)
+	if r.stop && !r.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
+		r.startNoMore()
+		r.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", done.Index)))
+	}
+	r.settle()
+}
+
+// Results returns a cursor of the future's results. Whoever asks for it closes it.
+func (f *Future) Results(order results.Order) *Cursor { return f.log.Cursor(order) }
+
+// The orders in which Results are read.
+const (
+	ByIndex    = results.ByIndex
+	AsResolved = results.AsResolved
+)
+
+// Done is what a task has resolved to. Whoever has it reads its Output while it is
+// kept, and gets spool.ErrClosed when it has been thrown away.
+type Done = results.Done
+
+// Cursor reads the results of one future, one after another.
+type Cursor = results.Cursor
+
+// ErrForgotten says that a future was forgotten before its results were read.
+var ErrForgotten = results.ErrForgotten
