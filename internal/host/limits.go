@@ -3,15 +3,30 @@ package host
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"muster/internal/proctree"
 )
 
-// What a worker's process needs of open files: each slot has a socket, and a task
-// of it pipes, a folder and what it lends its output to.
+// What a worker needs. Of open files each slot has a socket in the worker, and a
+// task pipes, a folder and what its output is lent to. A slot is a process with
+// some six threads, and its task is one more.
 const (
-	filesOfWorker = 24
-	filesOfSlot   = 8
+	filesOfWorker   = 24
+	filesOfSlot     = 8
+	threadsOfWorker = 12
+	threadsOfSlot   = 8
+
+	// manyThreads is a limit that nobody comes near to by workers.
+	manyThreads = 100_000
 )
+
+// enough checks that a worker with so many slots may have what it needs, so that
+// what is short is said once and not by each task.
+func enough(slots int) error { return errors.Join(enoughFiles(slots), enoughThreads(slots)) }
 
 // enoughFiles checks that a worker with so many slots may open as many files as
 // it needs. Go's runtime raises the soft limit to the hard one when a program
@@ -22,16 +37,47 @@ func enoughFiles(slots int) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil // it is not known
 	}
+	return filesFor(slots, limit.Max)
+}
+
+func filesFor(slots int, limit uint64) error {
 	need := filesOfWorker + slots*filesOfSlot
-	if limit.Max >= uint64(need) {
+	if limit >= uint64(need) {
 		return nil
 	}
-	fit := (int(limit.Max) - filesOfWorker) / filesOfSlot
-	if fit < 1 {
-		return fmt.Errorf("a worker needs %d open files and may have %d here: raise the limit with `ulimit -n %[1]d`", need, limit.Max)
+	return fmt.Errorf("a worker with %s needs %d open files and may have %d here: %sraise the limit with `ulimit -n %[2]d`",
+		slotsText(slots), need, limit, fewer((int(limit)-filesOfWorker)/filesOfSlot))
+}
+
+// fewer is the advice to take so many slots, if that is any.
+func fewer(slots int) string {
+	if slots < 1 {
+		return ""
 	}
-	return fmt.Errorf("a worker with %d slots needs %d open files and may have %d here: take at most %d slots (-n %[4]d), or raise the limit with `ulimit -n %[2]d`",
-		slots, need, limit.Max, fit)
+	return fmt.Sprintf("take at most %s (-n %d), or ", slotsText(slots), slots)
+}
+
+// enoughThreads checks the processes and threads that a worker needs against what
+// its user has already. A program of Go that may have no more threads crashes.
+func enoughThreads(slots int) error {
+	var limit unix.Rlimit
+	if os.Getuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > manyThreads {
+		return nil
+	}
+	have, err := proctree.Threads(os.Getuid())
+	if err != nil {
+		return nil // it is not known
+	}
+	return threadsFor(slots, have, int(limit.Cur))
+}
+
+func threadsFor(slots, have, limit int) error {
+	need, left := threadsOfWorker+slots*threadsOfSlot, max(limit-have, 0)
+	if left >= need {
+		return nil
+	}
+	return fmt.Errorf("a worker with %s needs some %d processes and threads, and its user may have %d more here (%d of %d are taken): %send something, or raise the limit with `ulimit -u`",
+		slotsText(slots), need, left, have, limit, fewer((left-threadsOfWorker)/threadsOfSlot))
 }
 
 // explainStart says what to do about a process that could not be started.
@@ -40,4 +86,11 @@ func explainStart(err error) error {
 		return fmt.Errorf("%w: this user may have no more processes; end some, or raise the limit with `ulimit -u`", err)
 	}
 	return err
+}
+
+func slotsText(n int) string {
+	if n == 1 {
+		return "1 slot"
+	}
+	return fmt.Sprintf("%d slots", n)
 }

@@ -57,7 +57,7 @@ type process struct {
 // does so again and again; failed, if not nil, is told then. One that leaves in
 // order stays away.
 func (p *Profile) StartLocal(slots int, failed func(error), more ...string) (*Local, error) {
-	if err := enoughFiles(slots); err != nil {
+	if err := enough(slots); err != nil {
 		return nil, err
 	}
 	l := p.newLocal(slots, failed, more)

@@ -48,8 +48,10 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 	if w.Slots == 0 {
 		w.Slots = runtime.NumCPU()
 	}
-	if err := enoughFiles(w.Slots); err != nil {
-		return worker.Ended, err
+	if !w.Tether { // whoever holds it has asked
+		if err := enough(w.Slots); err != nil {
+			return worker.Ended, err
+		}
 	}
 	w.identify()
 	if w.Keep, err = proctree.Inherited(); err == nil {

@@ -113,6 +113,9 @@ func TestFatesOnSlurm(t *testing.T) {
 	fate(1, preempted, launch.Fate{End: hpc.EndPreempted, Text: "job " + preempted + " was taken off its node and waits again"})
 	order("scancel", "-u", "root")
 
+	if testing.Short() {
+		return // a time limit is a minute at least
+	}
 	timed := submit("walltime = \"1h\"")
 	running(timed)
 	order("scontrol", "update", "jobid="+timed, "timelimit=1")

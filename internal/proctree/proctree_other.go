@@ -2,7 +2,10 @@
 
 package proctree
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Subreaper does nothing here: the system has no such thing.
 func Subreaper() error { return nil }
@@ -20,3 +23,6 @@ func Clear(grace time.Duration, keep func(pid int) bool) error { return nil }
 
 // ClearAwaited does nothing here; see KillGroup.
 func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error { return nil }
+
+// Threads is not known here.
+func Threads(uid int) (int, error) { return 0, errors.ErrUnsupported }

@@ -160,3 +160,20 @@ func Descendants(pid int) ([]int, error) {
 	}
 	return pids, nil
 }
+
+// Threads returns how many threads the processes of a user have: what RLIMIT_NPROC
+// of getrlimit(2) bounds.
+func Threads(uid int) (int, error) {
+	t, err := scan()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, p := range t {
+		var st syscall.Stat_t
+		if syscall.Stat("/proc/"+strconv.Itoa(p.pid), &st) == nil && int(st.Uid) == uid {
+			n += p.threads
+		}
+	}
+	return n, nil
+}
