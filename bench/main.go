@@ -4,20 +4,14 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 )
 
@@ -70,6 +64,9 @@ func run(tasks, slots, rounds int) error {
 	if err := b.first(rounds); err != nil {
 		return err
 	}
+	if err := b.ahead(rounds); err != nil {
+		return err
+	}
 	return b.size(rounds)
 }
 
@@ -91,87 +88,6 @@ func (b *bench) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "MUSTER_STATE="+filepath.Join(b.dir, "state"), "PARALLEL_HOME="+b.dir)
 	return cmd
-}
-
-// first measures the time from the start of a command to its first result, for
-// one input and for a million, and the memory that a million takes.
-func (b *bench) first(rounds int) error {
-	for _, n := range []int{1, 1_000_000} {
-		inputs := filepath.Join(b.dir, "inputs")
-		if err := os.WriteFile(inputs, lines(n), 0o600); err != nil {
-			return err
-		}
-		var took []time.Duration
-		var peak int
-		for range rounds {
-			d, kb, err := b.untilFirst(inputs)
-			if err != nil {
-				return err
-			}
-			took, peak = append(took, d), max(peak, kb)
-		}
-		fmt.Printf("first result of %d: %v", n, median(took).Round(time.Millisecond))
-		if peak > 0 {
-			fmt.Printf(", at most %d MB of memory with all inputs read", peak/1000)
-		}
-		fmt.Println()
-	}
-	return nil
-}
-
-// untilFirst returns the time to the first result and, if the run then still
-// goes on, its peak memory in kB once the log says that all inputs are read.
-func (b *bench) untilFirst(inputs string) (time.Duration, int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := b.command(b.muster, "run", "--log-level", "info", "-a", inputs, "--", "echo")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, 0, err
-	}
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		return 0, 0, err
-	}
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, 0, err
-	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-	defer stop()
-	r := bufio.NewReader(out)
-	if _, err := r.ReadString('\n'); err != nil {
-		return 0, 0, fmt.Errorf("no first result: %w", err)
-	}
-	took := time.Since(start)
-	drained := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, r)
-		close(drained)
-	}()
-	kb := 0
-	for s := bufio.NewScanner(log); s.Scan(); {
-		if strings.Contains(s.Text(), "inputs read") {
-			kb = peakMemory(cmd.Process.Pid)
-			cmd.Process.Signal(syscall.SIGTERM)
-		}
-	}
-	<-drained
-	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != 130 {
-		return 0, 0, err
-	}
-	return took, kb, nil
-}
-
-// peakMemory is VmHWM of proc(5), 0 where there is none.
-func peakMemory(pid int) int {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
-	if m == nil {
-		return 0
-	}
-	kb, _ := strconv.Atoi(string(m[1]))
-	return kb
 }
 
 // size measures the binary and how long --help takes.

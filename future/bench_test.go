@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"muster/future"
 	mtls "muster/tls"
@@ -18,131 +22,161 @@ var noop = future.Register("noop", func(context.Context, struct{}) (struct{}, er
 // inFlight are how many calls are under way at once.
 var inFlight = []int{1, 8, 64}
 
-// BenchmarkNoop calls a function that does nothing in a worker with as many
-// slots as there are calls under way.
+// takeTurns is in how many rounds calls and messages take turns.
+const takeTurns = 5
+
+// BenchmarkNoop calls a function that does nothing in a worker with as many slots
+// as there are calls under way, and holds that against as many messages on one TLS
+// connection to another process, each answered by itself. The two take turns, and
+// what is reported is the median of the rounds.
 func BenchmarkNoop(b *testing.B) {
 	for _, n := range inFlight {
 		b.Run(fmt.Sprintf("inflight=%d", n), func(b *testing.B) {
-			s := session(b, future.Workers(1), future.Slots(n))
-			ctx := context.Background()
-			call := func() {
-				f, err := future.Submit(ctx, s, noop, struct{}{})
-				if err == nil {
-					_, err = f.Collect(ctx)
-				}
-				if err != nil {
-					b.Error(err)
-				}
-			}
+			call, message := caller(b, n), pingPong(b, n)
 			together(n, n, call)
-			b.ResetTimer()
-			together(n, b.N, call)
+			together(n, n, message)
+			var calls, messages, ratios []float64
+			total := max(b.N/takeTurns, n)
+			for b.ResetTimer(); len(ratios) < takeTurns; {
+				c, m := rate(n, total, call), rate(n, total, message)
+				calls, messages, ratios = append(calls, c), append(messages, m), append(ratios, c/m)
+			}
+			b.ReportMetric(0, "ns/op") // of both, which says nothing
+			b.ReportMetric(middle(calls), "calls/s")
+			b.ReportMetric(middle(messages), "messages/s")
+			b.ReportMetric(middle(ratios), "of-pingpong")
 		})
 	}
 }
 
-// together does total calls, n at once.
-func together(n, total int, call func()) {
+func middle(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// rate returns how many a second together did.
+func rate(n, total int, call func(i int)) float64 {
+	began := time.Now()
+	together(n, total, call)
+	return float64(total) / time.Since(began).Seconds()
+}
+
+// together does total calls, n at once; the i-th of n is the caller of call(i).
+func together(n, total int, call func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
 			for j := i; j < total; j += n {
-				call()
+				call(i)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// BenchmarkPingPong is what BenchmarkNoop is held against: as many messages
-// under way on one TLS connection, each answered by itself.
-func BenchmarkPingPong(b *testing.B) {
-	for _, n := range inFlight {
-		b.Run(fmt.Sprintf("inflight=%d", n), func(b *testing.B) {
-			id, err := mtls.LoadOrCreate(b.TempDir())
-			if err != nil {
-				b.Fatal(err)
-			}
-			client, server := connected(b, id)
-			go echo(server)
-			answers := make([]chan struct{}, n)
-			for i := range answers {
-				answers[i] = make(chan struct{}, 1)
-			}
-			go func() {
-				var m [64]byte
-				for {
-					if _, err := io.ReadFull(client, m[:]); err != nil {
-						return
-					}
-					answers[binary.BigEndian.Uint32(m[:])] <- struct{}{}
-				}
-			}()
-			b.ResetTimer()
-			var mu sync.Mutex
-			var wg sync.WaitGroup
-			for i := range n {
-				wg.Go(func() {
-					var m [64]byte
-					binary.BigEndian.PutUint32(m[:], uint32(i))
-					for j := i; j < b.N; j += n {
-						mu.Lock()
-						_, err := client.Write(m[:])
-						mu.Unlock()
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						<-answers[i]
-					}
-				})
-			}
-			wg.Wait()
-		})
+// caller returns what calls noop and waits for its value.
+func caller(b *testing.B, slots int) func(int) {
+	s := session(b, future.Workers(1), future.Slots(slots))
+	ctx := context.Background()
+	return func(int) {
+		f, err := future.Submit(ctx, s, noop, struct{}{})
+		if err == nil {
+			_, err = f.Collect(ctx)
+		}
+		if err != nil {
+			b.Error(err)
+		}
 	}
 }
 
-func connected(b *testing.B, id *mtls.Identity) (client, server net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+// pingPong returns what sends a message and waits for its answer, for n callers.
+func pingPong(b *testing.B, n int) func(int) {
+	conn := echoing(b)
+	answers := make([]chan struct{}, n)
+	for i := range answers {
+		answers[i] = make(chan struct{}, 1)
 	}
-	accepted := make(chan net.Conn, 1)
 	go func() {
-		raw, err := l.Accept()
-		if err != nil {
-			return
-		}
-		conn, err := mtls.Server(context.Background(), raw, id)
-		if err == nil {
-			accepted <- conn
+		var m [64]byte
+		for {
+			if _, err := io.ReadFull(conn, m[:]); err != nil {
+				return
+			}
+			answers[binary.BigEndian.Uint32(m[:])] <- struct{}{}
 		}
 	}()
-	raw, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		b.Fatal(err)
+	var mu sync.Mutex
+	return func(i int) {
+		var m [64]byte
+		binary.BigEndian.PutUint32(m[:], uint32(i))
+		mu.Lock()
+		_, err := conn.Write(m[:])
+		mu.Unlock()
+		if err != nil {
+			b.Fatal(err)
+		}
+		<-answers[i]
 	}
-	conn, err := mtls.Client(context.Background(), raw, id.Pin())
-	if err != nil {
-		b.Fatal(err)
-	}
-	server = <-accepted
-	b.Cleanup(func() {
-		l.Close()
-		conn.Close()
-		server.Close()
-	})
-	return conn, server
 }
 
-func echo(conn net.Conn) {
-	var m [64]byte
+// envEcho makes this program what answers messages: its value is a folder for the
+// key.
+const envEcho = "_MUSTER_TEST_ECHO"
+
+// echoing returns a connection to another process that sends back what it gets.
+func echoing(b *testing.B) net.Conn {
+	dir := b.TempDir()
+	id := got(mtls.LoadOrCreate(dir))(b)
+	cmd := exec.Command(got(os.Executable())(b))
+	cmd.Env, cmd.Stderr = append(os.Environ(), envEcho+"="+dir), os.Stderr
+	in := got(cmd.StdinPipe())(b)
+	out := got(cmd.StdoutPipe())(b)
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	var addr string
+	if _, err := fmt.Fscan(out, &addr); err != nil {
+		b.Fatal(err)
+	}
+	conn := got(mtls.Client(context.Background(), got(net.Dial("tcp", addr))(b), id.Pin()))(b)
+	b.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// echo answers messages on one connection until its standard input ends.
+func echo(dir string) error {
+	id, err := mtls.LoadOrCreate(dir)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	raw, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	conn, err := mtls.Server(context.Background(), raw, id)
+	if err != nil {
+		return err
+	}
 	for {
+		var m [64]byte
 		if _, err := io.ReadFull(conn, m[:]); err != nil {
-			return
+			return nil // the benchmark is over
 		}
 		if _, err := conn.Write(m[:]); err != nil {
-			return
+			return err
 		}
 	}
 }

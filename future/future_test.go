@@ -58,6 +58,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envEcho); dir != "" {
+		if err := echo(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	future.Main()
 	os.Exit(m.Run())
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -269,4 +270,46 @@ func FuzzTask(f *testing.F) {
 			t.Fatalf("%+v became %+v: %v", s, again, err)
 		}
 	})
+}
+
+// TestOneDispatcher: calls that name another run are refused.
+func TestOneDispatcher(t *testing.T) {
+	c, _ := serve(t, "up")
+	st, err := c.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Of(st.Run).Status(t.Context()); err != nil {
+		t.Errorf("its own run: %v", err)
+	}
+	var refused *control.Error
+	if _, err := c.Of("another").Status(t.Context()); !errors.As(err, &refused) || refused.Code != "closed" {
+		t.Errorf("another run: %v", err)
+	}
+}
+
+// TestResultsFrom: what the caller has is left out.
+func TestResultsFrom(t *testing.T) {
+	c, socket := serve(t, "up")
+	if status, answer := post(t, socket, "POST", "/v1/profiles/default/map", strings.Repeat(`{"argv": ["a"]}`+"\n", 3)); status != http.StatusOK {
+		t.Fatal(answer)
+	}
+	if _, err := c.Cancel(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[int][]int{0: {1, 2, 3}, 2: {3}, 3: nil, 4: nil} {
+		var got []int
+		err := c.ResultsFrom(t.Context(), 1, from, func(r *control.Result) error {
+			got = append(got, r.Index)
+			return nil
+		})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("from %d: %v, %v; want %v", from, got, err, want)
+		}
+	}
+	for _, from := range []string{"-1", "x"} {
+		if status, answer := post(t, socket, "GET", "/v1/futures/1/results?from="+from, ""); status != http.StatusBadRequest {
+			t.Errorf("from %s: %d %s", from, status, answer)
+		}
+	}
 }
