@@ -48,7 +48,7 @@ type execution struct {
 	h       *host.Host
 	profile *host.Profile
 	b       *dispatcher.Run
-	inOrder *dispatcher.Cursor // what is to be printed next, with -k and --flat; nil without
+	order   *inOrder // of what is printed, with -k and --flat; nil without
 	out     *report.Writer
 	bar     *progress
 	alone   chan error // nobody is left to do the work
@@ -130,8 +130,8 @@ func (e *execution) open() (cleanup func(), err error) {
 		return cleanup, err
 	}
 	if e.p.o.keep || e.p.o.flat {
-		e.inOrder = e.b.Results(dispatcher.ByIndex)
-		undo = append(undo, e.inOrder.Close)
+		e.order = newInOrder(e.b)
+		undo = append(undo, e.order.cursor.Close)
 	}
 	if e.p.o.joinFile != "" {
 		if err := e.letJoin(); err != nil {
@@ -322,9 +322,10 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 	e.tally.add(r)
 	e.bar.clear()
 	err := e.out.File(e.item(r))
-	if e.inOrder == nil {
+	if e.order == nil {
 		err = errors.Join(err, e.print(r))
 	} else {
+		e.order.add(r)
 		err = errors.Join(err, e.printTurns())
 	}
 	e.bar.add()
@@ -333,21 +334,18 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 
 // printTurns prints what has resolved of the inputs that are next in order.
 func (e *execution) printTurns() (first error) {
-	for {
-		r, err := e.inOrder.Poll()
-		if r == nil || err != nil {
-			return first // the next has not resolved, or that was the last
-		}
+	for r := e.order.take(); r != nil; r = e.order.take() {
 		first = cmp.Or(first, e.print(r))
 	}
+	return first
 }
 
 // printRest prints what waited for the turn of inputs that nobody has computed.
 func (e *execution) printRest() (first error) {
-	if e.inOrder == nil {
+	if e.order == nil {
 		return nil
 	}
-	for _, r := range e.inOrder.Rest() {
+	for _, r := range e.order.rest() {
 		first = cmp.Or(first, e.print(r))
 	}
 	return first
