@@ -1,0 +1,162 @@
+package control
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"muster/dispatcher"
+	"muster/internal/host"
+	"muster/task"
+)
+
+// SubmitRequest is the body of a submission.
+type SubmitRequest struct {
+	Task Task `json:"task"`
+	Try  bool `json:"try,omitempty"` // answer with 429 instead of waiting for room
+}
+
+// SubmitAnswer is the id of what was submitted.
+type SubmitAnswer struct {
+	ID    dispatcher.ID `json:"id"`
+	Total int           `json:"total"`
+	Sync  bool          `json:"sync,omitempty"` // the caller runs it, and says what came of it
+}
+
+func (s *Server) takesTasks(p *host.Profile) error {
+	if s.kind() == "run" {
+		return &Error{http.StatusConflict, "bad", "a run takes its own inputs only", "`muster up` starts a dispatcher that takes tasks"}
+	}
+	return nil
+}
+
+func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
+	p, err := s.profile(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.takesTasks(p); err != nil {
+		return nil, err
+	}
+	var q SubmitRequest
+	if err := read(r, &q); err != nil {
+		return nil, err
+	}
+	spec, err := q.Task.Spec()
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	opt := dispatcher.FutureOptions{Timeout: spec.Timeout}
+	spec.Timeout = 0
+	f, err := p.Pool.Submit(r.Context(), spec, opt, q.Try)
+	if err != nil {
+		return nil, err
+	}
+	if p.Spec.Ephemeral {
+		if _, err := p.StartLocal(1, nil, "--maxtasks", "1"); err != nil {
+			s.Host.D.Forget(f)
+			return nil, err
+		}
+	}
+	return SubmitAnswer{f.ID(), 1, p.Spec.Sync}, nil
+}
+
+// mapping queues one task a line, each when there is room for it.
+func (s *Server) mapping(r *http.Request) (any, error) {
+	p, err := s.profile(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.takesTasks(p); err != nil {
+		return nil, err
+	}
+	if p.Spec.Ephemeral {
+		return nil, &Error{http.StatusConflict, "bad", "a map needs workers, and there are none", "`muster up -n N` starts some"}
+	}
+	f, err := p.Pool.NewFuture(dispatcher.KindMap, dispatcher.FutureOptions{StopOnFailure: r.URL.Query().Get("stop") == "true"})
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	err = Lines(r.Body, func(line []byte) error {
+		n++
+		var t Task
+		if err := json.Unmarshal(line, &t); err != nil {
+			return bad("task %d: %v", n, err)
+		}
+		spec, err := t.Spec()
+		if err != nil {
+			return bad("task %d: %v", n, err)
+		}
+		return f.Add(r.Context(), spec)
+	})
+	if err != nil {
+		// Nothing of a map that is not whole is to run.
+		f.Cancel(task.Cancelled("the map was not submitted whole"))
+		s.Host.D.Forget(f)
+		return nil, err
+	}
+	f.Seal()
+	return SubmitAnswer{f.ID(), n, p.Spec.Sync}, nil
+}
+
+// Lines calls f with each line of r that is not blank.
+func Lines(r io.Reader, f func(line []byte) error) error {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for sc.Scan() {
+		if len(sc.Bytes()) == 0 {
+			continue
+		}
+		if err := f(sc.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := sc.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return bad("a line is longer than %d bytes", maxLine)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// EverywhereRequest asks for a command, shell text, on every worker.
+type EverywhereRequest struct {
+	Command string `json:"command,omitempty"`
+	Task    *Task  `json:"task,omitempty"` // or a function
+	Dir     string `json:"dir,omitempty"`
+	Env     Env    `json:"env,omitempty"`
+	Min     int    `json:"min,omitempty"` // workers, at least
+}
+
+func (s *Server) everywhere(_ http.ResponseWriter, r *http.Request) (any, error) {
+	p, err := s.profile(r)
+	if err != nil {
+		return nil, err
+	}
+	var q EverywhereRequest
+	if err := read(r, &q); err != nil {
+		return nil, err
+	}
+	t := Task{Dir: q.Dir, Env: q.Env}
+	if q.Command != "" {
+		t.Argv = []string{q.Command}
+	}
+	if q.Task != nil {
+		t = *q.Task
+	}
+	spec, err := t.Spec()
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	if p.Spec.Ephemeral {
+		return nil, &Error{http.StatusConflict, "bad", "an everywhere needs workers, and there are none", "`muster up -n N` starts some"}
+	}
+	f, err := p.Pool.Everywhere(spec, q.Min)
+	if err != nil {
+		return nil, err
+	}
+	return SubmitAnswer{f.ID(), f.Status().Total, false}, nil
+}
