@@ -53,8 +53,12 @@ func (l *Local) Done() <-chan struct{} { return l.done }
 // Status says how the process ended, once Done is closed.
 func (l *Local) Status() string { return l.cmd.ProcessState.String() }
 
-// InOrder reports whether the process ended with status 0, once Done is closed.
-func (l *Local) InOrder() bool { return l.cmd.ProcessState.Success() }
+// InOrder reports whether the process ended with status 0, once Done is closed. How
+// it ended is not known if somebody else has reaped it.
+func (l *Local) InOrder() bool {
+	s := l.cmd.ProcessState
+	return s != nil && s.Success()
+}
 
 // End tells the worker to stop, gives it patience to do so in order, and then
 // ends it by force. What it left is for the caller to clear.
