@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	joiners        = 64 // connections that are made at once
+	joiners        = 128 // connections that are made at once
 	tasksPerWorker = 20
 	settleTime     = 6 * time.Second // a heartbeat, and some
 )
