@@ -264,18 +264,21 @@ var ErrClosed = errors.New("connection closed")
 var ErrBehind = errors.New("the peer does not take what it is sent")
 
 // Writer sends frames from any goroutine, those that have gathered meanwhile
-// in one call. One that has nothing to send holds no buffer, and no goroutine.
+// in one call. One that has had nothing to send for a while holds no buffer, and no
+// goroutine.
 type Writer struct {
 	async bool // Send does not write: a goroutine does
 
 	mu      sync.Mutex // guards all below
-	cond    sync.Cond  // of writing
+	cond    sync.Cond  // of all that follows
 	w       io.Writer  // nil while there is no connection
 	kept    *retained  // nil without a lease
 	most    backlog    // how far the peer may be behind; the zero value is no bound
 	frames  int        // in buf
 	buf     []byte     // nil if nothing has gathered
 	writing bool       // by whoever began: others leave it what they have
+	running bool       // the goroutine of an async Writer is there
+	last    time.Time  // when that last wrote
 	err     error
 	closed  bool
 }
@@ -289,8 +292,7 @@ func NewWriter(w io.Writer) *Writer {
 }
 
 // NewAsyncWriter returns a Writer whose Send never waits for the peer: a
-// goroutine writes, which lives while there is something to write. What is not
-// written yet is kept: Bound says how much that may be.
+// goroutine writes. What is not written yet is kept: Bound says how much that may be.
 func NewAsyncWriter(w io.Writer) *Writer {
 	wr := NewWriter(w)
 	wr.async = true
@@ -356,25 +358,40 @@ func (w *Writer) queue(msgs []Message) error {
 func (w *Writer) flush() error {
 	switch {
 	case w.writing || len(w.buf) == 0 || w.err != nil:
-	case w.async:
-		w.writing = true
-		go w.run()
-	default:
-		w.writing = true
+	case !w.async:
 		w.writeAll()
+	case w.running:
+		w.cond.Broadcast()
+	default:
+		w.running = true
+		go w.run()
 	}
 	return w.err
 }
 
+// busy is how soon after a write another one has the goroutine wait for more: that
+// is quicker than to start another, and a heartbeat is not worth it.
+const busy = time.Second
+
+// run writes until nothing more comes soon.
 func (w *Writer) run() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.writeAll()
+	for len(w.buf) > 0 {
+		soon := time.Since(w.last) < busy
+		w.writeAll()
+		w.last = time.Now()
+		for soon && len(w.buf) == 0 && !w.closed && w.err == nil {
+			w.cond.Wait()
+		}
+	}
+	w.running = false
+	w.cond.Broadcast()
 }
 
-// writeAll writes what has gathered, and what gathers meanwhile. The caller has
-// set writing.
+// writeAll writes what has gathered, and what gathers meanwhile.
 func (w *Writer) writeAll() {
+	w.writing = true
 	for len(w.buf) > 0 && w.err == nil {
 		w.write()
 	}
@@ -408,7 +425,8 @@ func (w *Writer) Close() error {
 	defer w.mu.Unlock()
 	w.closed = true
 	w.flush()
-	for w.writing {
+	w.cond.Broadcast()
+	for w.writing || w.running {
 		w.cond.Wait()
 	}
 	return w.err
