@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 // barrier is a task that every worker runs once. Nothing that was pushed behind
 // it begins before it has passed. It opens when nothing that was pushed before it
 // is queued any more: then each worker that has nothing left runs it, and it
-// passes when all have, and at least as many as were asked for. Workers that
-// join later run all that have opened before their first task.
+// passes when all have that can, and at least as many as were asked for. Workers
+// that join later run all that have opened before their first task.
 type barrier[P any] struct {
 	id        task.ID
 	payload   P
@@ -29,6 +30,8 @@ type barriers[P any] struct {
 	open    bool          // the first of them is open
 	history []*barrier[P] // all that have opened, in order
 	due     []*worker     // that may have one to run now
+	later   []*worker     // the same, that lack what it needs and are not to be tried yet
+	holdUp  *worker       // that the open one was seen to wait for last
 	passed  []*barrier[P] // that the owner has not been told of
 }
 
@@ -100,6 +103,7 @@ func (q *Queue[P]) openBarrier() {
 
 // reviewAll reviews every worker, after barriers have opened or passed.
 func (q *Queue[P]) reviewAll() {
+	q.refit()
 	for _, w := range q.byEpoch() {
 		q.review(w)
 	}
@@ -110,6 +114,10 @@ func (q *Queue[P]) advance(w *worker) {
 	for w.syncing.Task == 0 && q.lags(w) && q.barriers.history[w.applied].withdrawn {
 		w.applied++
 	}
+	q.refit()
+	if len(q.barriers.later) > 0 {
+		q.tryAt = time.Time{} // it may be able to run this one
+	}
 	q.review(w)
 }
 
@@ -119,7 +127,7 @@ func (q *Queue[P]) byEpoch() []*worker {
 	for _, w := range q.workers {
 		list = append(list, w)
 	}
-	slices.SortFunc(list, func(a, b *worker) int { return int(a.epoch) - int(b.epoch) })
+	slices.SortFunc(list, func(a, b *worker) int { return cmp.Compare(a.epoch, b.epoch) })
 	return list
 }
 
@@ -180,12 +188,29 @@ func (q *Queue[P]) ranEverywhere(open *barrier[P]) bool {
 	if open.ran < open.min {
 		return false
 	}
+	if w := q.barriers.holdUp; w != nil && q.workers[w.epoch] == w && q.holdsUp(w, open) {
+		return false
+	}
 	for _, w := range q.workers {
-		if q.lags(w) && w.reasons&leaving == 0 && !q.stopped(w) {
+		if q.holdsUp(w, open) {
+			q.barriers.holdUp = w
 			return false
 		}
 	}
 	return true
+}
+
+// holdsUp reports whether the open barrier waits for the worker. It does not wait
+// for those that cannot run it, unless nobody could so far, so that the barrier
+// may be at fault.
+func (q *Queue[P]) holdsUp(w *worker, open *barrier[P]) bool {
+	if !q.lags(w) || w.reasons&leaving != 0 {
+		return false
+	}
+	if l, _ := w.lacksAny(open.needs.Needs); l != nil && open.ran == 0 {
+		return true
+	}
+	return !q.stopped(w)
 }
 
 // stopped reports whether the worker lacks what a barrier needs that it has to run.
@@ -241,22 +266,30 @@ func (q *Queue[P]) Opened(id task.ID) bool {
 
 // nextSync returns a barrier for a worker that has nothing else to do.
 func (q *Queue[P]) nextSync(now time.Time) (d Decision[P], ok bool) {
-	q.barriers.due = slices.DeleteFunc(q.barriers.due, func(w *worker) bool {
-		w.toSync = q.workers[w.epoch] == w && q.lags(w) && w.empty() && w.reasons == 0 && w.reserved == nil
-		return !w.toSync
-	})
-	for i, w := range q.barriers.due {
-		b := q.barriers.history[w.applied]
-		if w.shut || !w.has(b.needs.Needs, now) {
-			continue // it stays until it may be tried
+	b := &q.barriers
+	for len(b.due) > 0 {
+		w := b.due[0]
+		b.due = b.due[1:]
+		if w.toSync = q.maySync(w); !w.toSync {
+			continue
+		}
+		next := b.history[w.applied]
+		if w.shut || !w.has(next.needs.Needs, now) {
+			b.later = append(b.later, w)
+			continue
 		}
 		w.toSync = false
-		q.barriers.due = slices.Delete(q.barriers.due, i, i+1)
-		b.attempts++
-		w.syncing = Ref{Task: b.id, Attempt: b.attempts, Epoch: w.epoch}
-		q.probed(w, b.needs.Needs, w.syncing)
+		next.attempts++
+		w.syncing = Ref{Task: next.id, Attempt: next.attempts, Epoch: w.epoch}
+		q.probed(w, next.needs.Needs, w.syncing)
 		q.review(w)
-		return Decision[P]{Verdict: Sync, Ref: w.syncing, Payload: b.payload}, true
+		return Decision[P]{Verdict: Sync, Ref: w.syncing, Payload: next.payload}, true
 	}
+	b.due = nil
 	return d, false
+}
+
+// maySync reports whether the worker has nothing to do but a barrier.
+func (q *Queue[P]) maySync(w *worker) bool {
+	return q.workers[w.epoch] == w && q.lags(w) && w.empty() && w.reasons == 0 && w.reserved == nil
 }

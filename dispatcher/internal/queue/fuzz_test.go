@@ -12,13 +12,8 @@ import (
 
 // FuzzQueue does what its bytes say to a queue and to the model.
 func FuzzQueue(f *testing.F) {
-	for seed := range uint64(64) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		program := make([]byte, 1500)
-		for i := range program {
-			program[i] = byte(r.Uint32())
-		}
-		f.Add(program)
+	for seed := range uint64(150) {
+		f.Add(randomProgram(seed))
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) >= 1 && len(program) <= 1500 {
@@ -27,6 +22,24 @@ func FuzzQueue(f *testing.F) {
 	})
 }
 
+// randomProgram favours some operations over others, so that programs differ.
+func randomProgram(seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
+	program := make([]byte, 1+3*(10+r.IntN(300)))
+	var favoured [6]byte
+	for i := range favoured {
+		favoured[i] = byte(r.IntN(32))
+	}
+	for i := range program {
+		program[i] = byte(r.Uint32())
+		if i%3 == 1 && r.IntN(3) == 0 {
+			program[i] = favoured[r.IntN(len(favoured))]
+		}
+	}
+	return program
+}
+
+// follow does to a queue and to the model what a program says.
 func follow(t *testing.T, program []byte) {
 	first := program[0]
 	m := newModel(t, queue.Options{Retries: int(first % 4), RoundRobin: first&4 != 0, Memory: int64(first>>3%4) * 40})

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"slices"
 	"time"
 
 	"muster/task"
@@ -46,16 +45,16 @@ type lack struct {
 // ready reports whether a probe may be sent.
 func (l *lack) ready(now time.Time) bool { return l.probe.Task == 0 && !now.Before(l.until) }
 
-// needs lists what a task needs of a machine.
+// list returns all that a task needs of a machine.
 func (n Needs) list() []need {
-	l := append(make([]need, 0, 3), everything)
+	list := append(make([]need, 0, 3), everything)
 	if n.Directory != "" {
-		l = append(l, need{directory, n.Directory})
+		list = append(list, need{directory, n.Directory})
 	}
 	if n.Program != "" {
-		l = append(l, need{program, n.Program})
+		list = append(list, need{program, n.Program})
 	}
-	return l
+	return list
 }
 
 // of returns what of n a lack of a kind is about. A worker that lacks what was
@@ -165,6 +164,7 @@ func (q *Queue[P]) unprobed(w *worker, r Ref, well bool) {
 		}
 	}
 	if len(w.lacks) < had {
+		q.refit()
 		q.hope(w)
 	}
 	if len(w.lacks) == 0 {
@@ -187,22 +187,27 @@ func (q *Queue[P]) hope(w *worker) {
 
 // refresh lets workers be tried again whose time has come.
 func (q *Queue[P]) refresh(now time.Time) {
-	if len(q.sick) == 0 || now.Before(q.tryAt) {
+	if now.Before(q.tryAt) {
 		return
 	}
 	q.tryAt = now.Add(LastProbe)
+	q.refit()
 	for _, w := range q.sick {
 		q.refreshWorker(w, now)
 	}
+	b := &q.barriers
+	b.due, b.later = append(b.due, b.later...), nil
 }
 
 // refreshWorker shuts the worker or opens it, and sees to it that refresh looks
 // again when that changes.
 func (q *Queue[P]) refreshWorker(w *worker, now time.Time) {
-	l := w.lacks[everything]
-	if l != nil && l.probe.Task == 0 && now.Before(l.until) && l.until.Before(q.tryAt) {
-		q.tryAt = l.until
+	for _, l := range w.lacks {
+		if now.Before(l.until) && l.until.Before(q.tryAt) {
+			q.tryAt = l.until
+		}
 	}
+	l := w.lacks[everything]
 	if shut := l != nil && !l.ready(now); shut != w.shut {
 		w.shut = shut
 		q.review(w)
@@ -238,7 +243,7 @@ func (w *worker) has(n Needs, now time.Time) bool {
 }
 
 // lacksAny returns the first thing of those needed that the worker is known to
-// lack.
+// lack: a program only if nothing else.
 func (w *worker) lacksAny(n Needs) (*lack, needKind) {
 	if len(w.lacks) == 0 {
 		return nil, 0
@@ -294,6 +299,7 @@ func (q *Queue[P]) forget(gone Needs) {
 		if q.isNeeded(n) {
 			continue
 		}
+		q.refit()
 		for _, w := range q.sick {
 			if delete(w.lacks, n); len(w.lacks) == 0 {
 				delete(q.sick, w.epoch)
@@ -304,7 +310,7 @@ func (q *Queue[P]) forget(gone Needs) {
 
 func (q *Queue[P]) isNeeded(n need) bool {
 	for i := range q.tasks.needs {
-		if slices.Contains(i.list(), n) {
+		if n.kind == directory && n.what == i.Directory || n.kind == program && n.what == i.Program {
 			return true
 		}
 	}

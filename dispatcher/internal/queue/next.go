@@ -60,13 +60,9 @@ func (q *Queue[P]) nextLoose(now time.Time, admit admitFunc[P]) (d Decision[P], 
 	if len(q.idle.items) == 0 && ahead == nil && len(q.sick) == 0 && q.alone == 0 {
 		return d, false
 	}
-	limit := q.barriers.limit()
-	if w, ok := q.eager.top(); ok {
-		limit = min(limit, w.backlog.items[0])
-	}
 	for l := range q.inOrder() {
 		id, e := q.head(l)
-		if id >= limit {
+		if w, bound := q.eager.top(); id >= q.barriers.limit() || bound && id > w.backlog.items[0] {
 			break // so are all behind it
 		}
 		w := q.worker(l, id, now)
@@ -80,7 +76,7 @@ func (q *Queue[P]) nextLoose(now time.Time, admit admitFunc[P]) (d Decision[P], 
 		case l.alone:
 			q.reserve(l, id, now)
 			continue
-		case ahead != nil && q.mayTake(ahead, l, id, now):
+		case ahead != nil && ahead.takes() && q.mayTake(ahead, l, id, now):
 			w = ahead
 		default:
 			continue

@@ -75,7 +75,7 @@ func (m *model) ranEverywhere(b *mbarrier) bool {
 			lags = true
 			can = can && (b.withdrawn || !w.lacksAny(b.needs))
 		}
-		if lags && can {
+		if lags && can || lags && w.reasons&^queue.Away == 0 && w.lacksAny(b.needs) && b.ran == 0 {
 			return false
 		}
 	}

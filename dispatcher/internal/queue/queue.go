@@ -15,10 +15,15 @@
 //	                              Release, Cancel  v                  v  Finished
 //	                                             (gone)             (gone)
 //
+// A queued task that is cancelled, or that no machine can run, is gone as well.
+//
 // Queued tasks wait in lines, one for each set of conditions that tasks make:
 // what they need of a machine, which worker they avoid, whether they run alone.
 // Within a line and between lines the oldest task goes first, unless no worker
 // that is free may take it.
+//
+// A barrier is a task that every worker runs once, between those pushed before it
+// and those pushed after it; see PushBarrier.
 //
 // After whatever happened, the owner calls Next until it has nothing more to
 // say, then Grants, Passed and Recalls, and sets its timer to Wake.
@@ -100,6 +105,8 @@ type Queue[P any] struct {
 
 	candidates heap[*worker] // may be sent tasks ahead: soonest first
 	aheads     heap[*worker] // have tasks ahead that were not recalled: soonest due first
+	crowded    heap[*worker] // have tasks behind others that were not recalled: the most first
+	unfit      int           // free slots for which no task behind others is fit, as the last search found
 	recalled   int           // tasks ahead that were recalled and not answered for
 	blocked    bool          // the last Next was stopped by admit
 	recent     recent
@@ -114,7 +121,7 @@ type Queue[P any] struct {
 	barriers barriers[P]
 	gate     gate
 	sick     map[uint64]*worker // lack something
-	tryAt    time.Time          // before it, nobody who lacks everything is to be tried
+	tryAt    time.Time          // before it, none of them is to be tried
 	expected bool               // more workers may come
 }
 
@@ -132,6 +139,7 @@ func New[P any](opt Options) *Queue[P] {
 		eager:      heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
 		idle:       heap[*worker]{less: lessBusy, moved: func(w *worker, i int) { w.idle = i }},
 		candidates: heap[*worker]{less: startsSooner, moved: func(w *worker, i int) { w.candidate = i }},
+		crowded:    heap[*worker]{less: moreCrowded, moved: func(w *worker, i int) { w.crowded = i }},
 		aheads:     heap[*worker]{less: dueSooner, moved: func(w *worker, i int) { w.ahead = i }},
 	}
 }

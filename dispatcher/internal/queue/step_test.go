@@ -148,8 +148,8 @@ func (m *model) overtakes(id task.ID, w *mworker) {
 // mayBeAhead checks that a task is sent ahead of need, where it can begin soon.
 func (m *model) mayBeAhead(id task.ID, w *mworker) {
 	at, known := m.startsAt(w)
-	median, _ := m.median() // the guess is as good as that
-	if m.opt.RoundRobin || !known || at.Sub(m.now) > median+max(2*w.rtt(), 5*time.Millisecond) {
+	median, _ := m.median() // the queue's guess is as good as that
+	if m.opt.RoundRobin || !known || at.Sub(m.now) > 2*median+max(2*w.rtt(), 5*time.Millisecond) {
 		m.Fatalf("task %d was sent ahead to %+v, which may begin it at %v, %v", id, w, at, known)
 	}
 	if n := len(w.behind()); n >= min(queue.MaxAhead, queue.MaxAheadPerSlot*w.slots) {

@@ -7,7 +7,7 @@ import "muster/task"
 // neighbours keeps little of their memory.
 const chunkSize = 256
 
-// entry is what is known of one task: 72 bytes beside the payload.
+// entry is what is known of one task: 64 bytes beside the payload.
 type entry[P any] struct {
 	payload    P
 	worker     *worker // whoever has it; while it is queued, whoever it is bound to, nil for anybody

@@ -45,12 +45,14 @@ type worker struct {
 	soon    time.Time // in candidates: from when it may be sent a task ahead
 	due     time.Time // in aheads: when the first is to be recalled
 	offered int       // what it counts in Queue.free
+	unfit   int       // what it counts in Queue.unfit: at most as much
+	behind  int       // in crowded: tasks that have no slot yet
 
 	backlog heap[task.ID] // bound to it; may name some that are not any more
 	inRing  bool
 	toSync  bool // it is in barriers.due
 
-	idle, candidate, ahead, eager int // indices in the queue's heaps, or -1
+	idle, candidate, ahead, crowded, eager int // indices in the queue's heaps, or -1
 }
 
 type started struct {
@@ -73,6 +75,8 @@ func lessBusy(a, b *worker) bool {
 }
 
 func startsSooner(a, b *worker) bool { return a.soon.Before(b.soon) }
+
+func moreCrowded(a, b *worker) bool { return a.behind > b.behind }
 
 func dueSooner(a, b *worker) bool { return a.due.Before(b.due) }
 
@@ -102,7 +106,7 @@ func (w *worker) takes() bool {
 // never used again.
 func (q *Queue[P]) Join(offers Amounts) (epoch uint64) {
 	q.lastEpoch++
-	w := &worker{epoch: q.lastEpoch, offers: offers, idle: -1, candidate: -1, ahead: -1, eager: -1,
+	w := &worker{epoch: q.lastEpoch, offers: offers, idle: -1, candidate: -1, ahead: -1, crowded: -1, eager: -1,
 		must: len(q.barriers.history), backlog: heap[task.ID]{less: func(a, b task.ID) bool { return a < b }}}
 	q.workers[w.epoch] = w
 	q.hope(w)
@@ -118,6 +122,7 @@ func (q *Queue[P]) Set(epoch uint64, r Reasons) {
 		if !w.answers() {
 			q.forgetRecalls(w)
 		}
+		q.refit()
 		q.review(w)
 	}
 }
@@ -138,7 +143,7 @@ func (q *Queue[P]) review(w *worker) {
 	q.reviewIdle(w)
 	q.reviewEager(w)
 	q.reviewAhead(w)
-	if q.lags(w) && w.empty() && w.reasons == 0 && !w.shut && !w.toSync {
+	if !w.toSync && q.maySync(w) {
 		w.toSync = true
 		q.barriers.due = append(q.barriers.due, w)
 	}
@@ -155,6 +160,10 @@ func (q *Queue[P]) reviewIdle(w *worker) {
 	}
 	q.free += offered - w.offered
 	w.offered = offered
+	if w.unfit > offered {
+		q.unfit -= w.unfit - offered
+		w.unfit = offered
+	}
 	switch {
 	case offered > 0 && w.idle < 0:
 		q.idle.push(w)
@@ -183,6 +192,7 @@ func (q *Queue[P]) Leave(epoch uint64) (requeued, givenUp []task.ID) {
 		q.unreserve(w.reserved)
 	}
 	q.review(w)
+	q.refit()
 	delete(q.workers, epoch)
 	delete(q.sick, epoch)
 	return q.lose(had)
