@@ -231,11 +231,11 @@ func (l *Local) rest(dead *process, deaths *int) bool {
 	if !dead.joined() {
 		most, what = maxUnjoined, "ended %d times before it could join"
 	}
-	pause := firstPause << (*deaths - 1)
-	if *deaths >= most {
-		pause = settleTime
+	pause := settleTime
+	if *deaths < most {
+		pause = firstPause << (*deaths - 1)
+		l.p.h.opt.Log.Warn("a local worker died; starting another", "worker", l.name, "how", dead.how, "in", pause)
 	}
-	l.p.h.opt.Log.Warn("a local worker died", "worker", l.name, "how", dead.how, "next", pause)
 	select {
 	case <-time.After(pause):
 	case <-l.over:
