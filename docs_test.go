@@ -121,6 +121,19 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// TestBenchConnected runs the part of it that has thousands of workers, with fewer.
+func TestBenchConnected(t *testing.T) {
+	out, err := exec.Command("go", "run", "./bench", "-connected", "50", "-rounds", "1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`50 workers of one dispatcher,`, `joins +\d+ a second,`, `memory +[0-9.]+ KiB`, `no-op tasks +\d+ a second; at least [1-9]`} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("it says nothing like %s:\n%s", want, out)
+		}
+	}
+}
+
 // TestBenchTunnel runs the part of it that needs a network, on less.
 func TestBenchTunnel(t *testing.T) {
 	if missing := testbed.Missing("ip", "nft", "nsenter", "sshd", "ssh", "ssh-keygen"); missing != "" && os.Getenv("CI") == "" {

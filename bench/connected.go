@@ -22,6 +22,7 @@ const (
 	joiners        = 128 // connections that are made at once
 	tasksPerWorker = 20
 	settleTime     = 6 * time.Second // a heartbeat, and some
+	pause          = time.Second     // for what is under way to end
 )
 
 // connectedOptions say what runConnected measures.
@@ -109,7 +110,7 @@ func bareHandshakes(o connectedOptions, f *connectedFigures) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(settleTime)
+	time.Sleep(pause)
 	n := float64(o.workers)
 	after := p.now()
 	f.bare, f.bareCPU, f.bareMemory = n/took.Seconds(), (after.cpu-before.cpu)/n, (after.memory-before.memory)/n
@@ -150,7 +151,7 @@ func manyWorkers(o connectedOptions, f *connectedFigures) error {
 	if f.tasks, err = p.run(o.workers * tasksPerWorker); err != nil {
 		return err
 	}
-	time.Sleep(settleTime)
+	time.Sleep(pause)
 	f.memoryAfter = (p.now().memory - before.memory) / n
 	f.fewest = float64(slices.MinFunc(workers, func(a, b *client) int { return int(a.tasks.Load() - b.tasks.Load()) }).tasks.Load())
 	for _, w := range workers {
