@@ -199,13 +199,7 @@ func (r *Reader) frame() (Type, byte, []byte, error) {
 // what a peer says will come.
 func (r *Reader) fill(n int) error {
 	for r.end-r.begin < n {
-		if r.begin+n > len(r.buf) {
-			r.end = copy(r.buf, r.buf[r.begin:r.end])
-			r.begin = 0
-		}
-		if r.end == len(r.buf) {
-			r.resize(max(minBuffer, 2*len(r.buf)))
-		}
+		r.makeRoom(n)
 		m, err := r.r.Read(r.buf[r.end:])
 		if r.end += m; m > 0 {
 			r.note()
@@ -219,6 +213,19 @@ func (r *Reader) fill(n int) error {
 		}
 	}
 	return nil
+}
+
+// makeRoom makes room for n bytes in a row, or as many as are worth it now: a buffer
+// that a read has filled is doubled.
+func (r *Reader) makeRoom(n int) {
+	if r.begin+n <= len(r.buf) {
+		return
+	}
+	if r.end == len(r.buf) && (r.begin == 0 || r.end < maxBuffer) {
+		r.resize(max(minBuffer, 2*len(r.buf)))
+		return
+	}
+	r.begin, r.end = 0, copy(r.buf, r.buf[r.begin:r.end])
 }
 
 // smallReads is after how many small reads in a row a buffer is made smaller.

@@ -366,3 +366,34 @@ func TestGreatFrames(t *testing.T) {
 	}
 	runtime.KeepAlive(readers)
 }
+
+// reads counts calls.
+type reads struct {
+	io.Reader
+	n int
+}
+
+func (r *reads) Read(p []byte) (int, error) {
+	r.n++
+	return r.Reader.Read(p)
+}
+
+// TestBusyReadsAreLarge: a peer that says much is read in large pieces, however its
+// frames lie in them.
+func TestBusyReadsAreLarge(t *testing.T) {
+	var b []byte
+	for i := range 100_000 {
+		b = appendFrame(b, &Goodbye{Text: strings.Repeat("x", i%150)})
+	}
+	from := &reads{Reader: bytes.NewReader(b)}
+	r := NewReader(from)
+	for i := range 100_000 {
+		m, err := r.Read()
+		if err != nil || len(m.(*Goodbye).Text) != i%150 {
+			t.Fatalf("frame %d: %+v, %v", i, m, err)
+		}
+	}
+	if most := 2*len(b)/maxBuffer + 20; from.n > most {
+		t.Errorf("%d bytes took %d reads; at most %d are to do", len(b), from.n, most)
+	}
+}
