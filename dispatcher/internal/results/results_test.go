@@ -136,6 +136,35 @@ func TestOrders(t *testing.T) {
 	f.empty()
 }
 
+// TestRest is what a reader takes who waits for nothing more.
+func TestRest(t *testing.T) {
+	f := newFixture(t, 1<<20)
+	l := f.log(6)
+	byIndex, asResolved := l.Cursor(results.ByIndex), l.Cursor(results.AsResolved)
+	for _, i := range []int{5, 1, 3} {
+		l.Put(i, f.done("x"))
+	}
+	l.Drop(4)
+	if got := poll(byIndex); got != "1:x" {
+		t.Errorf("by index %q", got)
+	}
+	for c, want := range map[*results.Cursor]string{byIndex: "[3 5]", asResolved: "[5 1 3]"} {
+		var got []int
+		for _, d := range c.Rest() {
+			got = append(got, d.Index)
+		}
+		if fmt.Sprint(got) != want || len(c.Rest()) != 0 {
+			t.Errorf("the rest is %v, want %s", got, want)
+		}
+		c.Close()
+		if _, err := c.Poll(); err == nil {
+			t.Error("a cursor that was closed reads on")
+		}
+	}
+	l.Forget()
+	f.empty()
+}
+
 // TestNextWaits until there is something, there will be nothing, or its context is
 // done; what is there it returns even then.
 func TestNextWaits(t *testing.T) {
