@@ -1,11 +1,9 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"muster/dispatcher/internal/queue"
@@ -28,12 +26,6 @@ const (
 	KindEverywhere Kind = "everywhere" // one task a worker
 	KindRun        Kind = "run"        // one task a row
 )
-
-// registry is all futures that have not been forgotten.
-type registry struct {
-	all  map[ID]*Future
-	last ID
-}
 
 // Future is the handle of tasks that were submitted together. It is unresolved
 // until all of them have resolved, and then resolved for ever. It makes the tasks;
@@ -358,49 +350,6 @@ func (f *Future) abandon(why *task.ErrorValue) {
 // Done returns a channel that is closed when the future is resolved.
 func (f *Future) Done() <-chan struct{} { return f.log.Over() }
 
-// Race waits until one of the futures is resolved and returns its index, -1
-// for an empty list. The first of several that already are wins.
-func Race(ctx context.Context, futures []*Future) (int, error) {
-	if len(futures) == 0 {
-		return -1, nil
-	}
-	bell := make(chan struct{}, 1)
-	for i, f := range futures {
-		f.pool.mu.Lock()
-		resolved := f.isResolved()
-		if !resolved {
-			f.racers = append(f.racers, bell)
-		}
-		f.pool.mu.Unlock()
-		if resolved {
-			leaveRace(futures[:i], bell)
-			return i, nil
-		}
-	}
-	defer leaveRace(futures, bell)
-	select {
-	case <-bell:
-	case <-ctx.Done():
-		return -1, ctx.Err()
-	}
-	for i, f := range futures {
-		if s := f.Status(); s.State == "resolved" {
-			return i, nil
-		}
-	}
-	return -1, errors.New("no future is resolved")
-}
-
-func leaveRace(futures []*Future, bell chan struct{}) {
-	for _, f := range futures {
-		f.pool.mu.Lock()
-		if i := slices.Index(f.racers, bell); i >= 0 {
-			f.racers = slices.Delete(f.racers, i, i+1)
-		}
-		f.pool.mu.Unlock()
-	}
-}
-
 // ID returns the future's id.
 func (f *Future) ID() ID { return f.id }
 
@@ -465,38 +414,6 @@ func (f *Future) running() bool {
 		}
 	}
 	return false
-}
-
-// Future returns the future of an id, or nil if it is unknown or forgotten.
-func (d *Dispatcher) Future(id ID) *Future {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.futures.all[id]
-}
-
-// Futures returns all futures that have not been forgotten, oldest first.
-func (d *Dispatcher) Futures() []*Future {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var list []*Future
-	for _, f := range d.futures.all {
-		list = append(list, f)
-	}
-	slices.SortFunc(list, func(a, b *Future) int { return cmp.Compare(a.id, b.id) })
-	return list
-}
-
-// Forget drops a future and its results. Whoever reads them reads them to their end;
-// nobody else finds them. A future that is unresolved runs on, and nobody learns
-// what became of it.
-func (d *Dispatcher) Forget(f *Future) {
-	d.mu.Lock()
-	delete(d.futures.all, f.id)
-	d.mu.Unlock()
-	f.pool.mu.Lock()
-	delete(f.pool.futures, f.id)
-	f.pool.mu.Unlock()
-	f.log.Forget()
 }
 
 // Finish resolves the future's only task from outside: of a profile without

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"muster/dispatcher"
+	"muster/internal/report"
+	"muster/task"
+)
+
+// read sends results as tasks end, until there are no more or ctx is done.
+func (e *execution) read(ctx context.Context, results chan<- *dispatcher.Done, ended chan<- error) {
+	c := e.b.Results(dispatcher.AsResolved)
+	defer c.Close()
+	for {
+		r, err := c.Next(ctx)
+		if err != nil {
+			ended <- err
+			return
+		}
+		results <- r
+	}
+}
+
+// deliver reports one result, and prints those whose turn has come with it.
+func (e *execution) deliver(r *dispatcher.Done) error {
+	select {
+	case e.room <- struct{}{}:
+	default:
+	}
+	e.tally.add(r)
+	e.bar.clear()
+	err := e.out.File(e.item(r))
+	if e.order == nil {
+		err = errors.Join(err, e.print(r))
+	} else {
+		e.order.add(r)
+		err = errors.Join(err, e.printTurns())
+	}
+	e.bar.add()
+	return err
+}
+
+// printTurns prints what has resolved of the inputs that are next in order.
+func (e *execution) printTurns() (first error) {
+	for r := e.order.take(); r != nil; r = e.order.take() {
+		first = cmp.Or(first, e.print(r))
+	}
+	return first
+}
+
+// printRest prints what waited for the turn of inputs that nobody has computed.
+func (e *execution) printRest() (first error) {
+	if e.order == nil {
+		return nil
+	}
+	for _, r := range e.order.rest() {
+		first = cmp.Or(first, e.print(r))
+	}
+	return first
+}
+
+// print prints one result and lets go of it.
+func (e *execution) print(r *dispatcher.Done) error {
+	defer r.Release()
+	err := e.out.Print(e.item(r))
+	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
+		e.say("task %s: %s", label(r), describe(r.Err))
+	}
+	return err
+}
+
+func (e *execution) item(r *dispatcher.Done) report.Item {
+	return report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
+		Host: ":", Command: e.p.commandLine(r.Argv)}
+}
+
+func label(r *dispatcher.Done) string {
+	if r.Name != "" {
+		return fmt.Sprintf("%d (%s)", r.Index, r.Name)
+	}
+	return strconv.Itoa(r.Index)
+}
+
+func describe(v *task.ErrorValue) string {
+	if v.Evidence == "" {
+		return v.Message
+	}
+	return v.Message + " (" + v.Evidence + ")"
+}
