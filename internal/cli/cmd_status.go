@@ -17,6 +17,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/state"
+	safe "muster/internal/terminal"
 	mtls "muster/tls"
 )
 
@@ -207,6 +208,11 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 		fmt.Fprintf(t, "  %s\t%s\t%d of %s\t%d done\tpid %d\n", k.ID, k.State, min(k.Busy, k.Slots), plural(k.Slots, "slot"), k.Done, k.Pid)
 	}
 	t.Flush()
+	for _, k := range p.Workers {
+		for _, lack := range k.Lacks {
+			fmt.Fprintf(w, "  %s: %s; what needs it goes elsewhere\n", safe.Safe(k.Host), safe.Safe(lack))
+		}
+	}
 	for why, n := range p.Left {
 		fmt.Fprintf(w, "  %s left: %s\n", plural(n, "worker"), why)
 	}

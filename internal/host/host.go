@@ -26,6 +26,7 @@ import (
 	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
+	"muster/internal/terminal"
 	mtls "muster/tls"
 )
 
@@ -115,7 +116,7 @@ func Open(opt Options) (h *Host, err error) {
 	if h.Run, err = state.NewRun(opt.StateDir, time.Now()); err != nil {
 		return nil, err
 	}
-	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Heartbeat: opt.Heartbeat, Keep: opt.Keep, Say: opt.Say})
+	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Heartbeat: opt.Heartbeat, Keep: opt.Keep, Say: h.sayOfWorkers})
 	h.socket = filepath.Join(opt.SocketDir, h.Run.ID+".sock")
 	if h.unix, err = ListenUnix(h.socket); err != nil {
 		h.Run.Close()
@@ -126,6 +127,11 @@ func Open(opt Options) (h *Host, err error) {
 		Log: opt.Log, Say: opt.Say})
 	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
 	return h, nil
+}
+
+// sayOfWorkers tells the user what may hold words of workers and of tasks.
+func (h *Host) sayOfWorkers(format string, args ...any) {
+	h.opt.Say("%s", terminal.Safe(fmt.Sprintf(format, args...)))
 }
 
 // ListenUnix listens on a socket that is this user's alone, in a folder that is.

@@ -125,10 +125,12 @@ func (q *Queue[P]) startsAt(w *worker, now time.Time) (at time.Time, ok bool) {
 // horizon is how long before its expected start a task is sent to the worker.
 func (w *worker) horizon() time.Duration { return max(2*w.rtt.value(), leastHorizon) }
 
-// dueAt is when a task is late that is sent to the worker now.
+// dueAt is when a task is late that is sent to the worker now: when those before it
+// have run for twice the median.
 func (q *Queue[P]) dueAt(w *worker, now time.Time) time.Time {
 	if at, ok := q.startsAt(w, now); ok && w.free() <= 0 {
-		return at.Add(q.patience())
+		median, _ := q.recent.median()
+		return at.Add(q.patience() - median)
 	}
 	return now.Add(startPatience + q.patience() + 2*w.rtt.value())
 }

@@ -150,7 +150,7 @@ func TestRecalledWhenItIsLateToBegin(t *testing.T) {
 	b.runs(b.join(1), 6) // whose end nobody can tell, but that it takes tasks
 	b.recalls()
 	at, ok := b.Wake(b.now)
-	if want := start.Add(3 * time.Second); !ok || !at.Equal(want) {
+	if want := start.Add(2 * time.Second); !ok || !at.Equal(want) {
 		t.Fatalf("wake is %v, %v, want %v", at, ok, want)
 	}
 	b.now = at.Add(-1)

@@ -15,12 +15,19 @@ func FuzzQueue(f *testing.F) {
 	for seed := range uint64(150) {
 		f.Add(randomProgram(seed))
 	}
+	for _, seed := range onceFailed {
+		f.Add(randomProgram(seed))
+	}
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) >= 1 && len(program) <= 1500 {
 			follow(t, program)
 		}
 	})
 }
+
+// onceFailed are seeds of programs that have found a fault.
+var onceFailed = []uint64{157, 384, 422, 465, 606, 1626, 1668, 1796, 1923, 1934, 2246, 2456, 3083, 4141, 4950,
+	5405, 6740, 6796, 8627, 8642, 9213, 9981, 65282, 84793, 85155, 201903, 301787}
 
 // randomProgram favours some operations over others, so that programs differ.
 func randomProgram(seed uint64) []byte {

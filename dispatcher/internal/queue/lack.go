@@ -178,6 +178,9 @@ func (q *Queue[P]) unprobed(w *worker, r Ref, well bool) {
 // hope begins anew to wait for somebody who can run what nobody could so far,
 // after a worker has come that may.
 func (q *Queue[P]) hope(w *worker) {
+	if w.reasons&leaving != 0 {
+		return
+	}
 	for _, i := range q.tasks.needs {
 		if l, _ := w.lacksAny(i.Needs); l == nil {
 			i.stuckSince = time.Time{}

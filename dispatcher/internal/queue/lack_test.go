@@ -208,6 +208,24 @@ func TestWhatAllLackIsTheTasksFault(t *testing.T) {
 	}
 }
 
+// A task that fails is asked about like one that begins: nothing overtakes it.
+func TestFailureWaitsToBeAdmitted(t *testing.T) {
+	both(t, 0, func(b *bench) {
+		x := b.join(1)
+		id := b.Push(0, 1, queue.Needs{Program: "p"})
+		b.push(1)
+		b.lacks(b.sendTo(x, id), task.LackProgram, true)
+		if d, ok := b.Next(b.now, func(asked task.ID, _ uint64, _ uint32) bool { return asked != id }); ok {
+			b.Fatalf("next is %+v", d)
+		}
+		b.state(id, task.Queued)
+		if d, ok := b.Next(b.now, admitAll); !ok || d.Verdict != queue.Fail || d.Task != id || d.Attempt != 1 {
+			b.Fatalf("next is %+v, %v", d, ok)
+		}
+		b.sendTo(x, 2)
+	})
+}
+
 // Who is away may come back and have it; who leaves will not.
 func TestHopeOfAWorkerThatIsAway(t *testing.T) {
 	b := newBench(t, 0)

@@ -225,6 +225,9 @@ func (q *Queue[P]) Started(r Ref, now time.Time) bool {
 	w := e.worker
 	for i := range w.waiting {
 		if w.waiting[i].id == r.Task {
+			if i > 0 {
+				q.refit() // one before it may have lost its slot to it
+			}
 			q.answered(&w.waiting[i])
 			w.waiting = append(w.waiting[:i], w.waiting[i+1:]...)
 			break

@@ -123,9 +123,8 @@ func (m *model) sent(d queue.Decision[uint64]) {
 	}
 	t.alone = m.isAlone(t)
 	w.waiting = append(w.waiting, d.Task)
-	median, _ := m.median()
 	t.state, t.ref, t.recalled, t.sent = task.Assigned, d.Ref, false, m.now
-	t.late = m.now.Add(median - 2*w.rtt())
+	t.late = m.now.Add(1)
 	t.tries++
 	m.probed(w, t.needs, d.Ref)
 	m.old = append(m.old, d.Ref)

@@ -130,9 +130,8 @@ func (q *Queue[P]) Set(epoch uint64, r Reasons) {
 // Clear takes reasons away that Set has added.
 func (q *Queue[P]) Clear(epoch uint64, r Reasons) {
 	if w := q.workers[epoch]; w != nil {
-		if w.reasons &^= r; w.reasons&leaving == 0 {
-			q.hope(w)
-		}
+		w.reasons &^= r
+		q.hope(w)
 		q.review(w)
 	}
 }
