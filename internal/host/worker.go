@@ -67,6 +67,9 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 	defer stop(nil)
 	w.Drain = onSignals(stop)
 	w.Log, w.Tethered = log, w.Tether
+	if w.Functions == nil {
+		runtime.GOMAXPROCS(1) // it only forwards: a second thread would be woken for every frame
+	}
 	if w.Tether {
 		go func() {
 			io.Copy(io.Discard, in)
