@@ -16,6 +16,16 @@ const (
 	longestPause = 30 * time.Second
 )
 
+const (
+	// answerWithin is how long a slot may take to do what it was told, beyond what
+	// it takes a task to end; and, at least, to answer a ping.
+	answerWithin = 10 * time.Second
+	// patientBeats is how many pings a slot may leave unanswered.
+	patientBeats = 2
+	// mostDeaths is how many slots may die of a task that none of them has begun.
+	mostDeaths = 3
+)
+
 // slotState is the life of a slot's process.
 //
 //	unstarted ──► starting ──────────► up ──┐

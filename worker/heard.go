@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"time"
+
+	"muster/internal/wire"
+)
+
+// Here is what is said between slots and worker, and on to the dispatcher.
+
+const (
+	// gather is how long what slots report may wait, so that it shares a frame
+	// with what others report.
+	gather = 2 * time.Millisecond
+	// largest is the task that is sent to a slot while others wait for that.
+	largest = 64 << 10
+)
+
+// heard takes what a slot says, and passes it on to the dispatcher.
+func (s *slots) heard(sl *slot, m wire.Message) {
+	if out, ok := m.(*wire.Output); ok {
+		s.link.report(out)
+		s.link.flush()
+		s.flush() // with a lease there may be credit
+		return
+	}
+	s.mu.Lock()
+	sl.missed, sl.pinged = 0, false
+	now := time.Now()
+	urgent := false
+	switch m := m.(type) {
+	case *wire.Pong:
+		s.ready(sl)
+	case *wire.Started:
+		s.began(m, now)
+	case *wire.Returned:
+		urgent = true
+		if j := s.queue.jobs[m.Ref]; j != nil {
+			s.returned(j, m.Lack, now)
+		}
+	case *wire.Result:
+		urgent = m.Elapsed > gather
+		s.resolved(m, now)
+	}
+	s.place(now)
+	urgent = urgent || len(s.queue.waiting) < len(s.list)
+	_, announces := m.(*wire.Started)
+	s.unlock()
+	s.flush()
+	s.pass(urgent && !announces)
+}
+
+// pass has what was reported flushed: at once, or together with what is reported
+// soon. There is one timer for all that gathers: one for each report would wake
+// the thread that waits for the network each time.
+func (s *slots) pass(atOnce bool) {
+	if atOnce {
+		s.link.flush()
+	} else if s.gathers.CompareAndSwap(false, true) {
+		time.AfterFunc(gather, func() {
+			s.gathers.Store(false)
+			s.link.flush()
+		})
+	}
+}
+
+// tell queues a frame for a slot's process. The caller holds mu and flushes.
+func (s *slots) tell(sl *slot, m wire.Message) {
+	if sl.state != up {
+		return
+	}
+	sl.process.out.Queue(m)
+	if !sl.unsent {
+		sl.unsent = true
+		s.unsent = append(s.unsent, sl)
+	}
+}
+
+// say reports to the dispatcher once mu is released. The caller holds mu.
+func (s *slots) say(m wire.Message) { s.report = append(s.report, m) }
+
+// unlock releases mu and then reports what there is to say. What is said of one
+// task is said by one goroutine at a time, that of the slot that has it or of the
+// uplink for one that waits, so it comes in order.
+func (s *slots) unlock() {
+	report := s.report
+	s.report = nil
+	left := s.draining.Load() && len(s.queue.jobs) == 0
+	s.mu.Unlock()
+	for _, m := range report {
+		s.link.report(m)
+	}
+	if left {
+		s.idle()
+	}
+}
+
+// flush sends what was queued for slots. A large task for a slot that does not
+// read must not hold up the others.
+func (s *slots) flush() {
+	s.mu.Lock()
+	var to []*process
+	for _, sl := range s.unsent {
+		if sl.unsent = false; sl.process == nil {
+			continue
+		}
+		if sl.large {
+			sl.large = false
+			go sl.process.out.Flush()
+		} else {
+			to = append(to, sl.process)
+		}
+	}
+	s.unsent = s.unsent[:0]
+	s.mu.Unlock()
+	for _, p := range to {
+		p.out.Flush()
+	}
+}
