@@ -173,6 +173,7 @@ func (s *slots) lost(j *job, sl *slot, reason string, now time.Time) {
 	s.end(j, now)
 	if err != nil {
 		s.say(&wire.Result{Ref: j.Ref, Slot: uint32(sl.n), Err: err})
+		s.failed()
 	} else {
 		s.say(&wire.Lost{Ref: j.Ref, Reason: reason})
 	}

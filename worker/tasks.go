@@ -177,9 +177,13 @@ func (s *slots) resolved(m *wire.Result, now time.Time) {
 		m.State = nil
 	}
 	s.say(m)
-	if m.Err == nil {
-		return
+	if m.Err != nil {
+		s.failed()
 	}
+}
+
+// failed hands back what was to run only after a success. The caller holds mu.
+func (s *slots) failed() {
 	waiting, given := s.queue.unbegun()
 	for _, j := range append(waiting, given...) {
 		if j.OnlyAfterSuccess {
