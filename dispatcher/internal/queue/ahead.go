@@ -125,6 +125,16 @@ func (q *Queue[P]) startsAt(w *worker, now time.Time) (at time.Time, ok bool) {
 // horizon is how long before its expected start a task is sent to the worker.
 func (w *worker) horizon() time.Duration { return max(2*w.rtt.value(), leastHorizon) }
 
+// reach is how long before its expected start the next task is sent to the
+// worker. Tasks are sent in batches: when there is one behind each slot, and what
+// is ahead will begin within half of the horizon, that is filled up.
+func (w *worker) reach() time.Duration {
+	if w.filling || len(w.waiting)-len(w.begun()) < w.offers.Slots {
+		return w.horizon()
+	}
+	return w.horizon() / 2
+}
+
 // dueAt is when a task is late that is sent to the worker now: when those before it
 // have run for twice the median.
 func (q *Queue[P]) dueAt(w *worker, now time.Time) time.Time {
@@ -212,7 +222,10 @@ func (q *Queue[P]) soonest(now time.Time) (w *worker, next time.Time) {
 			q.candidates.pop() // until something about it changes
 			continue
 		}
-		if soon := at.Add(-w.horizon()); !soon.Equal(w.soon) {
+		if w.filling && now.Before(at.Add(-w.horizon())) {
+			w.filling = false
+		}
+		if soon := at.Add(-w.reach()); !soon.Equal(w.soon) {
 			w.soon = soon
 			q.candidates.fix(w.candidate)
 			continue
@@ -220,6 +233,7 @@ func (q *Queue[P]) soonest(now time.Time) (w *worker, next time.Time) {
 		if now.Before(w.soon) {
 			return nil, w.soon
 		}
+		w.filling = true
 		return w, w.soon
 	}
 	return nil, next

@@ -42,6 +42,7 @@ type worker struct {
 	turn     uint64 // Queue.turn when it last got a task
 	rtt      roundTrip
 
+	filling bool      // it is being sent as much as the horizon holds
 	soon    time.Time // in candidates: from when it may be sent a task ahead
 	due     time.Time // in aheads: when the first is to be recalled
 	offered int       // what it counts in Queue.free
