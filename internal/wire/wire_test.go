@@ -396,4 +396,22 @@ func TestBusyReadsAreLarge(t *testing.T) {
 	if most := 2*len(b)/maxBuffer + 20; from.n > most {
 		t.Errorf("%d bytes took %d reads; at most %d are to do", len(b), from.n, most)
 	}
+
+}
+
+// TestMore: a frame that has come only in part is not there yet.
+func TestMore(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	w.Send(&Ping{Seq: 1}, &Ping{Seq: 2}, &Output{Stream: 1, Data: make([]byte, 100)})
+	b.Truncate(b.Len() - 1)
+	r := NewReader(&b)
+	for i, want := range []bool{true, false} {
+		if _, err := r.Read(); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.More(); got != want {
+			t.Errorf("after frame %d: %v", i+1, got)
+		}
+	}
 }
