@@ -12,6 +12,8 @@ const (
 	// gather is how long what slots report may wait, so that it shares a frame
 	// with what others report.
 	gather = 2 * time.Millisecond
+	// most is how many results gather.
+	most = 16
 	// largest is the task that is sent to a slot while others wait for that.
 	largest = 64 << 10
 )
@@ -43,11 +45,25 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 		s.resolved(m, now)
 	}
 	s.place(now)
-	urgent = urgent || len(s.queue.waiting) < len(s.list)
-	_, announces := m.(*wire.Started)
+	if _, ended := m.(*wire.Result); ended {
+		s.gathered++
+		urgent = urgent || s.low(sl) || s.gathered >= most
+	}
+	if urgent {
+		s.gathered = 0
+	}
 	s.unlock()
 	s.flush()
-	s.pass(urgent && !announces)
+	s.pass(urgent)
+}
+
+// low reports whether the dispatcher has to know soon what has ended, since there
+// is little left to do here. The caller holds mu.
+func (s *slots) low(sl *slot) bool {
+	if sl.place.functions {
+		return sl.place.first == nil // most functions end sooner than a frame is written
+	}
+	return len(s.queue.waiting) < len(s.list)
 }
 
 // pass has what was reported flushed: at once, or together with what is reported

@@ -35,6 +35,7 @@ type slots struct {
 	list     []*slot
 	state    *wire.State    // what the last everywhere left behind
 	report   []wire.Message // what is to be said when mu is released
+	gathered int            // results since the dispatcher was last told at once
 	unsent   []*slot        // for whose processes something is queued
 	keepLast bool           // what slots have are the last tasks; they are not given back
 	closed   bool
