@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"muster/internal/proctree"
 	"muster/internal/wire"
@@ -193,15 +194,24 @@ func (r *runner) work() {
 	}
 }
 
-// next waits for something to do, nil after end. What was said is sent before it
-// waits; else it goes with what the next task has to say.
+// lull is how long what a slot has to say waits for its next task, which may have
+// come and not been read yet, so that both are said together.
+const lull = 100 * time.Microsecond
+
+// next waits for something to do, nil after end. What was said is sent when
+// nothing comes soon; else it goes with what the next task has to say.
 func (r *runner) next() wire.Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.waiting) == 0 && !r.over {
+	switch {
+	case len(r.waiting) > 0 || r.over:
+	case r.exec == nil: // in this process nothing is on its way
 		r.mu.Unlock()
 		r.out.Flush()
 		r.mu.Lock()
+	default:
+		flush := time.AfterFunc(lull, func() { r.out.Flush() })
+		defer flush.Stop()
 	}
 	for len(r.waiting) == 0 && !r.over {
 		r.cond.Wait()

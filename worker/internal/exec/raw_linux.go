@@ -2,7 +2,10 @@ package exec
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // The calls of every task's path are made here without telling Go's scheduler:
@@ -35,6 +38,17 @@ func rawWait(pid int, status *syscall.WaitStatus) (int, error) {
 
 func rawEpollWait(fd int, events []syscall.EpollEvent) int {
 	n, _, e := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// rawPoll waits for descriptors for d at most, and holds its thread and with it its
+// share of the scheduler meanwhile. It returns how many are ready.
+func rawPoll(fds []unix.PollFd, d time.Duration) int {
+	t := unix.NsecToTimespec(int64(d))
+	n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)), uintptr(unsafe.Pointer(&t)), 0, 0, 0)
 	if e != 0 {
 		return 0
 	}

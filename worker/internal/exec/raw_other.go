@@ -2,7 +2,12 @@
 
 package exec
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 func rawRead(fd int, p []byte) (int, error) { return syscall.Read(fd, p) }
 
@@ -28,3 +33,6 @@ func rawDirent(fd int, p []byte) int {
 
 // canEnter leaves it to lackOfDirectory to find out.
 func canEnter(*scratch, string) bool { return false }
+
+// rawPoll is for pidfds, of which there are none here.
+func rawPoll([]unix.PollFd, time.Duration) int { return 0 }

@@ -77,9 +77,6 @@ func (r *Runner) start(j *job, file string, argv, env []string) error {
 	j.pid, j.pidfd = pid, pidfd
 	r.streams[0].attach(out[0])
 	r.streams[1].attach(errs[0])
-	if pidfd >= 0 {
-		r.poller.watch(watchExit, pidfd)
-	}
 	return nil
 }
 
