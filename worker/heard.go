@@ -75,6 +75,9 @@ func (s *slots) pass(atOnce bool) {
 	} else if s.gathers.CompareAndSwap(false, true) {
 		time.AfterFunc(gather, func() {
 			s.gathers.Store(false)
+			s.mu.Lock()
+			s.announce()
+			s.unlock()
 			s.link.flush()
 		})
 	}

@@ -30,6 +30,7 @@ type job struct {
 	asked  bool             // its slot has been asked for it back
 	leaves bool             // it goes back to the dispatcher if it has not begun
 	begun  bool             // its slot has said so
+	said   bool             // and the dispatcher has been told
 	deaths int              // slots that have died without having begun it
 	cancel *task.ErrorValue // what it is to resolve to; nil for whatever it does
 	end    time.Time        // when its slot is ended if it has not resolved; zero for never

@@ -34,6 +34,7 @@ type runner struct {
 	exec    *exec.Runner // of commands
 	output  Output
 	scratch string
+	failed  bool   // a task has, and the worker did not know when it sent what comes now
 	dir     string // where tasks run instead of their own directory, if an everywhere said so
 
 	functions map[string]Function
@@ -43,7 +44,7 @@ type runner struct {
 
 	mu      sync.Mutex // guards all below; nothing is sent while it is held
 	cond    sync.Cond
-	waiting []wire.Message // Assign and State, in order
+	waiting []wire.Message // Assign, State and Ack, in order
 	running *wire.Assign   // nil if nothing runs
 	ctx     context.Context
 	stop    context.CancelCauseFunc // ends ctx, which is that of what runs
@@ -86,8 +87,8 @@ func (r *runner) handle(m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Assign:
 		r.add(m)
-	case *wire.State:
-		r.adopt(m)
+	case *wire.State, *wire.Ack:
+		r.follow(m)
 	case *wire.Credit:
 		r.credit(m.Ref, int(m.Bytes))
 	case *wire.Cancel:
@@ -112,9 +113,9 @@ func (r *runner) add(m *wire.Assign) {
 	r.cond.Signal()
 }
 
-// adopt makes what an everywhere left behind the ground of the tasks that come
-// after it.
-func (r *runner) adopt(m *wire.State) {
+// follow takes what counts for the tasks that come after it: what an everywhere left
+// behind, or that the worker knows of a failure.
+func (r *runner) follow(m wire.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting = append(r.waiting, m)
@@ -184,8 +185,14 @@ func (r *runner) work() {
 		case *wire.State:
 			r.exec.SetEnv(m.Env)
 			r.dir = m.Dir
+		case *wire.Ack:
+			r.failed = false
 		case *wire.Assign:
-			if !r.run(m) {
+			if r.failed && m.OnlyAfterSuccess {
+				r.finish(m)
+				r.out.Queue(&wire.Returned{Ref: m.Ref})
+			} else if !r.run(m) {
+				r.failed = r.exec != nil
 				r.handBack()
 			}
 		default:
@@ -285,7 +292,7 @@ func (r *runner) finish(m *wire.Assign) {
 	delete(r.windows, m.Ref)
 }
 
-// started says that the command that runs is about to have a process.
+// started says that the command has a process.
 func (r *runner) started() {
 	r.mu.Lock()
 	ref := r.running.Ref

@@ -36,6 +36,7 @@ type slots struct {
 	state    *wire.State    // what the last everywhere left behind
 	report   []wire.Message // what is to be said when mu is released
 	gathered int            // results since the dispatcher was last told at once
+	unsaid   []*job         // have begun, and the dispatcher may not know
 	unsent   []*slot        // for whose processes something is queued
 	keepLast bool           // what slots have are the last tasks; they are not given back
 	closed   bool

@@ -132,7 +132,9 @@ func (s *slots) credit(ref wire.Ref, n int) {
 	}
 }
 
-// began notes that a task has begun. The caller holds mu.
+// began notes that a task has begun. A slot says so before it starts the process,
+// so that it is known what killed a slot; the dispatcher is told a little later, when
+// it is known that the process could be started. The caller holds mu.
 func (s *slots) began(m *wire.Started, now time.Time) {
 	j := s.queue.jobs[m.Ref]
 	if j == nil {
@@ -142,7 +144,25 @@ func (s *slots) began(m *wire.Started, now time.Time) {
 	if j.Spec.Timeout > 0 && j.Spec.Func == "" && j.cancel == nil {
 		j.end = now.Add(j.Spec.Timeout + answerWithin)
 	}
-	s.say(m)
+	s.unsaid = append(s.unsaid, j)
+}
+
+// announce tells the dispatcher of the tasks that have begun. The caller holds mu.
+func (s *slots) announce() {
+	for _, j := range s.unsaid {
+		if s.queue.jobs[j.Ref] == j && j.begun {
+			s.sayBegun(j)
+		}
+	}
+	s.unsaid = s.unsaid[:0]
+}
+
+// sayBegun tells the dispatcher once that a task has begun. The caller holds mu.
+func (s *slots) sayBegun(j *job) {
+	if !j.said {
+		j.said = true
+		s.say(&wire.Started{Ref: j.Ref, Slot: uint32(j.place)})
+	}
 }
 
 // returned takes a job back from its slot. The caller holds mu.
@@ -171,6 +191,9 @@ func (s *slots) resolved(m *wire.Result, now time.Time) {
 	if j.Spec.Func == "" {
 		s.list[j.place-1].failures = 0
 	}
+	if j.begun {
+		s.sayBegun(j)
+	}
 	s.end(j, now)
 	if m.State != nil {
 		s.spread(m.State)
@@ -179,6 +202,7 @@ func (s *slots) resolved(m *wire.Result, now time.Time) {
 	s.say(m)
 	if m.Err != nil {
 		s.failed()
+		s.tell(s.list[j.place-1], &wire.Ack{})
 	}
 }
 

@@ -73,7 +73,7 @@ func (n Needs) of(k task.LackKind) need {
 // for want of what l says, of the task's needs n. That costs no try. From now on
 // the worker is given nothing that needs the same, except a probe now and then.
 // It reports whether the worker was not known to lack that, and false for ok if
-// the ref is stale or the task has begun.
+// the ref is stale. A task that was said to run may turn out not to have begun.
 func (q *Queue[P]) Lacking(r Ref, n Needs, l task.Lack, now time.Time) (news, ok bool) {
 	if b := q.barriers.find(q.workers, r); b != nil {
 		w := q.workers[r.Epoch]
@@ -82,7 +82,7 @@ func (q *Queue[P]) Lacking(r Ref, n Needs, l task.Lack, now time.Time) (news, ok
 		return news, true
 	}
 	e := q.find(r)
-	if e == nil || e.state != task.Assigned {
+	if e == nil || e.state != task.Assigned && e.state != task.Running {
 		return false, false
 	}
 	w := e.worker
