@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,22 +16,22 @@ import (
 // process is the worker's end of one slot's process.
 type process struct {
 	cmd    *exec.Cmd
-	conn   net.Conn
+	conn   *quiet.Pipes
 	out    *wire.Writer
 	exited chan struct{} // closed when the process is gone and reaped
 }
 
-// startProcess starts slot n's process with one end of a socket pair as
-// descriptor 3.
+// startProcess starts slot n's process with the ends of two pipes as descriptors
+// 3, from which it reads, and 4.
 func startProcess(o *Options, n int, env []string) (*process, error) {
-	ours, theirs, err := socketPair()
+	ours, theirs, err := pipes()
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
+	defer closeAll(theirs)
 	cmd := exec.Command(o.SlotCommand[0], o.SlotCommand[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = theirs
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Env = append(cmd.Env, envSlot+"="+strconv.Itoa(n), envSlotScratch+"="+o.Scratch,
 		envSlotOptions+"="+slotOptions{o.KeepScratch, o.Output}.String())
@@ -44,27 +43,36 @@ func startProcess(o *Options, n int, env []string) (*process, error) {
 	return &process{cmd: cmd, conn: ours, out: wire.NewWriter(ours), exited: make(chan struct{})}, nil
 }
 
-// socketPair returns the two ends of a connected stream socket.
-func socketPair() (net.Conn, *os.File, error) {
-	syscall.ForkLock.RLock()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fds[0])
-		syscall.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
+// pipes returns a connection and the two descriptors of its other end.
+func pipes() (ours *quiet.Pipes, theirs []*os.File, err error) {
+	toSlot, err := newPipe()
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
-	}
-	f := os.NewFile(uintptr(fds[0]), "slot")
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	theirs := os.NewFile(uintptr(fds[1]), "worker")
-	if err != nil {
-		theirs.Close()
 		return nil, nil, err
 	}
-	return quiet.Conn(conn), theirs, nil
+	toWorker, err := newPipe()
+	if err != nil {
+		closeAll(toSlot[:])
+		return nil, nil, err
+	}
+	theirs = []*os.File{toSlot[0], toWorker[1]}
+	if ours, err = quiet.NewPipes(toWorker[0], toSlot[1]); err != nil {
+		closeAll(theirs)
+	}
+	return ours, theirs, err
+}
+
+// newPipe returns the end of a pipe to read from and that to write to.
+func newPipe() (ends [2]*os.File, err error) {
+	if ends[0], ends[1], err = os.Pipe(); err != nil {
+		err = fmt.Errorf("make a pipe to a slot: %w", err)
+	}
+	return ends, err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // kill ends the process, even if it is stopped.

@@ -2,7 +2,7 @@ package worker
 
 import (
 	"context"
-	"net"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -62,7 +62,7 @@ func newRunner(n int, out sender, output Output) *runner {
 
 // serve runs what the worker sends until the connection ends, and returns when
 // nothing is left of it.
-func (r *runner) serve(conn net.Conn) error {
+func (r *runner) serve(conn io.Reader) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

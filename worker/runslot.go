@@ -3,7 +3,6 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,7 +21,8 @@ const (
 	envSlotWorker  = "_MUSTER_SLOT_WORKER"
 	envSlotScratch = "_MUSTER_SLOT_SCRATCH"
 	envSlotOptions = "_MUSTER_SLOT_OPTIONS"
-	slotFd         = 3
+	slotIn         = 3 // descriptors
+	slotOut        = 4
 )
 
 // slotOptions are the worker's options that its slots need to know.
@@ -75,14 +75,12 @@ func RunSlot() error {
 
 // fromWorker returns the connection to the worker, and keeps every descriptor
 // that was inherited from tasks: a lock of whoever started the worker, say.
-func fromWorker() (net.Conn, error) {
-	f := os.NewFile(slotFd, "worker")
-	defer f.Close()
-	conn, err := net.FileConn(f)
+func fromWorker() (*quiet.Pipes, error) {
+	conn, err := quiet.Inherited(slotIn, slotOut)
 	if err != nil {
-		return nil, fmt.Errorf("descriptor %d: %w", slotFd, err)
+		return nil, err
 	}
-	return quiet.Conn(conn), closeOnExec()
+	return conn, closeOnExec()
 }
 
 // ofMuster reports whether a variable is between muster's own processes.

@@ -11,7 +11,7 @@ import (
 	"muster/internal/proctree"
 )
 
-// What a worker needs. Of open files each slot has a socket in the worker, and a
+// What a worker needs. Of open files each slot has two pipes in the worker, and a
 // task pipes, a folder and what its output is lent to. A slot is a process with
 // some six threads, and its task is one more.
 const (

@@ -27,13 +27,17 @@ type conn struct {
 	raw syscall.RawConn
 }
 
-func (c *conn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) { return read(c.raw, nil, p) }
+
+func (c *conn) Write(p []byte) (int, error) { return write(c.raw, nil, p) }
+
+func read(raw syscall.RawConn, _ io.Reader, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	var n uintptr
 	var e syscall.Errno
-	err := c.raw.Read(func(fd uintptr) bool {
+	err := raw.Read(func(fd uintptr) bool {
 		n, e = call(syscall.SYS_READ, fd, p)
 		return e != syscall.EAGAIN
 	})
@@ -48,12 +52,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-func (c *conn) Write(p []byte) (int, error) {
+func write(raw syscall.RawConn, _ io.Writer, p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
 		var n uintptr
 		var e syscall.Errno
-		err := c.raw.Write(func(fd uintptr) bool {
+		err := raw.Write(func(fd uintptr) bool {
 			n, e = call(syscall.SYS_WRITE, fd, p[done:])
 			return e != syscall.EAGAIN
 		})
