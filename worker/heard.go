@@ -70,16 +70,44 @@ func (s *slots) low(sl *slot) bool {
 // soon. There is one timer for all that gathers: one for each report would wake
 // the thread that waits for the network each time.
 func (s *slots) pass(atOnce bool) {
+	s.mu.Lock()
+	switch {
+	case atOnce:
+		s.announce()
+		s.oldest = time.Time{}
+	case s.oldest.IsZero():
+		s.oldest = time.Now()
+		if !s.gathers {
+			s.gathers = true
+			time.AfterFunc(gather, s.flushOld)
+		}
+	}
+	s.unlock()
 	if atOnce {
 		s.link.flush()
-	} else if s.gathers.CompareAndSwap(false, true) {
-		time.AfterFunc(gather, func() {
-			s.gathers.Store(false)
-			s.mu.Lock()
-			s.announce()
-			s.unlock()
-			s.link.flush()
-		})
+	}
+}
+
+// flushOld flushes what has waited long enough, and looks again when something else
+// will have.
+func (s *slots) flushOld() {
+	s.mu.Lock()
+	wait := gather
+	if !s.oldest.IsZero() {
+		wait -= time.Since(s.oldest)
+	}
+	s.gathers = wait > 0 && !s.oldest.IsZero()
+	if s.gathers {
+		time.AfterFunc(wait, s.flushOld)
+		s.mu.Unlock()
+		return
+	}
+	old := !s.oldest.IsZero()
+	s.oldest = time.Time{}
+	s.announce()
+	s.unlock()
+	if old {
+		s.link.flush()
 	}
 }
 

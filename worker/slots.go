@@ -27,7 +27,6 @@ type slots struct {
 	kids    sync.Mutex // held while a process is started or leftovers are cleared
 
 	draining atomic.Bool // nothing more begins; set under mu
-	gathers  atomic.Bool // what was reported will be flushed soon
 
 	mu       sync.Mutex // guards all below; nothing blocks while it is held
 	queue    *queue
@@ -36,6 +35,8 @@ type slots struct {
 	state    *wire.State    // what the last everywhere left behind
 	report   []wire.Message // what is to be said when mu is released
 	gathered int            // results since the dispatcher was last told at once
+	oldest   time.Time      // when the first was reported of what is not flushed; zero if nothing
+	gathers  bool           // flushOld will be called
 	unsaid   []*job         // have begun, and the dispatcher may not know
 	unsent   []*slot        // for whose processes something is queued
 	keepLast bool           // what slots have are the last tasks; they are not given back

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -150,6 +151,7 @@ func (e *execution) open() (cleanup func(), err error) {
 		}
 	}
 	if e.p.pool == nil || e.p.pool.local {
+		leaveCores()
 		local, err := e.profile.StartLocal(e.p.o.slots, func(err error) { e.alone <- err })
 		if err != nil {
 			return cleanup, err
@@ -158,6 +160,11 @@ func (e *execution) open() (cleanup func(), err error) {
 	}
 	return cleanup, nil
 }
+
+// leaveCores has this process use an eighth of the cores, one at least: they are
+// for the tasks, that run on this machine too. A goroutine that goes from one core to
+// another costs more than it does.
+func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.
 func (p *plan) spec() host.Spec {
