@@ -35,56 +35,57 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 		s.ready(sl)
 	case *wire.Started:
 		s.began(m, now)
+		s.flushSoon(now)
+		s.unlock()
+		return
 	case *wire.Returned:
 		urgent = true
 		if j := s.queue.jobs[m.Ref]; j != nil {
 			s.returned(j, m.Lack, now)
 		}
 	case *wire.Result:
-		urgent = m.Elapsed > gather
 		s.resolved(m, now)
+		s.gathered++
+		urgent = m.Elapsed > gather || s.gathered >= most
 	}
 	s.place(now)
-	if _, ended := m.(*wire.Result); ended {
-		s.gathered++
-		urgent = urgent || s.low(sl) || s.gathered >= most
+	urgent = urgent || s.low(sl)
+	if urgent {
+		s.announce()
+		s.gathered, s.oldest = 0, time.Time{}
+	} else {
+		s.flushSoon(now)
+	}
+	tells := len(s.unsent) > 0
+	s.unlock()
+	if tells {
+		s.flush()
 	}
 	if urgent {
-		s.gathered = 0
+		s.link.flush()
 	}
-	s.unlock()
-	s.flush()
-	s.pass(urgent)
 }
 
 // low reports whether the dispatcher has to know soon what has ended, since there
 // is little left to do here. The caller holds mu.
 func (s *slots) low(sl *slot) bool {
 	if sl.place.functions {
-		return sl.place.first == nil // most functions end sooner than a frame is written
+		return s.queue.idle() // most functions end sooner than a frame is written
 	}
 	return len(s.queue.waiting) < len(s.list)
 }
 
-// pass has what was reported flushed: at once, or together with what is reported
-// soon. There is one timer for all that gathers: one for each report would wake
-// the thread that waits for the network each time.
-func (s *slots) pass(atOnce bool) {
-	s.mu.Lock()
-	switch {
-	case atOnce:
-		s.announce()
-		s.oldest = time.Time{}
-	case s.oldest.IsZero():
-		s.oldest = time.Now()
-		if !s.gathers {
-			s.gathers = true
-			time.AfterFunc(gather, s.flushOld)
-		}
+// flushSoon has what was reported flushed together with what is reported soon. There
+// is one timer for all that gathers: one for each report would wake the thread that
+// waits for the network each time. The caller holds mu.
+func (s *slots) flushSoon(now time.Time) {
+	if !s.oldest.IsZero() {
+		return
 	}
-	s.unlock()
-	if atOnce {
-		s.link.flush()
+	s.oldest = now
+	if !s.gathers {
+		s.gathers = true
+		time.AfterFunc(gather, s.flushOld)
 	}
 }
 

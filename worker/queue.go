@@ -71,11 +71,17 @@ type queue struct {
 	waiting []*job  // by seq
 	places  []place // of slot 1, 2, ...
 	seq     uint64
+	busy    int // places that have a first
+	ahead   int // those that have one behind
+	alone   int // everywheres that are here
 }
 
 func newQueue(slots int) *queue {
 	return &queue{jobs: map[wire.Ref]*job{}, places: make([]place, slots)}
 }
+
+// idle reports whether no task is here.
+func (q *queue) idle() bool { return len(q.jobs) == 0 }
 
 // slot returns the place of slot n, from 1.
 func (q *queue) slot(n int) *place { return &q.places[n-1] }
@@ -86,6 +92,9 @@ func (q *queue) add(m *wire.Assign) *job {
 	j := &job{Assign: m, seq: q.seq}
 	q.jobs[m.Ref] = j
 	q.waiting = append(q.waiting, j)
+	if m.Spec.Everywhere {
+		q.alone++
+	}
 	return j
 }
 
@@ -107,12 +116,15 @@ func (q *queue) next(now time.Time, room bool) (move, bool) {
 		return q.give(head, n, now), true
 	}
 	for i := range q.places {
+		if q.ahead == 0 {
+			break
+		}
 		if p := &q.places[i]; q.held(p, now) && q.taker(p, now) {
 			p.behind.asked = true
 			return move{job: p.behind, slot: i + 1, back: true}, true
 		}
 	}
-	if n := q.ahead(head, now); n > 0 {
+	if n := q.besides(head, now); n > 0 {
 		return q.give(head, n, now), true
 	}
 	return move{}, false
@@ -120,18 +132,21 @@ func (q *queue) next(now time.Time, room bool) (move, bool) {
 
 // free returns a slot that is free for a job, 0 if there is none.
 func (q *queue) free(j *job) int {
+	if j == nil || q.busy == len(q.places) {
+		return 0
+	}
 	for i := range q.places {
-		if p := &q.places[i]; j != nil && p.first == nil && p.can(j) {
+		if p := &q.places[i]; p.first == nil && p.can(j) {
 			return i + 1
 		}
 	}
 	return 0
 }
 
-// ahead returns the busy slot behind whose task a job may stand, 0 if none: the one
+// besides returns the busy slot behind whose task a job may stand, 0 if none: the one
 // that has been at its task the longest, as long as that may end soon. It waits for
 // one that is just coming up, and for an older job that is on its way back.
-func (q *queue) ahead(j *job, now time.Time) int {
+func (q *queue) besides(j *job, now time.Time) int {
 	if j == nil || j.Spec.Everywhere {
 		return 0
 	}
@@ -152,6 +167,9 @@ func (q *queue) ahead(j *job, now time.Time) int {
 // exclusive reports whether a job has to wait because it, or one that a slot has,
 // is an everywhere.
 func (q *queue) exclusive(j *job) bool {
+	if q.alone == 0 {
+		return false
+	}
 	for i := range q.places {
 		if f := q.places[i].first; f != nil && (j.Spec.Everywhere || f.Spec.Everywhere) {
 			return true
@@ -167,8 +185,10 @@ func (q *queue) give(j *job, n int, now time.Time) move {
 	j.place = n
 	if p.first == nil {
 		p.first, p.since = j, now
+		q.busy++
 	} else {
 		p.behind = j
+		q.ahead++
 	}
 	return move{job: j, slot: n}
 }
@@ -192,6 +212,9 @@ func (q *queue) taker(p *place, now time.Time) bool {
 // look returns when next may have a move that nothing else calls for; zero if
 // there is no such time.
 func (q *queue) look(now time.Time) (at time.Time) {
+	if q.ahead == 0 {
+		return at
+	}
 	for i := range q.places {
 		p := &q.places[i]
 		if p.behind == nil || p.behind.asked || !q.taker(p, now) {
@@ -210,6 +233,9 @@ func (q *queue) begin(j *job) { j.begun, j.asked = true, false }
 // remove forgets a job that has ended, or is not the worker's any more.
 func (q *queue) remove(j *job, now time.Time) {
 	delete(q.jobs, j.Ref)
+	if j.Spec.Everywhere {
+		q.alone--
+	}
 	q.take(j, now)
 }
 
@@ -234,9 +260,15 @@ func (q *queue) take(j *job, now time.Time) {
 	}
 	switch p := q.slot(j.place); j {
 	case p.first:
+		if p.behind == nil {
+			q.busy--
+		} else {
+			q.ahead--
+		}
 		p.first, p.behind, p.since = p.behind, nil, now
 	case p.behind:
 		p.behind = nil
+		q.ahead--
 	}
 }
 

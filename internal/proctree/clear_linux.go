@@ -50,14 +50,14 @@ func Clear(grace time.Duration, keep func(pid int) bool) error {
 // whoever started it. When ClearAwaited returns nil, such a child has ended and
 // may not have been reaped yet.
 func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error {
+	if noChildren() {
+		return nil
+	}
 	c := &clearing{self: os.Getpid(), awaited: awaited}
 	c.keep = func(pid int) bool {
 		k := keep(pid)
 		c.others = c.others || k || awaited(pid)
 		return k
-	}
-	if noChildren() {
-		return nil
 	}
 	if grace > 0 {
 		if err := c.terminate(grace); err != nil {
@@ -70,10 +70,10 @@ func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error {
 // noChildren proves that nothing is left: a subreaper without children has no
 // descendants.
 func noChildren() bool {
-	for {
-		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			return err == unix.ECHILD
+	for { // it does not wait, so Go's scheduler need not know of it
+		_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_ALL, 0, 0, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, 0, 0)
+		if e != unix.EINTR {
+			return e == unix.ECHILD
 		}
 	}
 }
