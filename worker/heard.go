@@ -56,7 +56,7 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 	} else {
 		s.flushSoon(now)
 	}
-	tells := len(s.unsent) > 0
+	tells := len(s.unsent)+len(s.asleep) > 0
 	s.unlock()
 	if tells {
 		s.flush()
@@ -160,6 +160,10 @@ func (s *slots) flush() {
 		}
 	}
 	s.unsent = s.unsent[:0]
+	for _, r := range s.asleep {
+		r.wake()
+	}
+	s.asleep = s.asleep[:0]
 	s.mu.Unlock()
 	for _, p := range to {
 		p.out.Flush()

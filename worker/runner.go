@@ -87,6 +87,7 @@ func (r *runner) handle(m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Assign:
 		r.add(m)
+		r.wake()
 	case *wire.State, *wire.Ack:
 		r.follow(m)
 	case *wire.Credit:
@@ -110,8 +111,10 @@ func (r *runner) add(m *wire.Assign) {
 	defer r.mu.Unlock()
 	r.waiting = append(r.waiting, m)
 	r.windows[m.Ref] = newWindow(int(m.Window))
-	r.cond.Signal()
 }
+
+// wake has it begin what was added.
+func (r *runner) wake() { r.cond.Signal() }
 
 // follow takes what counts for the tasks that come after it: what an everywhere left
 // behind, or that the worker knows of a failure.

@@ -38,6 +38,7 @@ type slots struct {
 	oldest   time.Time      // when the first was reported of what is not flushed; zero if nothing
 	gathers  bool           // flushOld will be called
 	unsaid   []*job         // have begun, and the dispatcher may not know
+	asleep   []*runner      // have functions to begin, which flush tells them
 	unsent   []*slot        // for whose processes something is queued
 	keepLast bool           // what slots have are the last tasks; they are not given back
 	closed   bool

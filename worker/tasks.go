@@ -246,6 +246,7 @@ func (s *slots) place(now time.Time) {
 			sl.large = sl.large || len(m.job.Spec.Input) > largest
 		} else {
 			sl.functions.add(m.job.Assign)
+			s.asleep = append(s.asleep, sl.functions)
 		}
 	}
 	s.refuse()
