@@ -65,6 +65,8 @@ type Dispatcher struct {
 	disk      disk
 	leases    leases
 	strangers strangers
+	ctx       context.Context // done when the dispatcher ends
+	end       context.CancelFunc
 
 	mu       sync.Mutex // guards all below; taken before a pool's, never after
 	launches map[string]entrance
@@ -107,6 +109,7 @@ func New(opt Options) *Dispatcher {
 	}
 	d.store = results.NewStore(opt.Spool, opt.Keep, func(err error) { d.log.Warn("an output was not removed", "error", err) })
 	d.disk.d = d
+	d.ctx, d.end = context.WithCancel(context.Background())
 	return d
 }
 
@@ -172,6 +175,7 @@ func (d *Dispatcher) isClosed() bool {
 func (d *Dispatcher) Close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
+	d.end()
 	pools := d.pools
 	d.pools = map[string]*Pool{}
 	for room := range d.rooms {

@@ -42,7 +42,7 @@ func (p *Pool) lose(s *session, reason error) {
 	p.queue.Set(s.epoch, queue.Gone)
 	s.letCancelledGo()
 	p.log.Warn("worker lost; asking what became of it", "worker", s.id, "reason", reason, "tasks", len(s.attempts))
-	ctx, cancel := context.WithTimeout(context.Background(), fateTime)
+	ctx, cancel := context.WithTimeout(p.d.ctx, fateTime)
 	s.stopAsking = cancel
 	go p.inquire(ctx, s, reason)
 	p.pump(time.Now())
@@ -50,13 +50,7 @@ func (p *Pool) lose(s *session, reason error) {
 
 // inquire asks what became of a worker and ends its session.
 func (p *Pool) inquire(ctx context.Context, s *session, reason error) {
-	answer := make(chan Fate, 1)
-	go func() { answer <- s.in.opt.Fate(ctx, s.hello.Element) }()
-	var f Fate
-	select {
-	case f = <-answer:
-	case <-ctx.Done(): // whoever is asked may be late to notice
-	}
+	f := s.askFate(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.state == lost {
@@ -147,17 +141,55 @@ func (f Fate) err() *task.ErrorValue {
 	return e
 }
 
-// giveUp resolves a task that was lost for good, or while it was cancelled.
+// giveUp resolves a task that was lost for good, or while it was cancelled. If its
+// worker was told to end, as schedulers do before they end a job, whoever started the
+// worker is asked why first.
 func (s *session) giveUp(a *attempt, f Fate) {
 	delete(s.attempts, a.Ref)
-	r := task.Result{Err: a.cancel}
-	if r.Err == nil {
-		r.Err = f.err()
-		if n := int(a.Attempt); n > 1 {
-			r.Err.Evidence += fmt.Sprintf(" (attempt %d)", n)
-		}
+	if a.cancel != nil {
+		s.resolve(a, task.Result{Err: a.cancel})
+		return
 	}
-	s.resolve(a, r)
+	if f.Kind == 0 && s.signals != "" && s.in.opt.Fate != nil && !s.p.closed {
+		go s.resolveWhenTold(a, f)
+		return
+	}
+	s.resolveLost(a, f)
+}
+
+// resolveWhenTold resolves a task that was lost when it is known what became of its
+// worker.
+func (s *session) resolveWhenTold(a *attempt, f Fate) {
+	ctx, cancel := context.WithTimeout(s.d.ctx, fateTime)
+	defer cancel()
+	if told := s.askFate(ctx); told.Text != "" {
+		f = Fate{told.Kind, f.Text + "; " + told.Text}
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.resolveLost(a, f)
+	s.p.changed()
+}
+
+// askFate asks what became of the worker, until ctx is done.
+func (s *session) askFate(ctx context.Context) Fate {
+	answer := make(chan Fate, 1)
+	go func() { answer <- s.in.opt.Fate(ctx, s.hello.Element) }()
+	select {
+	case f := <-answer:
+		return f
+	case <-ctx.Done(): // whoever is asked may be late to notice
+		return Fate{}
+	}
+}
+
+// resolveLost resolves a task that was lost. Under Pool.mu.
+func (s *session) resolveLost(a *attempt, f Fate) {
+	e := f.err()
+	if n := int(a.Attempt); n > 1 {
+		e.Evidence += fmt.Sprintf(" (attempt %d)", n)
+	}
+	s.resolve(a, task.Result{Err: e})
 }
 
 // dispose ends an attempt whose task is queued again: cancelled ones resolve,

@@ -231,6 +231,30 @@ func TestFateOfALostWorker(t *testing.T) {
 	}
 }
 
+// A scheduler ends a job by SIGTERM, so that its worker takes leave in order: why it
+// did is told by the scheduler all the same.
+func TestFateOfASignalledWorker(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.launch = mtls.NewLaunch("asked", 10, time.Time{})
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Fate: func(ctx context.Context, _ string) dispatcher.Fate {
+			time.Sleep(5 * time.Second)
+			return dispatcher.Fate{Kind: task.KindPreempted, Text: "job 7 waits again"}
+		}})
+		w.submit("a", "b")
+		p := w.worker(2)
+		a, b := p.start(p.assigned()), p.start(p.assigned())
+		p.finish(a, killed)
+		p.Send(&wire.Drain{Reason: "SIGTERM"})
+		p.finish(b, killed)
+		p.Send(&wire.Goodbye{})
+		w.expect("")
+		time.Sleep(6 * time.Second)
+		if got := w.results(); got != "1:preempted.1 2:preempted.1" && got != "2:preempted.1 1:preempted.1" {
+			t.Errorf("results %q", got)
+		}
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = 0 })
+}
+
 func TestInnocentTasksAreTriedAloneBeforeTheyAreGivenUp(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.submit("good", "good", "poison", "good")
