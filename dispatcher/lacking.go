@@ -20,6 +20,7 @@ const gathering = time.Second
 type refusals struct {
 	lacks map[string]int // tasks, by what was said to be lacking; -1 once it has been said
 	sick  bool
+	total int // ever
 }
 
 // returned takes a task back that the worker has not begun. Under Pool.mu.
@@ -86,6 +87,7 @@ func programOf(spec *task.Spec) string {
 func (s *session) refuse(l task.Lack) {
 	r := &s.refused
 	r.sick = true
+	r.total++
 	if r.lacks == nil {
 		r.lacks = map[string]int{}
 	}
@@ -126,7 +128,7 @@ func (s *session) recovered() {
 	if !s.refused.sick || len(s.p.queue.Lacks(s.epoch)) > 0 {
 		return
 	}
-	s.refused = refusals{}
+	s.refused = refusals{total: s.refused.total}
 	s.p.log.Info("worker has what it lacked", "worker", s.id)
 }
 

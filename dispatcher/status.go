@@ -38,6 +38,8 @@ type WorkerStatus struct {
 	// Lacks is what its machine cannot do, in words; tasks that need it are sent
 	// elsewhere.
 	Lacks []string `json:"lacks,omitempty"`
+	// Refused is how many tasks it has handed back for want of something.
+	Refused int `json:"refused,omitempty"`
 }
 
 // Memory is the payload bytes of queued tasks. Capacity is nil without a limit.
@@ -96,6 +98,7 @@ func (s *session) status() WorkerStatus {
 		w.Lacks = append(w.Lacks, l.Message)
 	}
 	slices.Sort(w.Lacks)
+	w.Refused = s.refused.total
 	switch {
 	case s.state == lost:
 		w.State = "lost"

@@ -150,6 +150,41 @@ func TestLackOfScratch(t *testing.T) {
 }
 
 // TestLackOfProcesses: a machine at its limits is no fault of the task.
+// TestLackOfAWritableScratch: that the disk has become read-only is found out before
+// the next task writes there and fails, though the last one left nothing.
+func TestLackOfAWritableScratch(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI has to run the tests as root")
+		}
+		t.Skip("needs root, to mount")
+	}
+	r := newRunner(t)
+	if err := syscall.Mount("tmpfs", r.o.ScratchDir, "tmpfs", 0, "mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(r.o.ScratchDir, syscall.MNT_DETACH)
+	remount := func(flags uintptr) {
+		if err := syscall.Mount("", r.o.ScratchDir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func() Report {
+		return r.Run(context.Background(), 1, task.Spec{Argv: []string{"true"}, Dir: "/"}, noOutput(t))
+	}
+	if rep := run(); rep.Err != nil || rep.Lack != nil {
+		t.Fatalf("%+v", rep)
+	}
+	remount(syscall.MS_RDONLY)
+	if rep := run(); rep.Lack == nil || rep.Lack.Kind != task.LackScratch || !strings.Contains(rep.Lack.Message, "read-only") {
+		t.Errorf("%+v", rep.Lack)
+	}
+	remount(0)
+	if rep := run(); rep.Err != nil || rep.Lack != nil {
+		t.Errorf("when it can be written again: %+v", rep)
+	}
+}
+
 func TestLackOfProcesses(t *testing.T) {
 	r := newRunner(t)
 	var was syscall.Rlimit

@@ -96,12 +96,19 @@ func rawDirent(fd int, p []byte) int {
 // canEnter reports whether a directory can be entered, before anything is started
 // in it. The path "dir/." is no file's.
 func canEnter(s *scratch, dir string) bool {
-	if len(dir)+3 > len(s.path) {
-		return false
-	}
-	const cwd, execute = -100, 1 // AT_FDCWD, X_OK
+	return len(dir)+3 <= len(s.path) && rawAccess(append(append(s.path[:0], dir...), "/.\x00"...), unix.X_OK)
+}
+
+// canWrite reports whether files can be made in the scratch folder. That its file
+// system is writable is not seen from a folder that is empty already.
+func canWrite(s *scratch) bool {
+	return len(s.dir) < len(s.path) && rawAccess(append(append(s.path[:0], s.dir...), 0), unix.W_OK|unix.X_OK)
+}
+
+// rawAccess is access(2) of a path that ends in NUL.
+func rawAccess(path []byte, mode uintptr) bool {
+	const cwd = -100 // AT_FDCWD
 	at := cwd
-	path := append(append(s.path[:0], dir...), "/.\x00"...)
-	_, _, e := syscall.RawSyscall(syscall.SYS_FACCESSAT, uintptr(at), uintptr(unsafe.Pointer(&path[0])), execute)
+	_, _, e := syscall.RawSyscall(syscall.SYS_FACCESSAT, uintptr(at), uintptr(unsafe.Pointer(&path[0])), mode)
 	return e == 0
 }

@@ -23,7 +23,7 @@ type scratch struct {
 
 // prepare makes the folder if the last task did not leave it in order.
 func (s *scratch) prepare() error {
-	if s.ready {
+	if s.ready && canWrite(s) {
 		return nil
 	}
 	if err := removeAll(s.dir); err != nil {
