@@ -14,12 +14,12 @@ import (
 // became of it.
 const fateTime = 30 * time.Second
 
-// leave ends a session whose connection has ended for good.
-func (p *Pool) leave(s *session, reason error) {
+// disconnected ends a session whose connection has ended for good.
+func (p *Pool) disconnected(s *session, reason error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.state != gone {
-		p.lose(s, reason)
+		p.end(s, reason)
 	}
 }
 
@@ -28,9 +28,9 @@ func orderly(reason error) bool {
 	return errors.Is(reason, errGoodbye) || errors.Is(reason, errWalltime)
 }
 
-// lose ends a session, at once or when somebody has said what became of its
+// end ends a session, at once or when somebody has said what became of its
 // worker. Under mu.
-func (p *Pool) lose(s *session, reason error) {
+func (p *Pool) end(s *session, reason error) {
 	if f := s.in.opt.Lost; f != nil && !orderly(reason) && !p.closed {
 		go f(s.hello.Element, s.ended, reason)
 	}
@@ -98,10 +98,10 @@ func (p *Pool) remove(s *session, reason error, f Fate) {
 	delete(p.sessions, s.epoch)
 	byTask := s.byTask()
 	for _, id := range requeued {
-		s.dispose(byTask[id])
+		s.requeued(byTask[id])
 	}
 	for _, id := range givenUp {
-		s.giveUp(byTask[id], f)
+		s.resolveLost(byTask[id], f)
 	}
 	s.attempts = nil
 	s.sayWhy(reason, f, len(requeued), len(givenUp))
@@ -113,7 +113,7 @@ func (p *Pool) remove(s *session, reason error, f Fate) {
 func (s *session) returnAll(now time.Time) {
 	for _, a := range s.attempts {
 		if a != s.syncing && s.p.queue.Returned(a.Ref, now) {
-			s.dispose(a)
+			s.requeued(a)
 		}
 	}
 }
@@ -141,10 +141,10 @@ func (f Fate) err() *task.ErrorValue {
 	return e
 }
 
-// giveUp resolves a task that was lost for good, or while it was cancelled. If its
+// resolveLost resolves a task that was lost for good, or while it was cancelled. If its
 // worker was told to end, as schedulers do before they end a job, whoever started the
 // worker is asked why first.
-func (s *session) giveUp(a *attempt, f Fate) {
+func (s *session) resolveLost(a *attempt, f Fate) {
 	delete(s.attempts, a.Ref)
 	if a.cancel != nil {
 		s.resolve(a, task.Result{Err: a.cancel})
@@ -154,7 +154,7 @@ func (s *session) giveUp(a *attempt, f Fate) {
 		go s.resolveWhenTold(a, f)
 		return
 	}
-	s.resolveLost(a, f)
+	s.resolveAs(a, f)
 }
 
 // resolveWhenTold resolves a task that was lost when it is known what became of its
@@ -167,7 +167,7 @@ func (s *session) resolveWhenTold(a *attempt, f Fate) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.resolveLost(a, f)
+	s.resolveAs(a, f)
 	s.p.changed()
 }
 
@@ -183,8 +183,9 @@ func (s *session) askFate(ctx context.Context) Fate {
 	}
 }
 
-// resolveLost resolves a task that was lost. Under Pool.mu.
-func (s *session) resolveLost(a *attempt, f Fate) {
+// resolveAs resolves a task that was lost, with what became of its worker. Under
+// Pool.mu.
+func (s *session) resolveAs(a *attempt, f Fate) {
 	e := f.err()
 	if n := int(a.Attempt); n > 1 {
 		e.Evidence += fmt.Sprintf(" (attempt %d)", n)
@@ -192,9 +193,9 @@ func (s *session) resolveLost(a *attempt, f Fate) {
 	s.resolve(a, task.Result{Err: e})
 }
 
-// dispose ends an attempt whose task is queued again: cancelled ones resolve,
+// requeued ends an attempt whose task is queued again: cancelled ones resolve,
 // the others lose the output of this try.
-func (s *session) dispose(a *attempt) {
+func (s *session) requeued(a *attempt) {
 	delete(s.attempts, a.Ref)
 	if a.cancel != nil {
 		s.p.queue.Cancel(a.Task)

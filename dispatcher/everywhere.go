@@ -54,11 +54,11 @@ func (p *Pool) withdraw(f *Future, why *task.ErrorValue) {
 			s.cancel(s.syncing, why)
 		}
 	}
-	f.close(why)
+	f.endEverywhere(why)
 }
 
-// close seals an everywhere; why is its result if no worker has run it.
-func (f *Future) close(why *task.ErrorValue) {
+// endEverywhere seals an everywhere; why is its result if no worker has run it.
+func (f *Future) endEverywhere(why *task.ErrorValue) {
 	f.halt(why)
 	if len(f.items) == 0 {
 		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})

@@ -263,7 +263,7 @@ func (f *Future) drop(j job, why *task.ErrorValue) {
 
 func (f *Future) resolve(j job, done *Done) {
 	it := &f.items[j.index-1]
-	if it.spec == nil { // it was abandoned meanwhile
+	if it.spec == nil { // its pool was reset meanwhile
 		f.pool.d.store.Discard(done.Output)
 		return
 	}
@@ -332,8 +332,8 @@ func (f *Future) cancel(why *task.ErrorValue) {
 	}
 }
 
-// abandon resolves at once what is unresolved. Its pool is closed.
-func (f *Future) abandon(why *task.ErrorValue) {
+// resolveRest resolves at once what is unresolved. Its pool is closed.
+func (f *Future) resolveRest(why *task.ErrorValue) {
 	if f.everywhere != nil && len(f.items) == 0 {
 		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})
 	}

@@ -42,7 +42,7 @@ func (s *session) returned(m *wire.Returned, now time.Time) {
 		s.syncing = nil
 		return
 	}
-	s.dispose(a)
+	s.requeued(a)
 }
 
 // lacking takes a task back that the worker's machine could not begin.
@@ -57,7 +57,7 @@ func (s *session) lacking(a *attempt, l task.Lack, now time.Time) {
 		s.syncing = nil
 		return
 	}
-	s.dispose(a)
+	s.requeued(a)
 }
 
 // needsOf is what a task needs of a machine.

@@ -88,16 +88,16 @@ func (s *session) serve(l *link) {
 	l.raw.Close()
 	if s.lease > 0 {
 		s.w.Detach()
-		if s.p.depart(s, reason) {
+		if s.p.beginAbsence(s, reason) {
 			return
 		}
 	}
 	s.w.Close()
-	s.p.leave(s, reason)
+	s.p.disconnected(s, reason)
 }
 
-// depart begins the session's absence, unless it is over.
-func (p *Pool) depart(s *session, reason error) bool {
+// beginAbsence begins the session's absence, unless it is over.
+func (p *Pool) beginAbsence(s *session, reason error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !errors.As(reason, new(broken)) || p.closed || s.dead || s.w.Behind() || p.d.leases.find(&s.hello) != s {
@@ -142,18 +142,18 @@ func (p *Pool) expire(s *session, a *absence) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.absence == a {
-		p.giveUp(s, fmt.Errorf("it was away for more than %v: %w", s.lease, a.why))
+		p.endUnconnected(s, fmt.Errorf("it was away for more than %v: %w", s.lease, a.why))
 	}
 }
 
-// giveUp ends the session of a worker that has no connection. Under mu.
-func (p *Pool) giveUp(s *session, reason error) {
+// endUnconnected ends the session of a worker that has no connection. Under mu.
+func (p *Pool) endUnconnected(s *session, reason error) {
 	s.w.Close() // nothing is written without a connection: it does not wait
 	if s.state == lost {
 		p.remove(s, reason, Fate{}) // there is no time for an answer
 		return
 	}
-	p.lose(s, reason)
+	p.end(s, reason)
 }
 
 // Gone says that the worker of an element has ended, as whoever started it has
@@ -166,7 +166,7 @@ func (p *Pool) Gone(l *mtls.Launch, element string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.dead = true; s.state == away {
-		p.giveUp(s, fmt.Errorf("it has ended: %w", s.absence.why))
+		p.endUnconnected(s, fmt.Errorf("it has ended: %w", s.absence.why))
 	}
 }
 

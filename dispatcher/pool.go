@@ -234,13 +234,13 @@ func (p *Pool) reset(why string) {
 	}
 	for _, s := range p.sessions {
 		if s.link == nil {
-			p.giveUp(s, errors.New(why))
+			p.endUnconnected(s, errors.New(why))
 			continue
 		}
 		s.goodbye()
 	}
 	for _, f := range p.futures {
-		f.abandon(task.Reset(why))
+		f.resolveRest(task.Reset(why))
 	}
 	p.dropQueued() // what is left is a run's
 	p.changed()
@@ -313,7 +313,7 @@ func (p *Pool) do(d queue.Decision[job]) {
 // fail resolves what no machine can run.
 func (p *Pool) fail(d queue.Decision[job]) {
 	if f, ok := d.Payload.owner.owner.(*Future); ok && f.everywhere != nil {
-		f.close(d.Lack.Err())
+		f.endEverywhere(d.Lack.Err())
 		return
 	}
 	p.completed++

@@ -177,7 +177,7 @@ func (s *session) result(m *wire.Result, now time.Time) {
 	case a == s.syncing:
 		s.synced(r)
 	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.signals != "":
-		s.lose(a.Ref, "the worker was told to end: "+s.signals, now)
+		s.taskLost(a.Ref, "the worker was told to end: "+s.signals, now)
 	case a.cancel == nil && mayBeTheScheduler(m.Err) && s.p.queue.Hold(a.Ref, m.Elapsed, now):
 		s.hold(a, r)
 	default:
@@ -239,8 +239,8 @@ func (s *session) hold(a *attempt, r task.Result) {
 	})
 }
 
-// lose queues a task again whose slot died, or gives it up. Under Pool.mu.
-func (s *session) lose(ref queue.Ref, reason string, now time.Time) {
+// taskLost queues a task again whose slot died, or resolves it as lost. Under Pool.mu.
+func (s *session) taskLost(ref queue.Ref, reason string, now time.Time) {
 	delete(s.abandoned, ref)
 	a := s.attempts[ref]
 	if a == nil {
@@ -254,8 +254,8 @@ func (s *session) lose(ref queue.Ref, reason string, now time.Time) {
 	switch {
 	case !ok:
 	case givenUp:
-		s.giveUp(a, Fate{Text: reason})
+		s.resolveLost(a, Fate{Text: reason})
 	default:
-		s.dispose(a)
+		s.requeued(a)
 	}
 }

@@ -185,7 +185,7 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Returned:
 		s.returned(m, now)
 	case *wire.Lost:
-		s.lose(m.Ref, m.Reason, now)
+		s.taskLost(m.Ref, m.Reason, now)
 	case *wire.Drain:
 		s.drain(m.Reason)
 	case *wire.Pong:
@@ -210,10 +210,10 @@ func (s *session) drain(reason string) {
 	requeued, givenUp := s.p.queue.LoseHeld(s.epoch)
 	byTask := s.byTask()
 	for _, id := range requeued {
-		s.dispose(byTask[id])
+		s.requeued(byTask[id])
 	}
 	for _, id := range givenUp {
-		s.giveUp(byTask[id], Fate{Text: "the worker was told to end: " + reason})
+		s.resolveLost(byTask[id], Fate{Text: "the worker was told to end: " + reason})
 	}
 	s.recallAll()
 }

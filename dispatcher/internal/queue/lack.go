@@ -86,7 +86,7 @@ func (q *Queue[P]) Lacking(r Ref, n Needs, l task.Lack, now time.Time) (news, ok
 		return false, false
 	}
 	w := e.worker
-	q.rename(e, n)
+	q.setNeeds(e, n)
 	q.vacate(r.Task, e)
 	e.returned++
 	news = q.withhold(w, e.needs.of(l.Kind), l, r, now)
@@ -94,8 +94,8 @@ func (q *Queue[P]) Lacking(r Ref, n Needs, l task.Lack, now time.Time) (news, ok
 	return news, true
 }
 
-// rename gives a task the needs that it turned out to have.
-func (q *Queue[P]) rename(e *entry[P], n Needs) {
+// setNeeds gives a task the needs that it turned out to have.
+func (q *Queue[P]) setNeeds(e *entry[P], n Needs) {
 	n.Takes = e.needs.Takes
 	if n == e.needs.Needs {
 		return

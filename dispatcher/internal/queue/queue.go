@@ -112,7 +112,7 @@ type Queue[P any] struct {
 	recent     recent
 	keyed      time.Duration // the longest median by which candidates may be ordered
 
-	abandoned map[task.ID]P // what the last call that gave tasks up gave up
+	givenUp map[task.ID]P // the tasks that the last call of Leave, Lost or LoseHeld gave up
 
 	ring  []*worker     // of round-robin, in turn: those that take tasks
 	next  int           // index into ring of whose turn it is
@@ -173,7 +173,7 @@ func (q *Queue[P]) Payload(id task.ID) (P, bool) {
 	if e := q.tasks.at(id); e != nil {
 		return e.payload, true
 	}
-	p, ok := q.abandoned[id]
+	p, ok := q.givenUp[id]
 	return p, ok
 }
 

@@ -226,7 +226,7 @@ func (q *Queue[P]) strip(w *worker) []task.ID {
 
 // lose queues again or gives up tasks that no worker has any more.
 func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
-	q.abandoned = nil
+	q.givenUp = nil
 	slices.Sort(ids)
 	for _, id := range ids {
 		e := q.tasks.at(id)
@@ -235,10 +235,10 @@ func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 			requeued = append(requeued, id)
 			continue
 		}
-		if q.abandoned == nil {
-			q.abandoned = make(map[task.ID]P)
+		if q.givenUp == nil {
+			q.givenUp = make(map[task.ID]P)
 		}
-		q.abandoned[id] = q.remove(id, e)
+		q.givenUp[id] = q.remove(id, e)
 		givenUp = append(givenUp, id)
 	}
 	return requeued, givenUp

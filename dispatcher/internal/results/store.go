@@ -63,12 +63,12 @@ func (s *Store) Discard(out *spool.Output) {
 	s.discarded = append(s.discarded, out)
 	if s.idle == nil {
 		s.idle = make(chan struct{})
-		go s.dispose()
+		go s.closeDiscarded()
 	}
 }
 
-// dispose closes what has been discarded, and ends.
-func (s *Store) dispose() {
+// closeDiscarded closes what has been discarded, and ends.
+func (s *Store) closeDiscarded() {
 	for {
 		s.mu.Lock()
 		list := s.discarded
