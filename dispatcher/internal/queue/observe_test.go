@@ -162,8 +162,8 @@ func (m *model) check() {
 		if ok != (t.state != task.Done) || ok && state != t.state {
 			m.Fatalf("task %d is %v, %v, want %v", id, state, ok, t.state)
 		}
-		if p, known := m.q.Payload(id); ok && (!known || p != t.payload || m.q.Cancelling(id) != t.cancelling) {
-			m.Fatalf("task %d has payload %d, %v", id, p, known)
+		if cancelling := m.q.Cancelling(id); ok && cancelling != t.cancelling {
+			m.Fatalf("task %d is being cancelled: %v, want %v", id, cancelling, t.cancelling)
 		}
 		if r, has := m.q.Holder(id); has != (ok && t.state != task.Queued) || has && r != t.ref {
 			m.Fatalf("task %d is held by %+v, %v, want %+v", id, r, has, t.ref)

@@ -112,8 +112,6 @@ type Queue[P any] struct {
 	recent     recent
 	keyed      time.Duration // the longest median by which candidates may be ordered
 
-	givenUp map[task.ID]P // the tasks that the last call of Leave, Lost or LoseHeld gave up
-
 	ring  []*worker     // of round-robin, in turn: those that take tasks
 	next  int           // index into ring of whose turn it is
 	eager heap[*worker] // have a free slot and a task bound to them: the oldest task first
@@ -165,16 +163,6 @@ func (q *Queue[P]) State(id task.ID) (task.State, bool) {
 		return 0, false
 	}
 	return e.state, true
-}
-
-// Payload returns the payload of a task that has not ended. That of a task
-// given up stays readable until the next call to Leave, Lost or LoseHeld.
-func (q *Queue[P]) Payload(id task.ID) (P, bool) {
-	if e := q.tasks.at(id); e != nil {
-		return e.payload, true
-	}
-	p, ok := q.givenUp[id]
-	return p, ok
 }
 
 // Holder returns the attempt that a worker has, or had and is held for, of a

@@ -31,8 +31,7 @@ func (m *model) lost(ids, requeued, givenUp []task.ID) {
 	for _, id := range ids {
 		if t := m.at(id); t.tries > m.opt.Retries || t.cancelling {
 			ended = append(ended, id)
-			p, _ := m.q.Payload(id)
-			m.end(id, p)
+			m.end(id, t.payload)
 		} else {
 			again = append(again, id)
 			t.state = task.Queued

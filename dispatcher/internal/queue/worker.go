@@ -226,7 +226,6 @@ func (q *Queue[P]) strip(w *worker) []task.ID {
 
 // lose queues again or gives up tasks that no worker has any more.
 func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
-	q.givenUp = nil
 	slices.Sort(ids)
 	for _, id := range ids {
 		e := q.tasks.at(id)
@@ -235,10 +234,7 @@ func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 			requeued = append(requeued, id)
 			continue
 		}
-		if q.givenUp == nil {
-			q.givenUp = make(map[task.ID]P)
-		}
-		q.givenUp[id] = q.remove(id, e)
+		q.remove(id, e)
 		givenUp = append(givenUp, id)
 	}
 	return requeued, givenUp
