@@ -1,6 +1,8 @@
 package dispatcher
 
 import (
+	"time"
+
 	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
 	"muster/task"
@@ -10,6 +12,29 @@ import (
 // and when it has passed. Its future gets one result from each worker that runs
 // it before it passes; what it comes to on a worker that joins later is only said
 // if it failed.
+
+// Everywhere queues a task for every worker, at least min of them: those that
+// are there run it before anything that is submitted later starts, and those
+// that join later before they take any task.
+func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
+	spec.Everywhere = true
+	f := p.newFuture(KindEverywhere, FutureOptions{}, func() {})
+	f.everywhere, f.min = &spec, max(min, 1)
+	f.self.owner = f
+	if err := p.register(f); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.d.Forget(f)
+		return nil, ErrClosed
+	}
+	defer p.mu.Unlock()
+	f.marker = p.queue.PushBarrier(job{owner: &f.self}, needsOf(f.everywhere), f.min)
+	p.pump(time.Now())
+	return f, nil
+}
 
 // sync sends an everywhere to the worker. Under Pool.mu.
 func (s *session) sync(d queue.Decision[job]) {

@@ -67,6 +67,8 @@ type FutureOptions struct {
 	Timeout time.Duration
 	// StopOnFailure cancels the other tasks when one has failed.
 	StopOnFailure bool
+	// Try has Submit return ErrFull instead of waiting when the queue is full.
+	Try bool
 }
 
 // ErrFull says that as many bytes are queued as may be.
@@ -113,13 +115,13 @@ func (p *Pool) register(f *Future) error {
 }
 
 // Submit queues one task. With a limit on memory it waits, until ctx is done,
-// as long as the queue is full; with try it returns ErrFull instead.
-func (p *Pool) Submit(ctx context.Context, spec task.Spec, opt FutureOptions, try bool) (*Future, error) {
+// as long as the queue is full.
+func (p *Pool) Submit(ctx context.Context, spec task.Spec, opt FutureOptions) (*Future, error) {
 	f, err := p.NewFuture(KindSubmit, opt)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.add(ctx, spec, try); err != nil {
+	if err := f.add(ctx, spec, opt.Try); err != nil {
 		p.d.Forget(f)
 		return nil, err
 	}
@@ -206,29 +208,6 @@ func (f *Future) seal() {
 	f.sealed = true
 	f.log.Seal()
 	f.settle()
-}
-
-// Everywhere queues a task for every worker, at least min of them: those that
-// are there run it before anything that is submitted later starts, and those
-// that join later before they take any task.
-func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
-	spec.Everywhere = true
-	f := p.newFuture(KindEverywhere, FutureOptions{}, func() {})
-	f.everywhere, f.min = &spec, max(min, 1)
-	f.self.owner = f
-	if err := p.register(f); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		p.d.Forget(f)
-		return nil, ErrClosed
-	}
-	defer p.mu.Unlock()
-	f.marker = p.queue.PushBarrier(job{owner: &f.self}, needsOf(f.everywhere), f.min)
-	p.pump(time.Now())
-	return f, nil
 }
 
 func (f *Future) spec(j job) task.Spec {
@@ -334,8 +313,9 @@ func (f *Future) cancel(why *task.ErrorValue) {
 
 // resolveRest resolves at once what is unresolved. Its pool is closed.
 func (f *Future) resolveRest(why *task.ErrorValue) {
-	if f.everywhere != nil && len(f.items) == 0 {
-		f.append(&Done{Result: task.Result{ID: f.marker, Argv: f.everywhere.Argv, Err: why}})
+	if f.everywhere != nil {
+		f.endEverywhere(why)
+		return
 	}
 	f.halt(why)
 	for i := range f.items {
@@ -371,53 +351,8 @@ func (f *Future) Resolved(i int) (done *Done, more bool, changed <-chan struct{}
 	return f.log.AtResolved(i + 1)
 }
 
-// FutureStatus says how a future stands.
-type FutureStatus struct {
-	ID       ID        `json:"id"`
-	Kind     Kind      `json:"kind"`
-	Profile  string    `json:"profile"`
-	State    string    `json:"state"` // queued, running or resolved
-	Total    int       `json:"total"`
-	Resolved int       `json:"resolved"`
-	Failed   int       `json:"failed"`
-	Created  time.Time `json:"created"`
-}
-
-// Status returns how the future stands.
-func (f *Future) Status() FutureStatus {
-	f.pool.mu.Lock()
-	defer f.pool.mu.Unlock()
-	c := f.log.Counts()
-	s := FutureStatus{ID: f.id, Kind: f.kind, Profile: f.pool.name, State: "queued",
-		Total: c.Total, Resolved: c.Resolved, Failed: c.Failed, Created: f.created}
-	switch {
-	case c.Over:
-		s.State = "resolved"
-	case f.everywhere != nil:
-		s.Total = max(f.min, len(f.pool.sessions))
-		if f.pool.queue.Opened(f.marker) {
-			s.State = "running"
-		}
-	case c.Resolved > 0 || f.running():
-		s.State = "running"
-	}
-	return s
-}
-
-// running reports whether one of the first tasks is with a worker: later ones
-// never are before them, but for a retry.
-func (f *Future) running() bool {
-	for i := range f.items {
-		if f.items[i].spec != nil {
-			state, ok := f.pool.queue.State(f.items[i].id)
-			return ok && state != task.Queued
-		}
-	}
-	return false
-}
-
-// Finish resolves the future's only task from outside: of a profile without
-// workers, whose tasks the caller runs himself.
+// Finish resolves the future's next task from outside: in a profile without
+// workers whoever submits a task runs it too. done is what it came to.
 func (f *Future) Finish(done *Done) error {
 	p := f.pool
 	p.mu.Lock()

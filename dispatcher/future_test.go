@@ -20,7 +20,7 @@ import (
 // put submits a task called name and returns its future.
 func (w *world) put(name string, opt ...dispatcher.FutureOptions) *dispatcher.Future {
 	w.t.Helper()
-	f, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{name}}, append(opt, dispatcher.FutureOptions{})[0], false)
+	f, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{name}}, append(opt, dispatcher.FutureOptions{})[0])
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestCancelTimeoutAndReset(t *testing.T) {
 		defer cancel()
 		w.d.Reset(ctx)
 		w.is(lost, 0, "19 | Connection reset")
-		if _, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{"x"}}, dispatcher.FutureOptions{}, false); !errors.Is(err, dispatcher.ErrClosed) {
+		if _, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{"x"}}, dispatcher.FutureOptions{}); !errors.Is(err, dispatcher.ErrClosed) {
 			t.Errorf("a reset profile answers %v", err)
 		}
 	})
@@ -216,7 +216,7 @@ func TestGate(t *testing.T) {
 	big := strings.Repeat("x", 1000)
 	bubble(t, func(t *testing.T, w *world) {
 		submit := func(ctx context.Context, try bool) (*dispatcher.Future, error) {
-			return w.d.Submit(ctx, task.Spec{Argv: []string{big}}, dispatcher.FutureOptions{}, try)
+			return w.d.Submit(ctx, task.Spec{Argv: []string{big}}, dispatcher.FutureOptions{Try: try})
 		}
 		first, err := submit(context.Background(), true) // one task may overshoot
 		if err != nil {
@@ -276,7 +276,7 @@ func TestCancelledTasksLeaveTheGate(t *testing.T) {
 		f := w.put(strings.Repeat("x", 100))
 		entered := make(chan error)
 		go func() {
-			_, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{"y"}}, dispatcher.FutureOptions{}, false)
+			_, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{"y"}}, dispatcher.FutureOptions{})
 			entered <- err
 		}()
 		synctest.Wait()
@@ -505,7 +505,7 @@ func TestProfilesAreIndependent(t *testing.T) {
 			t.Errorf("a second gpu: %v", err)
 		}
 		a := w.put("a")
-		f, err := gpu.Submit(context.Background(), task.Spec{Argv: []string{"g"}}, dispatcher.FutureOptions{}, false)
+		f, err := gpu.Submit(context.Background(), task.Spec{Argv: []string{"g"}}, dispatcher.FutureOptions{})
 		if err != nil || f.ID() != a.ID()+1 {
 			t.Fatalf("%v, %v", f.ID(), err)
 		}

@@ -215,7 +215,7 @@ func (c *crew) left() bool {
 // call submits a function's call.
 func (w *world) call(name, in string) *dispatcher.Future {
 	w.t.Helper()
-	f, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{name}, Func: name, Input: []byte(in)}, dispatcher.FutureOptions{}, false)
+	f, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{name}, Func: name, Input: []byte(in)}, dispatcher.FutureOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

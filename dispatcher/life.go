@@ -19,7 +19,7 @@ import (
 // its answer, the other signs count only as far as the worker may have said them
 // before it read that ping: as much output as the windows of its tasks hold, the end
 // of tasks and the acknowledgement of frames that it was sent before. All that is
-// bounded: who never answers falls silent, whatever he sends, and who answers has to
+// bounded: a worker that never answers falls silent, whatever it sends, and one that answers has to
 // acknowledge, as pong checks.
 //
 // It is guarded by Pool.mu.

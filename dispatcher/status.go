@@ -118,3 +118,48 @@ func (s *session) status() WorkerStatus {
 func (p *Pool) inOrder() []*session {
 	return slices.SortedFunc(maps.Values(p.sessions), func(a, b *session) int { return cmp.Compare(a.epoch, b.epoch) })
 }
+
+// FutureStatus says how a future stands.
+type FutureStatus struct {
+	ID       ID        `json:"id"`
+	Kind     Kind      `json:"kind"`
+	Profile  string    `json:"profile"`
+	State    string    `json:"state"` // queued, running or resolved
+	Total    int       `json:"total"`
+	Resolved int       `json:"resolved"`
+	Failed   int       `json:"failed"`
+	Created  time.Time `json:"created"`
+}
+
+// Status returns how the future stands.
+func (f *Future) Status() FutureStatus {
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	c := f.log.Counts()
+	s := FutureStatus{ID: f.id, Kind: f.kind, Profile: f.pool.name, State: "queued",
+		Total: c.Total, Resolved: c.Resolved, Failed: c.Failed, Created: f.created}
+	switch {
+	case c.Over:
+		s.State = "resolved"
+	case f.everywhere != nil:
+		s.Total = max(f.min, len(f.pool.sessions))
+		if f.pool.queue.Opened(f.marker) {
+			s.State = "running"
+		}
+	case c.Resolved > 0 || f.running():
+		s.State = "running"
+	}
+	return s
+}
+
+// running reports whether one of the first tasks is with a worker: later ones
+// never are before them, but for a retry.
+func (f *Future) running() bool {
+	for i := range f.items {
+		if f.items[i].spec != nil {
+			state, ok := f.pool.queue.State(f.items[i].id)
+			return ok && state != task.Queued
+		}
+	}
+	return false
+}

@@ -87,7 +87,7 @@ func (l *local) submit(ctx context.Context, spec task.Spec, c call) (handle, err
 	if err != nil {
 		return nil, err
 	}
-	f, err := p.Pool.Submit(ctx, spec, dispatcher.FutureOptions{Timeout: c.timeout}, c.try)
+	f, err := p.Pool.Submit(ctx, spec, dispatcher.FutureOptions{Timeout: c.timeout, Try: c.try})
 	if err != nil {
 		return nil, asOurs(err)
 	}

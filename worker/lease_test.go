@@ -119,7 +119,7 @@ func TestSlotsOutliveTheConnection(t *testing.T) {
 	const size = 10_000_000
 	f, err := pool.Submit(context.Background(), task.Spec{Dir: dir, Argv: []string{"sh", "-c",
 		fmt.Sprintf("head -c 1000000 /dev/zero | tr '\\0' a; : >begun; cat go; head -c %d /dev/zero | tr '\\0' b; echo err >&2; : >printed", size)}},
-		dispatcher.FutureOptions{}, false)
+		dispatcher.FutureOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -276,7 +276,7 @@ func (d *doctor) job(ctx context.Context, pl *pool, p *launch.Plan) error {
 	defer d.h.Down(context.WithoutCancel(ctx), profile)
 	d.h.Watch(nil)
 	d.ok("start", "asked for a worker: "+strings.Join(d.h.Fleet().Jobs(), ", "))
-	future, err := profile.Pool.Submit(ctx, task.Spec{Argv: []string{"sh", "-c", "uname -n; pwd"}, Dir: d.dir}, dispatcher.FutureOptions{}, false)
+	future, err := profile.Pool.Submit(ctx, task.Spec{Argv: []string{"sh", "-c", "uname -n; pwd"}, Dir: d.dir}, dispatcher.FutureOptions{})
 	if err != nil {
 		return err
 	}

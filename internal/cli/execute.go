@@ -203,7 +203,8 @@ func (e *execution) serveControl(dir string) (undo func(), err error) {
 	}, nil
 }
 
-// watchLocal says so when nobody works any more because he was told to leave.
+// watchLocal says so when no worker is left, since all were told to leave, and tasks
+// are.
 func (e *execution) watchLocal(l *host.Local) {
 	<-l.Gone()
 	connected, _, _ := e.profile.Pool.Workers()

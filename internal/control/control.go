@@ -22,7 +22,7 @@ import (
 
 // APIVersion is the first element of every path. It grows when a call changes
 // its meaning or goes away; what is added leaves it as it is, and whoever reads
-// an answer skips what he does not know.
+// an answer skips what they do not know.
 const APIVersion = 1
 
 // Socket is where the dispatcher of a name, or a run, is reached.

@@ -195,7 +195,7 @@ func (s *Server) cancel(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return CancelAnswer{f.Cancel(task.Cancelled(""))}, nil
 }
 
-// FinishRequest is what the caller of a sync profile says of the task he ran.
+// FinishRequest is what the caller of a sync profile says of the task it ran.
 type FinishRequest struct {
 	Started time.Time   `json:"started"`
 	Seconds float64     `json:"seconds"`

@@ -43,7 +43,7 @@ func (s *Server) up(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // Up adds profiles, or finds that they are there.
 func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
-	// A person may take his time to answer.
+	// A person may take their time to answer.
 	for _, spec := range q.Profiles {
 		if there := s.Host.Profile(spec.Name); there == nil || q.Replace {
 			leave, err := s.Host.LogIn(ctx, spec.Plans, q.Asker)

@@ -48,9 +48,9 @@ func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	opt := dispatcher.FutureOptions{Timeout: spec.Timeout}
+	opt := dispatcher.FutureOptions{Timeout: spec.Timeout, Try: q.Try}
 	spec.Timeout = 0
-	f, err := p.Pool.Submit(r.Context(), spec, opt, q.Try)
+	f, err := p.Pool.Submit(r.Context(), spec, opt)
 	if err != nil {
 		return nil, err
 	}

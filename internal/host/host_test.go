@@ -110,7 +110,7 @@ func (m *home) up(h *host.Host, name string, workers int) *host.Profile {
 // run runs a command as a task of the profile and returns what it resolved to.
 func (m *home) run(p *host.Profile, argv ...string) *dispatcher.Done {
 	m.t.Helper()
-	f, err := p.Pool.Submit(m.t.Context(), task.Spec{Argv: argv, Dir: "/"}, dispatcher.FutureOptions{}, false)
+	f, err := p.Pool.Submit(m.t.Context(), task.Spec{Argv: argv, Dir: "/"}, dispatcher.FutureOptions{})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestCloseDuringEverything(t *testing.T) {
 		again(func(int) error {
 			h.Watch(nil)
 			h.Profile("p")
-			f, err := p.Pool.Submit(context.Background(), task.Spec{Argv: []string{"true"}, Dir: "/"}, dispatcher.FutureOptions{}, false)
+			f, err := p.Pool.Submit(context.Background(), task.Spec{Argv: []string{"true"}, Dir: "/"}, dispatcher.FutureOptions{})
 			if err == nil {
 				<-f.Done()
 				h.D.Forget(f)
