@@ -13,14 +13,12 @@ import (
 	"muster/worker/internal/exec"
 )
 
-const (
-	// stubborn is how long a function may take to return when it is to stop. One
-	// that does not takes the worker along.
-	stubborn = 2 * time.Second
-)
+// returnWithin is how long a function may take to return when it is to stop. One
+// that does not takes the worker along.
+const returnWithin = 2 * time.Second
 
-// maxInline is how much of a function's output goes with its result, in bytes;
-// what is longer is sent before it in pieces.
+// How much of a function's output goes with its result, in bytes, and in each of the
+// pieces in which the rest is sent before it.
 const (
 	maxInline = 8 << 10
 	pieceSize = 64 << 10
@@ -71,7 +69,7 @@ func (r *runner) watch(ctx context.Context) (returned func()) {
 	var mu sync.Mutex
 	over := false
 	unwatch := context.AfterFunc(ctx, func() {
-		time.Sleep(stubborn)
+		time.Sleep(returnWithin)
 		mu.Lock()
 		defer mu.Unlock()
 		if over {

@@ -12,10 +12,11 @@ const (
 	// gather is how long what slots report may wait, so that it shares a frame
 	// with what others report.
 	gather = 2 * time.Millisecond
-	// most is how many results gather.
-	most = 16
-	// largest is the task that is sent to a slot while others wait for that.
-	largest = 64 << 10
+	// gatherMost is how many results gather.
+	gatherMost = 16
+	// largeTask is the size of a task, in bytes, beyond which sending it to one slot
+	// holds up none of the others.
+	largeTask = 64 << 10
 )
 
 // heard takes what a slot says, and passes it on to the dispatcher.
@@ -46,7 +47,7 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 	case *wire.Result:
 		s.resolved(m, now)
 		s.gathered++
-		urgent = m.Elapsed > gather || s.gathered >= most
+		urgent = m.Elapsed > gather || s.gathered >= gatherMost
 	}
 	s.place(now)
 	urgent = urgent || s.low(sl)

@@ -28,8 +28,8 @@ type dialled struct {
 	err error
 }
 
-// depart begins to look for the dispatcher again after the connection broke.
-func (u *uplink) depart(ctx context.Context, why error) {
+// beginRedial begins to look for the dispatcher again after the connection broke.
+func (u *uplink) beginRedial(ctx context.Context, why error) {
 	u.hangUp()
 	u.out.Detach()
 	u.away.Store(true)

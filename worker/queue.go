@@ -8,10 +8,10 @@ import (
 	"muster/task"
 )
 
-// long is how long a task may run before what stands behind it counts as held
+// heldUpAfter is how long a task may run before what stands behind it counts as held
 // up. It is what sending a task ahead is for: one that takes longer gains nothing
 // that is worth waiting for.
-const long = 3 * time.Millisecond
+const heldUpAfter = 3 * time.Millisecond
 
 // job is a task that the dispatcher has given this worker.
 //
@@ -62,10 +62,9 @@ func (p *place) can(j *job) bool {
 // first slot that is free, in the order in which they came. While all are busy,
 // one may stand behind each, so that the slot goes from one to the next without
 // waiting. Where it then turns out to stand behind a long one while another slot
-// could take it, it is asked back.
+// could take it, it is asked back. An everywhere runs alone.
 //
-// An everywhere runs alone. It is pure: time is passed in, and Next says what is
-// to be done.
+// A queue is pure: time is passed in, and next says what is to be done.
 type queue struct {
 	jobs    map[wire.Ref]*job
 	waiting []*job  // by seq
@@ -156,7 +155,7 @@ func (q *queue) besides(j *job, now time.Time) int {
 		switch {
 		case p.coming || p.behind != nil && p.behind.asked:
 			return 0
-		case !p.can(j) || p.first == nil || p.behind != nil || now.Sub(p.since) >= long:
+		case !p.can(j) || p.first == nil || p.behind != nil || now.Sub(p.since) >= heldUpAfter:
 		case best == 0 || p.since.Before(q.slot(best).since):
 			best = i + 1
 		}
@@ -195,14 +194,14 @@ func (q *queue) give(j *job, n int, now time.Time) move {
 
 // held reports whether a job stands behind one that takes long.
 func (q *queue) held(p *place, now time.Time) bool {
-	return p.behind != nil && !p.behind.asked && now.Sub(p.since) >= long
+	return p.behind != nil && !p.behind.asked && now.Sub(p.since) >= heldUpAfter
 }
 
 // taker reports whether another slot than p may take what stands behind there.
 func (q *queue) taker(p *place, now time.Time) bool {
 	for i := range q.places {
 		o := &q.places[i]
-		if o != p && o.can(p.behind) && (o.first == nil || o.behind == nil && now.Sub(o.since) < long) {
+		if o != p && o.can(p.behind) && (o.first == nil || o.behind == nil && now.Sub(o.since) < heldUpAfter) {
 			return true
 		}
 	}
@@ -220,7 +219,7 @@ func (q *queue) look(now time.Time) (at time.Time) {
 		if p.behind == nil || p.behind.asked || !q.taker(p, now) {
 			continue
 		}
-		if t := p.since.Add(long); at.IsZero() || t.Before(at) {
+		if t := p.since.Add(heldUpAfter); at.IsZero() || t.Before(at) {
 			at = t
 		}
 	}

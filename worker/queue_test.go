@@ -156,7 +156,7 @@ func (m *model) idle() {
 			if held.behind == nil || !p.can(held.behind) || held.behind.asked {
 				continue
 			}
-			if m.now.Sub(held.since) >= long {
+			if m.now.Sub(held.since) >= heldUpAfter {
 				m.Fatalf("slot %d is free, and task %d stands behind a long one", i+1, held.behind.Task)
 			}
 			if m.q.look(m.now).IsZero() {
@@ -214,7 +214,7 @@ func TestQueueTakesBack(t *testing.T) {
 	m.settle() // 1 and 2 run, 3 and 4 stand behind, 5 waits
 	m.begin(0)
 	m.begin(1)
-	m.now = m.now.Add(long)
+	m.now = m.now.Add(heldUpAfter)
 	m.end(1) // 4 begins, and 3 is asked back
 	m.settle()
 	m.begin(1)

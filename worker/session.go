@@ -83,7 +83,7 @@ func (s *session) run(ctx context.Context) (Reason, error) {
 			if !s.survives(err) {
 				return s.lost(ctx, err)
 			}
-			s.link.depart(ctx, err)
+			s.link.beginRedial(ctx, err)
 			s.slots.flush()
 		case d := <-s.link.back:
 			if err := s.link.comeBack(d); err != nil {

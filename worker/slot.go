@@ -61,7 +61,7 @@ type slot struct {
 	failures  int      // deaths since it last ran a task to its end
 	sick      bool     // it died before it was up, or could not be started
 	how       string   // it last died
-	verdict   string   // why it is being ended; empty if it is not
+	ending    string   // why it is being ended; empty if it is not
 	resolve   *task.ErrorValue
 	restart   *time.Timer
 }
@@ -75,7 +75,7 @@ func (s *slots) startSlot(sl *slot) {
 		s.mu.Unlock()
 		return
 	}
-	sl.state, sl.missed, sl.pinged, sl.verdict, sl.resolve = starting, 0, false, "", nil
+	sl.state, sl.missed, sl.pinged, sl.ending, sl.resolve = starting, 0, false, "", nil
 	sl.place.coming = !sl.sick
 	s.readers.Add(1) // before closed can be set
 	s.mu.Unlock()
@@ -131,14 +131,14 @@ func (s *slots) ready(sl *slot) {
 	}
 }
 
-// died reports what a dead slot had begun lost; what it had not begun goes to
-// another. Its processes are gone.
+// died reports the task lost that a dead slot had begun; what it had not begun goes
+// to another. Its processes are gone.
 func (s *slots) died(sl *slot, how string) {
 	s.mu.Lock()
 	now := time.Now()
 	reason := fmt.Sprintf("slot %d of worker %s died: %s", sl.n, s.link.id, how)
-	if sl.verdict != "" {
-		reason = fmt.Sprintf("slot %d of worker %s %s and was ended", sl.n, s.link.id, sl.verdict)
+	if sl.ending != "" {
+		reason = fmt.Sprintf("slot %d of worker %s %s and was ended", sl.n, s.link.id, sl.ending)
 	}
 	begun, back := s.queue.down(sl.n, now)
 	if begun != nil {
@@ -232,12 +232,12 @@ func (s *slots) beat(every time.Duration, late bool) {
 	for _, sl := range s.list {
 		j := sl.place.first
 		switch {
-		case sl.process == nil || sl.verdict != "":
+		case sl.process == nil || sl.ending != "":
 		case late:
 			sl.missed, sl.pinged = 0, false
 		case sl.state == starting:
 			if sl.missed++; sl.missed > patience {
-				s.condemn(sl, "did not start")
+				s.endSlot(sl, "did not start")
 			}
 		case j == nil || j.Spec.Func != "":
 			sl.missed, sl.pinged = 0, false
@@ -245,7 +245,7 @@ func (s *slots) beat(every time.Duration, late bool) {
 			if j.cancel == nil {
 				sl.resolve = task.Timeout(fmt.Sprintf("its limit was %v, and its slot did not end it", j.Spec.Timeout))
 			}
-			s.condemn(sl, "did not end its task in time")
+			s.endSlot(sl, "did not end its task in time")
 		case !sl.pinged:
 			sl.pinged = true
 			s.tell(sl, &wire.Ping{})
@@ -257,18 +257,18 @@ func (s *slots) beat(every time.Duration, late bool) {
 	}
 	s.unlock()
 	s.flush()
-	s.judge(silent, time.Duration(patience)*every)
+	s.endSilent(silent, time.Duration(patience)*every)
 }
 
-// condemn ends a slot's process; died does the rest. The caller holds mu.
-func (s *slots) condemn(sl *slot, verdict string) {
-	s.log.Warn("ending a slot", "slot", sl.n, "because", "it "+verdict)
-	sl.verdict = verdict
+// endSlot ends a slot's process; died does the rest. The caller holds mu.
+func (s *slots) endSlot(sl *slot, why string) {
+	s.log.Warn("ending a slot", "slot", sl.n, "because", "it "+why)
+	sl.ending = why
 	sl.process.kill()
 }
 
-// judge ends slots that do not answer, unless they wait for a disk.
-func (s *slots) judge(silent []*slot, patience time.Duration) {
+// endSilent ends slots that do not answer, unless they wait for a disk.
+func (s *slots) endSilent(silent []*slot, patience time.Duration) {
 	for _, sl := range silent {
 		s.mu.Lock()
 		p := sl.process
@@ -277,8 +277,8 @@ func (s *slots) judge(silent []*slot, patience time.Duration) {
 			continue
 		}
 		s.mu.Lock()
-		if sl.process == p && sl.missed > 0 && sl.verdict == "" {
-			s.condemn(sl, fmt.Sprintf("did not answer for %v", patience))
+		if sl.process == p && sl.missed > 0 && sl.ending == "" {
+			s.endSlot(sl, fmt.Sprintf("did not answer for %v", patience))
 		}
 		s.mu.Unlock()
 	}

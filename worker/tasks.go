@@ -243,7 +243,7 @@ func (s *slots) place(now time.Time) {
 		}
 		if sl := s.list[m.slot-1]; m.job.Spec.Func == "" {
 			s.tell(sl, m.job.Assign)
-			sl.large = sl.large || len(m.job.Spec.Input) > largest
+			sl.large = sl.large || len(m.job.Spec.Input) > largeTask
 		} else {
 			sl.functions.add(m.job.Assign)
 			s.asleep = append(s.asleep, sl.functions)

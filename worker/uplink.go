@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// patientWith is how many heartbeats a dispatcher may be silent.
-	patientWith = 4
-	// lastWords is how long saying them may take.
-	lastWords = 5 * time.Second
+	// maxSilence is how many heartbeats a dispatcher may be silent.
+	maxSilence = 4
+	// goodbyeWithin is how long a goodbye, and what is to be said before it, may take to
+	// be written.
+	goodbyeWithin = 5 * time.Second
 )
 
 // uplink is a worker's side of its session with the dispatcher: the connection or,
@@ -124,7 +125,7 @@ func (u *uplink) beat(late bool) (silent bool) {
 	if late {
 		u.silence.Store(0)
 	}
-	patience := int32((patientWith*u.heartbeat + u.every() - 1) / u.every())
+	patience := int32((maxSilence*u.heartbeat + u.every() - 1) / u.every())
 	return u.silence.Add(1) > patience && u.heartbeat > 0 && !u.away.Load() && !u.o.Tethered
 }
 
@@ -136,7 +137,7 @@ func (u *uplink) close() error {
 	u.mu.Lock()
 	conn := u.conn
 	u.mu.Unlock()
-	defer time.AfterFunc(lastWords, func() { conn.NetConn().Close() }).Stop()
+	defer time.AfterFunc(goodbyeWithin, func() { conn.NetConn().Close() }).Stop()
 	return u.out.Close()
 }
 

@@ -4,7 +4,7 @@
 // A worker is a process; each of its slots is a child process that runs one
 // task at a time, so that the death of one takes nothing else along:
 //
-//	dispatcher ──TLS── worker ──socket pair── slot ── task and all it starts
+//	dispatcher ──TLS── worker ──two pipes── slot ── task and all it starts
 //
 // A worker has three parts. The uplink is its side of the connection, the slots
 // have its tasks and run them, and the limits say when it is to leave; a session

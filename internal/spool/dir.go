@@ -150,8 +150,8 @@ func (d *Dir) finish() {
 	d.segment.file, d.segment = nil, nil
 }
 
-// unshare gives a piece up, and removes its segment with the last one.
-func (d *Dir) unshare(p *piece) error {
+// removePiece removes a piece, and its segment with the last one.
+func (d *Dir) removePiece(p *piece) error {
 	d.mu.Lock()
 	p.pieces--
 	last := p.pieces == 0

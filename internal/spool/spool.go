@@ -246,7 +246,7 @@ func (d *Dir) remove(gone [2]stream) error {
 	for _, s := range gone {
 		var err error
 		if s.shared != nil {
-			err = d.unshare(s.shared)
+			err = d.removePiece(s.shared)
 		}
 		if s.path != "" && !s.kept {
 			err = errors.Join(err, os.Remove(s.path))

@@ -17,9 +17,9 @@ import (
 // again, in order, before anything new: every frame arrives once.
 //
 // What a sender keeps is bounded by what the protocol lets it send. A worker's
-// output is bounded by its tasks' windows (MaxWindow each, and a worker has at
-// most two tasks a slot), the rest by the number of tasks that a worker has, and
-// what has come without having been acknowledged by ackBytes and a frame. A
+// output is bounded by its tasks' windows, MaxWindow each, the rest by the number of
+// tasks that a worker has, and what has come without having been acknowledged by
+// ackBytes and a frame. A
 // dispatcher hangs up on a worker that answers pings and acknowledges nothing,
 // and on one that is further behind than that: see Writer.Bound.
 

@@ -20,7 +20,7 @@
 //
 // Unknown fields and unknown frames without the required flag are skipped:
 // workers that waited for days in a scheduler's queue are older than their
-// dispatcher. A slot and its worker speak frames only, over a socket pair.
+// dispatcher. A slot and its worker speak frames only, over two pipes.
 //
 // A session may outlive its connection if both sides can hold a lease: see
 // Writer.Retain and Ack.

@@ -123,8 +123,8 @@ func (c *Cursor) index() int {
 	return index
 }
 
-// Close gives the cursor up. The last one of a log that is forgotten lets go of its
-// results. Closing again does nothing.
+// Close ends the cursor. With the last one of a log that is forgotten the log's
+// outputs are closed. Closing again does nothing. It is called without locks.
 func (c *Cursor) Close() {
 	l := c.log
 	l.mu.Lock()

@@ -14,9 +14,18 @@
 // goes when its last cursor is closed. A reader who knows that nobody else wants a
 // result releases it.
 //
+// Each word has one meaning here:
+//
+//	Release  gives one result up for everybody, and closes its output
+//	Forget   gives all results of a log up; outputs are closed, with open cursors
+//	         when the last of these is
+//	Drop     says that a task will never start, nor resolve
+//	Discard  closes the output of an attempt that came to no result
+//	Close    ends a cursor; of an output (package spool) it removes the files
+//
 // Whoever puts results in may hold locks, so that nothing here blocks then: files are
-// closed and removed by the reader who lets go of them, or by the Store's own
-// goroutine.
+// closed and removed by the reader who calls Release, Forget or Close, or by the
+// Store's own goroutine.
 package results
 
 import (
@@ -203,8 +212,9 @@ func (l *Log) count(bytes int64, results int) {
 	l.store.results.Add(int64(results))
 }
 
-// Release says that nobody wants the result any more. Its output is closed, and
-// what still reads it reads it to its end.
+// Release says that nobody wants the result any more, whose output it closes: who
+// still reads that reads it to its end. Releasing again does nothing. It is called
+// without locks.
 func (d *Done) Release() {
 	if d.log != nil {
 		d.log.release(d)
@@ -229,7 +239,7 @@ func (l *Log) release(d *Done) {
 	}
 }
 
-// trim forgets where results were that are all gone. Under mu.
+// trim shortens the log by the results at its start that are gone. Under mu.
 func (l *Log) trim() {
 	l.byIndex.trim(func(d *Done) bool { return d == gone })
 	l.order.trim(func(index int) bool {
@@ -238,8 +248,8 @@ func (l *Log) trim() {
 	})
 }
 
-// Forget lets go of all results that nobody reads, and of those to come. With open
-// cursors that is when the last of them is closed.
+// Forget gives up all results, and those to come, and closes their outputs; with open
+// cursors that is when the last of them is closed. It is called without locks.
 func (l *Log) Forget() {
 	l.mu.Lock()
 	l.forgotten = true

@@ -52,8 +52,8 @@ func (s *Store) Results() int { return int(s.results.Load()) }
 // Usage returns how many bytes of output are in memory and on the disk.
 func (s *Store) Usage() (memory, disk int64) { return s.dir.Usage() }
 
-// Discard closes an output that nobody wants, in a while: whoever calls it may hold
-// locks under which no file is removed.
+// Discard closes the output of an attempt that came to no result, nil too. It does
+// so in a goroutine of the store's: whoever calls it may hold locks.
 func (s *Store) Discard(out *spool.Output) {
 	if out == nil {
 		return
