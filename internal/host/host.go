@@ -176,9 +176,6 @@ func (h *Host) Started() time.Time { return h.started }
 // Fleet is what schedulers have been asked for.
 func (h *Host) Fleet() *launch.Fleet { return h.fleet }
 
-// Pin is the pin of the dispatcher's key.
-func (h *Host) Pin() mtls.Pin { return h.id.Pin() }
-
 // Jobs reports whether a scheduler has been asked for anything.
 func (h *Host) Jobs() bool { return len(h.fleet.Jobs()) > 0 }
 
