@@ -1,7 +1,7 @@
 // Package dispatcher is the service that queues tasks, admits the workers that
 // dial it, gives each free slot the oldest task, and collects what comes back.
 //
-// A Dispatcher is the door: it knows which launch belongs to which Pool. Each
+// A Dispatcher admits workers: it knows which launch belongs to which Pool. Each
 // pool, one for a profile, has its own queue, workers and futures, and one
 // mutex for them; nothing that can block happens under it. Each session has a
 // goroutine that reads frames and spools output, and a wire.Writer with a
@@ -58,22 +58,22 @@ type Options struct {
 
 // Dispatcher admits workers and keeps its pools.
 type Dispatcher struct {
-	opt       Options
-	log       hclog.Logger
-	wg        sync.WaitGroup
-	store     *results.Store
-	disk      disk
-	leases    leases
-	strangers strangers
-	ctx       context.Context // done when the dispatcher ends
-	end       context.CancelFunc
+	opt        Options
+	log        hclog.Logger
+	wg         sync.WaitGroup
+	store      *results.Store
+	disk       disk
+	leases     leases
+	rejections rejections
+	ctx        context.Context // done when the dispatcher ends
+	end        context.CancelFunc
 
-	mu       sync.Mutex // guards all below; taken before a pool's, never after
-	launches map[string]entrance
-	pools    map[string]*Pool
-	closed   bool
-	futures  registry
-	rooms    map[*waitingRoom]bool // one for each listener
+	mu         sync.Mutex // guards all below; taken before a pool's, never after
+	launches   map[string]entrance
+	pools      map[string]*Pool
+	closed     bool
+	futures    registry
+	unadmitted map[*unadmitted]bool // one for each listener
 }
 
 // entrance is a launch and the pool that its workers join.
@@ -98,14 +98,14 @@ func New(opt Options) *Dispatcher {
 		opt.Say = func(string, ...any) {}
 	}
 	d := &Dispatcher{
-		opt:       opt,
-		log:       opt.Log.Named("dispatcher"),
-		strangers: strangers{logger: opt.Log.Named("dispatcher")},
-		launches:  map[string]entrance{},
-		pools:     map[string]*Pool{},
-		futures:   registry{all: map[ID]*Future{}},
-		leases:    leases{by: map[identity]*session{}},
-		rooms:     map[*waitingRoom]bool{},
+		opt:        opt,
+		log:        opt.Log.Named("dispatcher"),
+		rejections: rejections{logger: opt.Log.Named("dispatcher")},
+		launches:   map[string]entrance{},
+		pools:      map[string]*Pool{},
+		futures:    registry{all: map[ID]*Future{}},
+		leases:     leases{by: map[identity]*session{}},
+		unadmitted: map[*unadmitted]bool{},
 	}
 	d.store = results.NewStore(opt.Spool, opt.Keep, func(err error) { d.log.Warn("an output was not removed", "error", err) })
 	d.disk.d = d
@@ -178,8 +178,8 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 	d.end()
 	pools := d.pools
 	d.pools = map[string]*Pool{}
-	for room := range d.rooms {
-		room.close()
+	for u := range d.unadmitted {
+		u.close()
 	}
 	d.mu.Unlock()
 	for _, p := range pools {

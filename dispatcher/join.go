@@ -15,16 +15,16 @@ import (
 )
 
 // serveConn admits one connection and serves it to its end.
-func (d *Dispatcher) serveConn(room *waitingRoom, v *visitor) {
-	defer v.conn.Close()
+func (d *Dispatcher) serveConn(u *unadmitted, p *peer) {
+	defer p.conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), HelloTimeout)
 	defer cancel()
-	v.conn.SetDeadline(time.Now().Add(HelloTimeout))
-	s, l, err := d.join(ctx, v, room)
-	room.leave(v)
+	p.conn.SetDeadline(time.Now().Add(HelloTimeout))
+	s, l, err := d.join(ctx, p, u)
+	u.leave(p)
 	if err != nil {
 		if !isQuiet(err) && !d.isClosed() {
-			d.strangers.log(v.conn.RemoteAddr().String(), err)
+			d.rejections.log(p.conn.RemoteAddr().String(), err)
 		}
 		return
 	}
@@ -39,17 +39,17 @@ func isQuiet(err error) bool {
 }
 
 // join shakes hands, checks the hello and answers it.
-func (d *Dispatcher) join(ctx context.Context, v *visitor, room *waitingRoom) (*session, *link, error) {
-	conn, err := mtls.Server(ctx, v.conn, d.opt.Identity)
+func (d *Dispatcher) join(ctx context.Context, p *peer, u *unadmitted) (*session, *link, error) {
+	conn, err := mtls.Server(ctx, p.conn, d.opt.Identity)
 	if err != nil {
 		return nil, nil, err
 	}
-	room.shaken(v)
+	u.shaken(p)
 	hello := &wire.Hello{}
 	if err := wire.ReadHello(conn, hello); err != nil {
 		return nil, nil, err
 	}
-	l := &link{raw: v.conn, gone: make(chan struct{})}
+	l := &link{raw: p.conn, gone: make(chan struct{})}
 	welcome := &wire.Welcome{Version: wire.Version, Heartbeat: d.opt.Heartbeat, WorkerID: workerID(hello)}
 	if hello.Resume {
 		s, err := d.again(ctx, conn, hello, welcome, l)

@@ -13,8 +13,8 @@ import (
 	"muster/internal/quiet"
 )
 
-// maxVisitors bounds the connections of one listener that have not joined yet.
-const maxVisitors = 256
+// maxPeers bounds the connections of one listener that have not joined yet.
+const maxPeers = 256
 
 // How long to wait before another Accept after one has failed.
 const (
@@ -26,8 +26,8 @@ const (
 // returns nil. When Accept fails for want of descriptors or of memory, it says
 // so and goes on trying.
 func (d *Dispatcher) Serve(l net.Listener) error {
-	room := d.newRoom()
-	defer d.dropRoom(room)
+	u := d.newUnadmitted()
+	defer d.dropUnadmitted(u)
 	wait := firstAcceptWait
 	for {
 		conn, err := l.Accept()
@@ -49,10 +49,10 @@ func (d *Dispatcher) Serve(l net.Listener) error {
 			conn.Close()
 			return nil
 		}
-		v := room.enter(quiet.Conn(conn))
+		p := u.enter(quiet.Conn(conn))
 		go func() {
 			defer d.wg.Done()
-			d.serveConn(room, v)
+			d.serveConn(u, p)
 		}()
 	}
 }
@@ -62,82 +62,82 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// visitor is a connection that has not joined.
-type visitor struct {
+// peer is a connection that has not joined.
+type peer struct {
 	conn   net.Conn
-	shaken bool // its TLS handshake is done; guarded by waitingRoom.mu
+	shaken bool // its TLS handshake is done; guarded by unadmitted.mu
 }
 
-// waitingRoom holds the visitors of one listener. When there is no room for
-// another, the oldest is hung up on that has not finished its handshake, or else
-// the oldest. Each listener has a room of its own, so that strangers at a port
-// that others reach keep nobody out who comes by a socket or a relay.
-type waitingRoom struct {
+// unadmitted holds the peers of one listener that have not joined. When there is no
+// room for another, the oldest is hung up on that has not finished its handshake, or
+// else the oldest. Each listener has a list of its own, so that whoever dials a port
+// that others reach keeps no worker out that comes by a socket or a relay.
+type unadmitted struct {
 	mu     sync.Mutex // guards all below
-	list   []*visitor // in the order in which they came
+	list   []*peer    // in the order in which they came
 	closed bool
 }
 
-func (d *Dispatcher) newRoom() *waitingRoom {
+func (d *Dispatcher) newUnadmitted() *unadmitted {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	room := &waitingRoom{closed: d.closed}
-	d.rooms[room] = true
-	return room
+	u := &unadmitted{closed: d.closed}
+	d.unadmitted[u] = true
+	return u
 }
 
-func (d *Dispatcher) dropRoom(r *waitingRoom) {
+func (d *Dispatcher) dropUnadmitted(u *unadmitted) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.rooms, r)
-	r.close()
+	delete(d.unadmitted, u)
+	u.close()
 }
 
-func (r *waitingRoom) enter(conn net.Conn) *visitor {
-	v := &visitor{conn: conn}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+func (u *unadmitted) enter(conn net.Conn) *peer {
+	p := &peer{conn: conn}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
 		conn.Close()
-		return v
+		return p
 	}
-	if len(r.list) >= maxVisitors {
-		i := max(0, slices.IndexFunc(r.list, func(v *visitor) bool { return !v.shaken }))
-		r.list[i].conn.Close()
-		r.list = slices.Delete(r.list, i, i+1)
+	if len(u.list) >= maxPeers {
+		i := max(0, slices.IndexFunc(u.list, func(p *peer) bool { return !p.shaken }))
+		u.list[i].conn.Close()
+		u.list = slices.Delete(u.list, i, i+1)
 	}
-	r.list = append(r.list, v)
-	return v
+	u.list = append(u.list, p)
+	return p
 }
 
-func (r *waitingRoom) shaken(v *visitor) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v.shaken = true
+func (u *unadmitted) shaken(p *peer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p.shaken = true
 }
 
-// leave takes a visitor out that has joined, or was refused.
-func (r *waitingRoom) leave(v *visitor) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if i := slices.Index(r.list, v); i >= 0 {
-		r.list = slices.Delete(r.list, i, i+1)
+// leave takes a peer out that has joined, or was refused.
+func (u *unadmitted) leave(p *peer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if i := slices.Index(u.list, p); i >= 0 {
+		u.list = slices.Delete(u.list, i, i+1)
 	}
 }
 
-// close hangs up on all visitors, and on those who come from now on.
-func (r *waitingRoom) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	for _, v := range r.list {
-		v.conn.Close()
+// close hangs up on all peers, and on those that come from now on.
+func (u *unadmitted) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	for _, p := range u.list {
+		p.conn.Close()
 	}
-	r.list = nil
+	u.list = nil
 }
 
-// strangers logs those who were not admitted, at most one line a second.
-type strangers struct {
+// rejections logs the peers that were not admitted, at most one line a second.
+type rejections struct {
 	logger hclog.Logger
 
 	mu     sync.Mutex // guards all below
@@ -145,10 +145,10 @@ type strangers struct {
 	unsaid int
 }
 
-// maxReason bounds what of a stranger's words is logged, in bytes.
+// maxReason bounds what of a peer's words is logged, in bytes.
 const maxReason = 300
 
-func (s *strangers) log(peer string, reason error) {
+func (s *rejections) log(peer string, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()

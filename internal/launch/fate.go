@@ -123,13 +123,13 @@ func (f *Fleet) put(q *inquiry, g *group) {
 	if q.err != nil {
 		f.Log.Warn("it is not known what became of workers", "of", g.office, "error", q.err)
 	}
-	f.hear(g.office, q.answer)
+	f.sayCancelled(g.office, q.answer)
 	close(q.done)
 }
 
-// hear says, of each job once, which elements somebody cancelled whose workers had
+// sayCancelled says, of each job once, which elements somebody cancelled whose workers had
 // joined.
-func (f *Fleet) hear(o office, list []hpc.Element) {
+func (f *Fleet) sayCancelled(o office, list []hpc.Element) {
 	cancelled := map[*group][]int{}
 	f.mu.Lock()
 	for _, e := range list {

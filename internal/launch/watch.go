@@ -105,7 +105,7 @@ func (f *Fleet) askOne(ctx context.Context, o office, groups []*group) {
 	}
 	if err == nil {
 		f.learn(groups, list)
-		f.hear(o, list)
+		f.sayCancelled(o, list)
 	}
 }
 
