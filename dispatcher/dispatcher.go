@@ -40,8 +40,8 @@ type Options struct {
 	Identity *mtls.Identity
 	Spool    *spool.Dir
 	Log      hclog.Logger
-	// Heartbeat is how often each side asks after the other; a peer silent
-	// for four of them is gone. 0 means DefaultHeartbeat.
+	// Heartbeat is how often each worker is pinged. To both sides a peer that is
+	// silent for four of them is gone. 0 means DefaultHeartbeat.
 	Heartbeat time.Duration
 	// Hold is how long a task that died of TERM, INT or KILL that muster did
 	// not send waits for its worker to turn out to have been the target.

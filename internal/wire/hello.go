@@ -45,7 +45,7 @@ type Welcome struct {
 	Refused   string        // empty if admitted
 	Later     bool          // the refusal may pass: try again
 	WorkerID  string        // what users see
-	Heartbeat time.Duration // how often to ping; a peer silent for four of these is gone
+	Heartbeat time.Duration // how often the dispatcher pings; a peer silent for four of these is gone
 	Profile   string        // whose tasks it gets
 	Lease     time.Duration // how long the session outlives a broken connection; 0 is not at all
 	Received  uint64        // of a session that goes on: frames that have come from the worker
