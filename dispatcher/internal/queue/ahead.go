@@ -136,11 +136,15 @@ func (w *worker) reach() time.Duration {
 }
 
 // dueAt is when a task is late that is sent to the worker now: when those before it
-// have run for twice the median.
+// have run for twice the median, and not before it can be known to have begun.
 func (q *Queue[P]) dueAt(w *worker, now time.Time) time.Time {
 	if at, ok := q.startsAt(w, now); ok && w.free() <= 0 {
 		median, _ := q.recent.median()
-		return at.Add(q.patience() - median)
+		due, soonest := at.Add(q.patience()-median), now.Add(w.horizon())
+		if due.Before(soonest) {
+			return soonest
+		}
+		return due
 	}
 	return now.Add(startPatience + q.patience() + 2*w.rtt.value())
 }

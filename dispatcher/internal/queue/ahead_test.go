@@ -313,3 +313,26 @@ func TestMedianIsOfTheLastSixteen(t *testing.T) {
 		t.Errorf("wake is %v after the start, want the median of 2 s less 5 ms", at.Sub(start))
 	}
 }
+
+// On a slow link a task waits for word of the one before it longer than it takes to
+// run: what is sent behind that is not asked back in the same breath.
+func TestNotRecalledBeforeItCanBeKnownToHaveBegun(t *testing.T) {
+	b := newBench(t, 0)
+	b.teach(time.Millisecond)
+	slow := b.join(2)
+	b.RTT(slow, 60*time.Millisecond)
+	b.push(2)
+	b.run(4)
+	b.sendTo(slow, 5)
+	b.Cancel(5) // so that it is not asked back itself
+	b.push(1)
+	b.runs(b.join(1), 6)
+	b.push(1)
+	b.now = start.Add(130 * time.Millisecond)
+	if a := b.send(7); !a.Ahead || a.Epoch != slow {
+		t.Fatalf("the task was sent as %+v", a)
+	}
+	b.recalls()
+	b.now = b.now.Add(120 * time.Millisecond)
+	b.recalls(7)
+}
