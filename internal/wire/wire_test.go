@@ -248,6 +248,7 @@ func FuzzReader(f *testing.F) {
 		f.Add(appendFrame(nil, m))
 	}
 	f.Add(frame(200, 1, nil))
+	f.Add([]byte("\x00\x00\x00\x10\x03\x01\b\a@@@@@\x80\x80\x00 \x02*\x00\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := NewReader(bytes.NewReader(b))
 		for {
@@ -255,8 +256,10 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				return
 			}
-			again, err := NewReader(bytes.NewReader(appendFrame(nil, m))).Read()
-			if err != nil || !reflect.DeepEqual(again, m) {
+			frame := appendFrame(nil, m)
+			again, err := NewReader(bytes.NewReader(frame)).Read()
+			// Compared as frames: bytes of which there are none may be nil or empty.
+			if err != nil || !bytes.Equal(appendFrame(nil, again), frame) {
 				t.Fatalf("%+v became %+v, %v", m, again, err)
 			}
 		}
