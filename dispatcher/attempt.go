@@ -15,6 +15,7 @@ type attempt struct {
 	cancel *task.ErrorValue // what it was cancelled with, if it was
 	held   task.Result      // of a task that is held: what it resolves to if it was not lost
 	after  uint64           // pings that the worker was sent before
+	ended  bool             // its result has come: of output and results, nothing more counts
 
 	// abandoned is set once and for all in an attempt of which no more is kept
 	// than this, its Ref and its window.

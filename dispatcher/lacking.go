@@ -37,12 +37,19 @@ func (s *session) returned(m *wire.Returned, now time.Time) {
 	if !s.p.queue.Returned(a.Ref, now) {
 		return
 	}
-	if a == s.syncing {
-		delete(s.attempts, a.Ref)
-		s.syncing = nil
+	s.takeBack(a)
+}
+
+// takeBack ends an attempt that was handed back; an everywhere is the queue's to
+// send again.
+func (s *session) takeBack(a *attempt) {
+	if a != s.syncing {
+		s.requeued(a)
 		return
 	}
-	s.requeued(a)
+	delete(s.attempts, a.Ref)
+	s.syncing = nil
+	s.d.store.Discard(a.out)
 }
 
 // lacking takes a task back that the worker's machine could not begin.
@@ -52,12 +59,7 @@ func (s *session) lacking(a *attempt, l task.Lack, now time.Time) {
 	}
 	s.refuse(l)
 	s.p.expect()
-	if a == s.syncing {
-		delete(s.attempts, a.Ref)
-		s.syncing = nil
-		return
-	}
-	s.requeued(a)
+	s.takeBack(a)
 }
 
 // needsOf is what a task needs of a machine.

@@ -110,7 +110,7 @@ func (s *session) printed(m *wire.Output, now time.Time) (*attempt, error) {
 	if a == nil {
 		a = s.abandoned[m.Ref]
 	}
-	if a == nil {
+	if a == nil || a.ended {
 		return nil, nil
 	}
 	s.life.output(len(m.Data), now)
@@ -185,7 +185,8 @@ func (s *session) result(m *wire.Result, now time.Time) {
 	}
 }
 
-// over returns the attempt that has ended, nil if it is nobody's any more.
+// over returns the attempt that has ended, nil if it is nobody's any more or had
+// ended before: one that is held has a result already.
 func (s *session) over(m *wire.Result, now time.Time) *attempt {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
@@ -194,9 +195,11 @@ func (s *session) over(m *wire.Result, now time.Time) *attempt {
 		delete(s.abandoned, m.Ref)
 	}
 	a := s.attempts[m.Ref]
-	if a != nil {
-		s.life.end(a, now)
+	if a == nil || a.ended {
+		return nil
 	}
+	a.ended = true
+	s.life.end(a, now)
 	return a
 }
 

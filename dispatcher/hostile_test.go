@@ -1,0 +1,77 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"muster/dispatcher"
+	"muster/internal/spool"
+	"muster/internal/wire"
+	"muster/task"
+	mtls "muster/tls"
+)
+
+// What a worker says is not to be trusted: whatever comes, and in whatever order,
+// the dispatcher goes on, and the task goes its way.
+
+func TestFramesInAnyOrder(t *testing.T) {
+	started := func(r task.Ref) wire.Message { return &wire.Started{Ref: r, Slot: 1<<32 - 1} }
+	output := func(r task.Ref) wire.Message { return &wire.Output{Ref: r, Stream: 1, Data: []byte("x")} }
+	result := func(r task.Ref) wire.Message { return &wire.Result{Ref: r, Elapsed: 1<<63 - 1} }
+	died := func(r task.Ref) wire.Message { return &wire.Result{Ref: r, Err: killed, Stdout: []byte("y")} }
+	back := func(r task.Ref) wire.Message { return &wire.Returned{Ref: r} }
+	lack := func(r task.Ref) wire.Message { return &wire.Returned{Ref: r, Lack: noDirectory} }
+	lost := func(r task.Ref) wire.Message { return &wire.Lost{Ref: r, Reason: "it is gone"} }
+	drain := func(task.Ref) wire.Message { return &wire.Drain{Reason: "SIGTERM"} }
+	all := []func(task.Ref) wire.Message{started, output, result, died, back, lack, lost, drain}
+	var outputs *spool.Dir
+	bubble(t, func(t *testing.T, w *world) {
+		for _, sync := range []bool{false, true} {
+			w.launch = mtls.NewLaunch(fmt.Sprint(sync), 1000, time.Time{})
+			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
+			for i := range len(all) * len(all) * len(all) {
+				said := []func(task.Ref) wire.Message{all[i%8], all[i/8%8], all[i/64]}
+				var f *dispatcher.Future
+				if sync {
+					f, _ = w.d.Everywhere(task.Spec{Argv: []string{"a"}, Dir: "/a"}, 1)
+				} else {
+					f, _ = w.d.Submit(context.Background(), task.Spec{Argv: []string{"a"}, Dir: "/a"}, dispatcher.FutureOptions{})
+				}
+				p := w.worker(1)
+				a := p.assigned()
+				for _, say := range said {
+					p.Send(say(a.Ref))
+				}
+				synctest.Wait()
+				if i%2 == 0 {
+					f.Cancel(task.Cancelled(""))
+				}
+				p.raw.Close()
+				synctest.Wait()
+				time.Sleep(dispatcher.DefaultHold)
+				f.Cancel(task.Cancelled(""))
+				synctest.Wait()
+				if s := f.Status(); s.State != "resolved" || s.Resolved != 1 {
+					t.Fatalf("after frames %o: %+v", i, s)
+				}
+				done, _, _ := f.Result(0)
+				if r, err := done.Output.Reader(1); err != nil {
+					t.Errorf("after frames %o: output: %v", i, err)
+				} else {
+					r.Close()
+				}
+				w.door.Forget(f)
+				synctest.Wait()
+				if memory, disk := outputs.Usage(); memory+disk != 0 {
+					t.Fatalf("after frames %o: %d bytes of output are left", i, memory+disk)
+				}
+			}
+		}
+		if info := w.d.Info(); info.Awaiting+info.Executing+info.Connections != 0 {
+			t.Errorf("%+v", info)
+		}
+	}, func(o *options, _ *dispatcher.RunOptions) { outputs = o.Spool })
+}
