@@ -122,7 +122,7 @@ func (p *Pool) Submit(ctx context.Context, spec task.Spec, opt FutureOptions) (*
 		return nil, err
 	}
 	if err := f.add(ctx, spec, opt.Try); err != nil {
-		p.d.Forget(f)
+		p.d.Abort(f)
 		return nil, err
 	}
 	f.Seal()

@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"cmp"
 	"slices"
+
+	"muster/task"
 )
 
 // registry is all futures that have not been forgotten.
@@ -31,14 +33,19 @@ func (d *Dispatcher) Futures() []*Future {
 }
 
 // Forget drops a future and its results. Whoever reads them reads them to their end;
-// nobody else finds them. A future that is unresolved runs on, and nobody learns
+// nobody else finds them. A future that is unresolved runs on, and nobody else learns
 // what became of it.
 func (d *Dispatcher) Forget(f *Future) {
 	d.mu.Lock()
 	delete(d.futures.all, f.id)
 	d.mu.Unlock()
-	f.pool.mu.Lock()
-	delete(f.pool.futures, f.id)
-	f.pool.mu.Unlock()
 	f.log.Forget()
+}
+
+// Abort cancels and forgets a future that was not submitted whole: nothing of it is
+// to run, and whoever waits for it waits no more.
+func (d *Dispatcher) Abort(f *Future) {
+	f.Cancel(task.Cancelled("it was not submitted whole"))
+	f.Seal()
+	d.Forget(f)
 }

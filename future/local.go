@@ -104,8 +104,7 @@ func (l *local) mapping(ctx context.Context, c call, each func(func(task.Spec) e
 		return nil, asOurs(err)
 	}
 	if err := each(func(spec task.Spec) error { return f.Add(ctx, spec) }); err != nil {
-		f.Cancel(task.Cancelled("the map was not submitted whole"))
-		l.h.D.Forget(f)
+		l.h.D.Abort(f)
 		return nil, asOurs(err)
 	}
 	f.Seal()

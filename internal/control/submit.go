@@ -9,7 +9,6 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
-	"muster/task"
 )
 
 // SubmitRequest is the body of a submission.
@@ -56,7 +55,7 @@ func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	if p.Spec.Ephemeral {
 		if _, err := p.StartLocal(1, nil, "--maxtasks", "1"); err != nil {
-			s.Host.D.Forget(f)
+			s.Host.D.Abort(f) // the next worker is another task's
 			return nil, err
 		}
 	}
@@ -93,9 +92,7 @@ func (s *Server) mapping(r *http.Request) (any, error) {
 		return f.Add(r.Context(), spec)
 	})
 	if err != nil {
-		// Nothing of a map that is not whole is to run.
-		f.Cancel(task.Cancelled("the map was not submitted whole"))
-		s.Host.D.Forget(f)
+		s.Host.D.Abort(f)
 		return nil, err
 	}
 	f.Seal()
