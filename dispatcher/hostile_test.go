@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,4 +75,48 @@ func TestFramesInAnyOrder(t *testing.T) {
 			t.Errorf("%+v", info)
 		}
 	}, func(o *options, _ *dispatcher.RunOptions) { outputs = o.Spool })
+}
+
+// What a worker says that it lacks is said and shown in bounds, however much it says.
+func TestLacksWithoutEnd(t *testing.T) {
+	s := &said{}
+	bubble(t, func(t *testing.T, w *world) {
+		const tasks = 200
+		n := 0
+		for i := range tasks {
+			if _, err := w.d.Submit(context.Background(), task.Spec{Argv: []string{"a"}, Dir: fmt.Sprint("/", i)}, dispatcher.FutureOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		given := w.worker(1).works(0, func(a *wire.Assign) *task.Lack {
+			n++
+			words := strings.Repeat("x\ny", 20_000)
+			return &task.Lack{Kind: task.LackDirectory, Code: 126, Message: fmt.Sprint(n, words), Evidence: words}
+		})
+		time.Sleep(5 * time.Second)
+		if given() < tasks {
+			t.Fatalf("only %d of %d tasks were sent", given(), tasks)
+		}
+		lines := s.all()
+		lines = append(lines, w.d.Status().Workers[0].Lacks...)
+		if len(lines) > 40 {
+			t.Errorf("%d lines are said and shown", len(lines))
+		}
+		time.Sleep(2 * time.Minute)
+		for _, f := range w.door.Futures() {
+			done, _, _ := f.Result(0)
+			if done == nil || done.Err == nil {
+				t.Fatalf("future %d: %+v", f.ID(), done)
+			}
+			lines = append(lines, done.Err.Message)
+			if n := len(done.Err.Evidence); n > 20_000 {
+				t.Fatalf("%d bytes of evidence are kept", n)
+			}
+		}
+		for _, line := range lines {
+			if len(line) > 2000 || strings.Contains(line, "\n") {
+				t.Fatalf("a line of %d bytes: %.100q", len(line), line)
+			}
+		}
+	}, saying(s))
 }

@@ -16,6 +16,12 @@ import (
 // gathering is how long tasks that a worker refuses are counted before it is said.
 const gathering = time.Second
 
+// maxTold is how many different things that one worker lacks are said, and shown.
+const maxTold = 16
+
+// otherLacks is said of all that come beyond those.
+const otherLacks = "it lacks more than these"
+
 // refusals are the tasks that a worker has refused for want of something.
 type refusals struct {
 	lacks map[string]int // tasks, by what was said to be lacking; -1 once it has been said
@@ -31,7 +37,7 @@ func (s *session) returned(m *wire.Returned, now time.Time) {
 		return
 	}
 	if m.Lack != nil {
-		s.lacking(a, *m.Lack, now)
+		s.lacking(a, brief(*m.Lack), now)
 		return
 	}
 	if !s.p.queue.Returned(a.Ref, now) {
@@ -60,6 +66,13 @@ func (s *session) lacking(a *attempt, l task.Lack, now time.Time) {
 	s.refuse(l)
 	s.p.expect()
 	s.takeBack(a)
+}
+
+// brief bounds what a worker says that its machine lacks: it is kept as long as that
+// is so.
+func brief(l task.Lack) task.Lack {
+	l.Message, l.Evidence = oneLine(l.Message), cut(l.Evidence, maxEvidence)
+	return l
 }
 
 // needsOf is what a task needs of a machine.
@@ -93,7 +106,11 @@ func (s *session) refuse(l task.Lack) {
 	if r.lacks == nil {
 		r.lacks = map[string]int{}
 	}
-	n := r.lacks[l.Message]
+	n, known := r.lacks[l.Message]
+	if !known && len(r.lacks) >= maxTold {
+		l.Message = otherLacks
+		n = r.lacks[otherLacks]
+	}
 	if n < 0 {
 		return
 	}

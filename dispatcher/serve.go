@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -145,9 +144,6 @@ type rejections struct {
 	unsaid int
 }
 
-// maxReason bounds what of a peer's words is logged, in bytes.
-const maxReason = 300
-
 func (s *rejections) log(peer string, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,11 +152,7 @@ func (s *rejections) log(peer string, reason error) {
 		s.unsaid++
 		return
 	}
-	text := reason.Error()
-	if len(text) > maxReason {
-		text = fmt.Sprintf("%s... (%d bytes)", text[:maxReason], len(text))
-	}
-	args := []any{"peer", peer, "reason", text}
+	args := []any{"peer", peer, "reason", cut(reason.Error(), maxReason)}
 	if s.unsaid > 0 {
 		args = append(args, "others since the last line", s.unsaid)
 	}

@@ -185,7 +185,7 @@ func (s *session) handle(m wire.Message) error {
 	case *wire.Returned:
 		s.returned(m, now)
 	case *wire.Lost:
-		s.taskLost(m.Ref, m.Reason, now)
+		s.taskLost(m.Ref, oneLine(m.Reason), now)
 	case *wire.Drain:
 		s.drain(m.Reason)
 	case *wire.Pong:
@@ -197,6 +197,7 @@ func (s *session) handle(m wire.Message) error {
 // drain assigns nothing more to a worker that is about to leave; tasks that
 // were killed just before it said so were lost with it.
 func (s *session) drain(reason string) {
+	reason = oneLine(reason)
 	bySignal := strings.HasPrefix(reason, "SIG") || reason == "walltime"
 	s.p.log.Info("worker drains", "worker", s.id, "reason", reason)
 	if !bySignal {
@@ -237,7 +238,7 @@ func (s *session) farewell(m *wire.Goodbye) error {
 	if m.Code == wire.LeftWalltime {
 		return errWalltime
 	}
-	return farewell{m.Text}
+	return farewell{oneLine(m.Text)}
 }
 
 // farewell is a goodbye with the worker's words.

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -99,6 +100,9 @@ func (s *session) status() WorkerStatus {
 	}
 	slices.Sort(w.Lacks)
 	w.Refused = s.refused.total
+	if more := len(w.Lacks) - maxTold; more > 0 {
+		w.Lacks = append(w.Lacks[:maxTold], fmt.Sprintf("and %d more", more))
+	}
 	switch {
 	case s.state == lost:
 		w.State = "lost"
