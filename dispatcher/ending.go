@@ -217,6 +217,5 @@ func (s *session) resolve(a *attempt, r task.Result) {
 	r.Index, r.Name, r.Argv = a.job.index, spec.Name, spec.Argv
 	r.Worker, r.Slot = s.id, a.slot
 	s.ended++
-	s.p.completed++
 	a.job.owner.resolve(a.job, &Done{Result: r, Output: a.out})
 }

@@ -152,7 +152,6 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	}
 	f.items = append(f.items, item{spec: &spec})
 	if f.halted {
-		p.completed++
 		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: f.why}})
 		return nil
 	}
@@ -250,6 +249,7 @@ func (f *Future) resolve(j job, done *Done) {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
 	}
 	it.spec = nil
+	f.pool.completed++
 	f.log.Put(j.index, done)
 	f.settle()
 	if f.stop && !f.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
@@ -320,7 +320,6 @@ func (f *Future) resolveRest(why *task.ErrorValue) {
 	f.halt(why)
 	for i := range f.items {
 		if f.items[i].spec != nil {
-			f.pool.completed++
 			f.resolve(job{owner: &f.self, index: i + 1}, &Done{Result: task.Result{Err: why}})
 		}
 	}
@@ -365,7 +364,6 @@ func (f *Future) Finish(done *Done) error {
 		return errors.New("it has no task")
 	}
 	p.queue.Cancel(f.items[i].id)
-	p.completed++
 	f.resolve(job{owner: &f.self, index: i + 1}, done)
 	return nil
 }

@@ -316,7 +316,6 @@ func (p *Pool) fail(d queue.Decision[job]) {
 		f.endEverywhere(d.Lack.Err())
 		return
 	}
-	p.completed++
 	j := d.Payload
 	spec := j.owner.spec(j).InSlot(0)
 	j.owner.resolve(j, &Done{Result: task.Result{ID: d.Task, Index: j.index, Attempt: int(d.Attempt), Name: spec.Name, Argv: spec.Argv, Err: d.Lack.Err()}})
@@ -363,7 +362,6 @@ func (p *Pool) cancel(id task.ID, why *task.ErrorValue) bool {
 		return false
 	case state == task.Queued:
 		j, _, _, _ := p.queue.Cancel(id)
-		p.completed++
 		j.owner.resolve(j, &Done{Result: task.Result{ID: id, Index: j.index, Err: why}})
 		return true
 	}

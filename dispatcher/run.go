@@ -147,6 +147,7 @@ func (r *Run) drop(j job, _ *task.ErrorValue) {
 func (r *Run) resolve(j job, done *Done) {
 	r.text -= textOf(j.row)
 	done.Row = j.row
+	r.pool.completed++
 	r.log.Put(j.index, done)
 	if r.stop && !r.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
 		r.startNoMore()
