@@ -38,8 +38,9 @@ const (
 	leaving        // it has said goodbye
 )
 
-// again is a dispatcher's goodbye, which a worker may wait after for another.
-const again Reason = 1 << 16
+// dispatcherGone is why a session ends whose dispatcher said goodbye or was lost: the
+// worker has no reason of its own to leave, and with ExitNever it dials again.
+const dispatcherGone Reason = 1 << 16
 
 // session is a worker between its welcome and its end. All of it belongs to run.
 type session struct {
@@ -104,7 +105,7 @@ func (s *session) run(ctx context.Context) (Reason, error) {
 			s.drain(why, Ended)
 		case <-beat.C:
 			if err := s.beat(beat.late()); err != nil {
-				return again, err
+				return dispatcherGone, err
 			}
 		case <-s.due.C:
 			if s.limit() {
@@ -234,7 +235,7 @@ func (s *session) lost(ctx context.Context, err error) (Reason, error) {
 		s.finishRunning(ctx)
 	}
 	if !drained {
-		return again, err
+		return dispatcherGone, err
 	}
 	if err != nil && s.link.out.Pending() > 0 {
 		s.log.Warn("leaving, and the dispatcher may not know what was done here", "error", err)

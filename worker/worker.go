@@ -117,16 +117,17 @@ func (r Reason) setting() string {
 	return map[Reason]string{Idletime: "idletime", Walltime: "walltime", MaxTasks: "maxtasks"}[r]
 }
 
-// Run dials, serves until the dispatcher says goodbye, the worker has drained
-// or the connection breaks, and returns with no process left. The error is nil
-// after a goodbye and after draining, and ctx's when ctx ended it.
+// Run dials, serves until the dispatcher says goodbye or is lost for good, or the
+// worker has drained, and returns with no process left. With ExitNever it dials again
+// when the dispatcher has gone. The error is nil after a goodbye and after draining,
+// and ctx's when ctx ended it.
 func Run(ctx context.Context, o Options) (Reason, error) {
 	began := time.Now()
 	patience := o.Patience
 	for {
 		reason, err := serve(ctx, o, began)
-		if o.AutoExit != ExitNever || ctx.Err() != nil || err == nil && reason != again {
-			if reason == again {
+		if o.AutoExit != ExitNever || ctx.Err() != nil || err == nil && reason != dispatcherGone {
+			if reason == dispatcherGone {
 				reason = Ended
 			}
 			return reason, err

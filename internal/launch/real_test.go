@@ -75,14 +75,20 @@ func TestFatesOnSlurm(t *testing.T) {
 		}
 		return ids[0]
 	}
-	running := func(element string) {
+	until := func(what string, limit time.Duration, is func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); order("squeue", "-h", "-r", "-t", "all", "-o", "%i %T") == "" ||
-			!strings.Contains(order("squeue", "-h", "-r", "-o", "%i %T"), element+" RUNNING"); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(limit); !is(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("job %s does not start", element)
+				t.Fatalf("after %v it is not so that %s", limit, what)
 			}
 		}
+	}
+	runs := func(element string) bool {
+		return strings.Contains(order("squeue", "-h", "-r", "-o", "%i %T"), element+" RUNNING")
+	}
+	running := func(element string) {
+		t.Helper()
+		until("job "+element+" runs", time.Minute, func() bool { return runs(element) })
 	}
 	fate := func(launched int, element string, want launch.Fate) {
 		t.Helper()
@@ -107,9 +113,7 @@ func TestFatesOnSlurm(t *testing.T) {
 	preempted := submit("walltime = \"1h\"")
 	running(preempted)
 	order("sbatch", "-p", "high", "--exclusive", "-N", "2", "-o", "/dev/null", "--wrap", "sleep 1000")
-	for strings.Contains(order("squeue", "-h", "-o", "%i %T"), preempted+" RUNNING") {
-		time.Sleep(50 * time.Millisecond)
-	}
+	until("job "+preempted+" is preempted", time.Minute, func() bool { return !runs(preempted) })
 	fate(1, preempted, launch.Fate{End: hpc.EndPreempted, Text: "job " + preempted + " was taken off its node and waits again"})
 	order("scancel", "-u", "root")
 
@@ -120,8 +124,8 @@ func TestFatesOnSlurm(t *testing.T) {
 	running(timed)
 	order("scontrol", "update", "jobid="+timed, "timelimit=1")
 	fate(2, timed, launch.Fate{Text: "job " + timed + " still runs, without its worker"})
-	for order("squeue", "-h", "-j", timed, "-t", "running,signaling", "-o", "%i") != "" {
-		time.Sleep(200 * time.Millisecond)
-	}
+	until("job "+timed+" has ended", 5*time.Minute, func() bool {
+		return order("squeue", "-h", "-j", timed, "-t", "running,signaling", "-o", "%i") == ""
+	})
 	fate(2, timed, launch.Fate{End: hpc.EndWalltime, Text: "job " + timed + " ran into its time limit"})
 }

@@ -165,7 +165,7 @@ func (q *Queue[P]) unprobed(w *worker, r Ref, well bool) {
 	}
 	if len(w.lacks) < had {
 		q.refit()
-		q.hope(w)
+		q.resetStuck(w)
 	}
 	if len(w.lacks) == 0 {
 		delete(q.sick, w.epoch)
@@ -175,9 +175,9 @@ func (q *Queue[P]) unprobed(w *worker, r Ref, well bool) {
 	q.review(w)
 }
 
-// hope begins anew to wait for somebody who can run what nobody could so far,
-// after a worker has come that may.
-func (q *Queue[P]) hope(w *worker) {
+// resetStuck says of tasks that no worker could run, and that this one may, that they
+// are not stuck: it has joined, or has what it lacked. Patience counts anew then.
+func (q *Queue[P]) resetStuck(w *worker) {
 	if w.reasons&leaving != 0 {
 		return
 	}

@@ -26,7 +26,7 @@ const maxNeeds = 1024
 type interned struct {
 	Needs
 	tasks      int       // and barriers, that have them
-	stuckSince time.Time // no worker is there or expected that can have such tasks; zero if it is not so
+	stuckSince time.Time // when it was first seen that no worker can run such tasks, and none is expected; zero if one can
 }
 
 // conditions are what makes tasks wait in one line.

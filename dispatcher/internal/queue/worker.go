@@ -110,7 +110,7 @@ func (q *Queue[P]) Join(offers Amounts) (epoch uint64) {
 	w := &worker{epoch: q.lastEpoch, offers: offers, idle: -1, candidate: -1, ahead: -1, crowded: -1, eager: -1,
 		must: len(q.barriers.history), backlog: heap[task.ID]{less: func(a, b task.ID) bool { return a < b }}}
 	q.workers[w.epoch] = w
-	q.hope(w)
+	q.resetStuck(w)
 	q.advance(w)
 	return w.epoch
 }
@@ -132,7 +132,7 @@ func (q *Queue[P]) Set(epoch uint64, r Reasons) {
 func (q *Queue[P]) Clear(epoch uint64, r Reasons) {
 	if w := q.workers[epoch]; w != nil {
 		w.reasons &^= r
-		q.hope(w)
+		q.resetStuck(w)
 		q.review(w)
 	}
 }
