@@ -1,6 +1,7 @@
 package future_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,12 +9,15 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"muster/future"
 	"muster/task"
@@ -82,6 +86,24 @@ func session(t testing.TB, opts ...future.Option) *future.Session {
 		}
 	})
 	return s
+}
+
+// TestNameDirAndLogger: a function has its name, a command its directory, and the
+// session's logger is told what happens.
+func TestNameDirAndLogger(t *testing.T) {
+	var log bytes.Buffer
+	s := session(t, future.Workers(1), future.Logger(hclog.New(&hclog.LoggerOptions{Output: &log})))
+	if name := square.Name(); name != "square" {
+		t.Errorf("square is called %q", name)
+	}
+	dir := got(filepath.EvalSymlinks(t.TempDir()))(t)
+	f := got(future.Command(t.Context(), s, []string{"pwd", "-P"}, future.Dir(dir)))(t)
+	if out := got(f.Collect(t.Context()))(t); strings.TrimSpace(string(out)) != dir {
+		t.Errorf("the command ran in %s, want %s", out, dir)
+	}
+	if err := s.Close(); err != nil || !strings.Contains(log.String(), "worker joined") {
+		t.Errorf("%v, and the logger was told:\n%s", err, log.String())
+	}
 }
 
 func TestSubmit(t *testing.T) {

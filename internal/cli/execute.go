@@ -138,15 +138,9 @@ func (e *execution) open() (cleanup func(), err error) {
 		undo = append(undo, func() { os.Remove(e.p.o.joinFile) })
 	}
 	if e.p.pool != nil && len(e.p.pool.plans) > 0 {
-		if slices.ContainsFunc(e.p.pool.plans, (*launch.Plan).Remote) {
-			asker, end, err := answer(&prompt.Terminal{Before: e.bar.clear})
-			if err != nil {
-				return cleanup, err
-			}
-			e.asker = asker
-			undo = append([]func(){end}, undo...) // last: what is taken back may have to log in again
-		}
-		if err := e.launchAll(); err != nil {
+		end, err := e.launchPlans()
+		undo = append([]func(){end}, undo...) // last: what is taken back may have to log in again
+		if err != nil {
 			return cleanup, err
 		}
 	}
@@ -159,6 +153,20 @@ func (e *execution) open() (cleanup func(), err error) {
 		go e.watchLocal(local)
 	}
 	return cleanup, nil
+}
+
+// launchPlans asks for the workers of the run's profile. Logins may ask questions on
+// this terminal until end is called.
+func (e *execution) launchPlans() (end func(), err error) {
+	end = func() {}
+	if slices.ContainsFunc(e.p.pool.plans, (*launch.Plan).Remote) {
+		asker, stop, err := answer(&prompt.Terminal{Before: e.bar.clear})
+		if err != nil {
+			return end, err
+		}
+		e.asker, end = asker, stop
+	}
+	return end, e.launchAll()
 }
 
 // leaveCores has this process use an eighth of the cores, one at least: they are
