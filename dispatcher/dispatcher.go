@@ -5,7 +5,7 @@
 // pool, one for a profile, has its own queue, workers and futures, and one
 // mutex for them; nothing that can block happens under it. Each session has a
 // goroutine that reads frames and spools output, and a wire.Writer with a
-// goroutine that writes what has gathered.
+// goroutine that is there while something is to be written.
 package dispatcher
 
 import (

@@ -60,9 +60,10 @@ type Options struct {
 	JobLog string
 }
 
-// Writer reports the results of one run. Whoever can give it each result twice, as
-// tasks end and in the order of the inputs, calls File and Print; the others call
-// Write. It is for use by one goroutine.
+// Writer reports the results of one run. With Write it holds a result itself until
+// its turn to be printed has come. A caller that keeps results calls File as a task
+// ends, and Print when it is the result's turn, and never Write. It is for use by one
+// goroutine.
 type Writer struct {
 	opt       Options
 	stdout    destination
