@@ -77,10 +77,26 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 		}()
 	}
 	reason, err := worker.Run(ctx, w.Options)
+	if err != nil && w.Tether {
+		waitTether(ctx)
+	}
 	if errors.Is(err, errTether) || errors.Is(context.Cause(ctx), errTether) {
 		err = nil
 	}
 	return reason, err
+}
+
+// tetherDelay is how much later a host that ends may close the standard input of its
+// worker than the socket that the worker dials.
+const tetherDelay = time.Second
+
+// waitTether waits for the end of a tether, whose host may be ending: then it is
+// no failure that the host cannot be reached.
+func waitTether(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(tetherDelay):
+	}
 }
 
 // identify names the worker after the scheduler's job that it runs in, the same
