@@ -231,9 +231,19 @@ func (h *Host) Leave() error {
 		p.letGo()
 	}
 	err := h.children.endAll()
+	if h.startedWorkers() {
+		sweepScratch(h.opt.Log)
+	}
 	if !h.Jobs() {
 		os.RemoveAll(h.Run.Dir)
 	}
 	os.Remove(h.socket)
 	return err
+}
+
+// startedWorkers reports whether a worker was ever started on this machine.
+func (h *Host) startedWorkers() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.locals > 0
 }

@@ -363,8 +363,10 @@ func TestCloseDuringEverything(t *testing.T) {
 }
 
 // TestLeave: the last way out ends everything, and whoever waits for a worker is
-// told how it ended.
+// told how it ended. The killed workers' scratch folders go with them.
 func TestLeave(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
 	for range 10 {
 		m := newHome(t)
 		h := m.open()
@@ -375,6 +377,9 @@ func TestLeave(t *testing.T) {
 		}
 		if pids, err := proctree.Descendants(os.Getpid()); err != nil || len(pids) > 0 {
 			t.Errorf("it left %v, %v", pids, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(tmp, "muster-*")); len(left) > 0 {
+			t.Errorf("it left %v", left)
 		}
 		m.shut(h)
 	}

@@ -27,8 +27,7 @@ const (
 // returns the name of one that the slots will try to make, task by task. Remove
 // ends it.
 func makeScratch(log hclog.Logger) (dir string, remove func()) {
-	parent := scratchParent(os.TempDir(), log)
-	prefix := filepath.Join(parent, scratchPrefix+hostLabel()+"-")
+	parent, prefix := scratchNames(log)
 	sweep(prefix)
 	dir, lock, err := lockedFolder(parent, prefix)
 	if err != nil {
@@ -39,6 +38,20 @@ func makeScratch(log hclog.Logger) (dir string, remove func()) {
 		os.RemoveAll(dir)
 		lock.Close()
 	}
+}
+
+// scratchNames returns the folder that scratch folders are in, and how the paths of
+// this host's begin.
+func scratchNames(log hclog.Logger) (parent, prefix string) {
+	parent = scratchParent(os.TempDir(), log)
+	return parent, filepath.Join(parent, scratchPrefix+hostLabel()+"-")
+}
+
+// sweepScratch removes the scratch folders that workers of the same user have left
+// that were killed. Host.Leave calls it, which kills its own.
+func sweepScratch(log hclog.Logger) {
+	_, prefix := scratchNames(log)
+	sweep(prefix)
 }
 
 // scratchParent is TMPDIR, or /tmp where that does not exist.
