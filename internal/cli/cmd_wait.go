@@ -236,12 +236,19 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 		return interrupted(ctx, c, err)
 	}
 	if !o.keep {
-		// A dispatcher that has ended meanwhile has forgotten it.
-		if err := client.Forget(ctx, id); err != nil && !errors.Is(err, control.ErrUnreachable) {
+		// Whoever collects it at the same time, or a dispatcher that has ended
+		// meanwhile, has forgotten it.
+		if err := client.Forget(ctx, id); err != nil && !errors.Is(err, control.ErrUnreachable) && !isUnknown(err) {
 			return answered(err)
 		}
 	}
 	return co.verdict()
+}
+
+// isUnknown reports whether the dispatcher does not know what it was asked about.
+func isUnknown(err error) bool {
+	var refused *control.Error
+	return errors.As(err, &refused) && refused.Code == "unknown"
 }
 
 func (co *collector) take(ctx context.Context, r *control.Result) error {

@@ -216,14 +216,15 @@ func (c *Client) Future(ctx context.Context, id dispatcher.ID) (s dispatcher.Fut
 	return s, c.call(ctx, "GET", fmt.Sprintf("/futures/%d", id), nil, &s)
 }
 
-// Results calls f with each result of a future as they resolve.
+// Results calls f with each result of a future as they resolve. Until it returns, the
+// outputs can be had by Stream, even if somebody forgets the future meanwhile.
 func (c *Client) Results(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
 	return c.ResultsFrom(ctx, id, 0, f)
 }
 
 // ResultsFrom is Results without the first n, which the caller has.
 func (c *Client) ResultsFrom(ctx context.Context, id dispatcher.ID, n int, f func(*Result) error) error {
-	return c.results(ctx, fmt.Sprintf("/futures/%d/results?order=resolved&from=%d", id, n), f)
+	return c.results(ctx, fmt.Sprintf("/futures/%d/results?order=resolved&hold=true&from=%d", id, n), f)
 }
 
 func (c *Client) results(ctx context.Context, path string, f func(*Result) error) error {
@@ -241,6 +242,8 @@ func (c *Client) results(ctx context.Context, path string, f func(*Result) error
 			return nil
 		case err != nil:
 			return c.whole(ctx, err)
+		case r.Index == 0: // the answer is held
+			return nil
 		}
 		if err := f(r); err != nil {
 			return err
@@ -250,7 +253,7 @@ func (c *Client) results(ctx context.Context, path string, f func(*Result) error
 
 // InOrder calls f with each result of a future in the order of the inputs.
 func (c *Client) InOrder(ctx context.Context, id dispatcher.ID, f func(*Result) error) error {
-	return c.results(ctx, fmt.Sprintf("/futures/%d/results", id), f)
+	return c.results(ctx, fmt.Sprintf("/futures/%d/results?hold=true", id), f)
 }
 
 // Stream copies the whole of a result's stdout or stderr to w.

@@ -280,6 +280,9 @@ func newResult(d *dispatcher.Done) (*Result, error) {
 	return r, nil
 }
 
+// isApart reports whether the stream did not come with its result.
+func (s *Stream) isApart() bool { return s.Text == nil && s.Base64 == nil && s.Bytes > 0 }
+
 func newStream(d *dispatcher.Done, n int) (Stream, error) {
 	s := Stream{Bytes: d.Output.Bytes(n)}
 	if s.Bytes > maxInline {

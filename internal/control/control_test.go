@@ -313,3 +313,40 @@ func TestResultsFrom(t *testing.T) {
 		}
 	}
 }
+
+// TestCollectedByTwo: who reads a future fetches its large outputs too, although
+// another who was quicker has forgotten it.
+func TestCollectedByTwo(t *testing.T) {
+	c, _ := serve(t, "up")
+	if _, err := c.Up(t.Context(), control.UpRequest{Profiles: []host.Spec{{Name: "sync", Sync: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("large\n"), 100_000)
+	for name, read := range map[string]func(context.Context, dispatcher.ID, func(*control.Result) error) error{"resolved": c.Results, "in order": c.InOrder} {
+		a, err := c.Submit(t.Context(), "sync", control.SubmitRequest{Task: control.Task{Argv: []string{"a"}}})
+		if err == nil {
+			err = c.Finish(t.Context(), a.ID, control.FinishRequest{Stdout: want})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = read(t.Context(), a.ID, func(r *control.Result) error {
+			n++
+			if err := c.Forget(t.Context(), a.ID); err != nil {
+				t.Error(err)
+			}
+			var got bytes.Buffer
+			if err := c.Stream(t.Context(), a.ID, r.Index, "stdout", &got); err != nil || !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%s: %d bytes came: %v", name, got.Len(), err)
+			}
+			return nil
+		})
+		if err != nil || n != 1 {
+			t.Errorf("%s: %d results, %v", name, n, err)
+		}
+		if err := c.Finish(t.Context(), a.ID, control.FinishRequest{}); err == nil {
+			t.Errorf("%s: the future is not forgotten", name)
+		}
+	}
+}

@@ -24,6 +24,16 @@ func (s *Server) find(r *http.Request) (*dispatcher.Future, error) {
 	return s.byID(dispatcher.ID(id))
 }
 
+// findRead is find, but finds a future too that was forgotten and is being read.
+func (s *Server) findRead(r *http.Request) (*dispatcher.Future, error) {
+	if id, err := strconv.ParseUint(r.PathValue("id"), 10, 64); err == nil {
+		if f := s.read.find(dispatcher.ID(id)); f != nil {
+			return f, nil
+		}
+	}
+	return s.find(r)
+}
+
 func (s *Server) byID(id dispatcher.ID) (*dispatcher.Future, error) {
 	if f := s.Host.D.Future(id); f != nil {
 		return f, nil
@@ -102,7 +112,8 @@ func (s *Server) future(_ http.ResponseWriter, r *http.Request) (any, error) {
 // in which they resolve, each when it is there; without wait it ends at the first
 // that is not, and from is how many are left out before that. What the caller has
 // not had is kept until the answer ends, even if somebody forgets the future
-// meanwhile.
+// meanwhile. With hold, an answer with a result whose output is to be fetched ends
+// when the caller hangs up.
 func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	f, err := s.find(r)
 	if err != nil {
@@ -118,15 +129,20 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	c := f.Results(order)
 	defer c.Close()
+	defer s.read.begin(f)()
 	c.Skip(from)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Muster-Profile", f.Pool().Name())
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
+	held := false
 	for {
 		done, err := s.next(w, r, c)
 		if errors.Is(err, dispatcher.ErrForgotten) {
 			return nil, forgotten(f.ID())
+		}
+		if err == io.EOF && held {
+			hold(w, r)
 		}
 		if done == nil || err != nil {
 			return nil, nil // there are no more, or the caller has gone
@@ -138,6 +154,7 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 		if enc.Encode(result) != nil {
 			return nil, nil
 		}
+		held = held || r.URL.Query().Get("hold") == "true" && (result.Stdout.isApart() || result.Stderr.isApart())
 	}
 }
 
@@ -155,7 +172,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, c *dispatcher.Curs
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) (any, error) {
-	f, err := s.find(r)
+	f, err := s.findRead(r)
 	if err != nil {
 		return nil, err
 	}
@@ -219,8 +236,12 @@ func (s *Server) finish(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := out.Write(spool.Stdout, q.Stdout); err != nil && !spool.IsFull(err) {
 		return nil, err
 	}
-	return struct{}{}, f.Finish(&dispatcher.Done{Output: out, Result: task.Result{Attempt: 1, Worker: "caller", Slot: 1, Started: q.Started,
+	err = f.Finish(&dispatcher.Done{Output: out, Result: task.Result{Attempt: 1, Worker: "caller", Slot: 1, Started: q.Started,
 		Elapsed: time.Duration(q.Seconds * float64(time.Second)), Err: q.Error.Value()}})
+	if err != nil {
+		out.Close() // nobody has it
+	}
+	return struct{}{}, err
 }
 
 func (s *Server) forget(_ http.ResponseWriter, r *http.Request) (any, error) {

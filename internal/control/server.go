@@ -20,6 +20,7 @@ type Server struct {
 	Options
 	socket string
 	http   *http.Server
+	read   readings
 
 	mu sync.Mutex // held while profiles come and go, one at a time
 
