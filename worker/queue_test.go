@@ -137,7 +137,31 @@ func (m *model) check() {
 			m.Fatalf("task %d is in %d places", j.Task, n)
 		}
 	}
+	m.counts()
 	m.idle()
+}
+
+// counts checks what the queue counts.
+func (m *model) counts() {
+	m.Helper()
+	busy, ahead, alone := 0, 0, 0
+	for i := range m.q.places {
+		if m.q.places[i].first != nil {
+			busy++
+		}
+		if m.q.places[i].behind != nil {
+			ahead++
+		}
+	}
+	for _, j := range m.q.jobs {
+		if j.Spec.Everywhere {
+			alone++
+		}
+	}
+	if busy != m.q.busy || ahead != m.q.ahead || alone != m.q.alone {
+		m.Fatalf("%d slots are busy, %d tasks ahead, %d everywheres here; the queue counts %d, %d and %d",
+			busy, ahead, alone, m.q.busy, m.q.ahead, m.q.alone)
+	}
 }
 
 // idle checks that no slot is free while there is a task that it could run.
