@@ -255,6 +255,30 @@ func TestFateOfASignalledWorker(t *testing.T) {
 	}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = 0 })
 }
 
+// A worker that is lost hears nothing: another is told to leave.
+func TestLostWorkerIsNotToldToLeave(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.launch = mtls.NewLaunch("asked", 10, time.Time{})
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{
+			Fate: func(ctx context.Context, _ string) dispatcher.Fate { <-ctx.Done(); return dispatcher.Fate{} }})
+		w.submit("a", "b")
+		p, q := w.worker(1), w.worker(1)
+		p.start(p.assigned())
+		q.start(q.assigned())
+		p.raw.Close()
+		synctest.Wait()
+		if n := w.d.Retire(1); n != 1 {
+			t.Errorf("told %d workers", n)
+		}
+		if m, ok := q.next().(*wire.Drain); !ok {
+			t.Errorf("the worker that lives was told %#v", m)
+		}
+		if n := w.d.Retire(-1); n != 0 {
+			t.Errorf("told %d more", n)
+		}
+	})
+}
+
 func TestInnocentTasksAreTriedAloneBeforeTheyAreGivenUp(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.submit("good", "good", "poison", "good")

@@ -166,7 +166,7 @@ func (p *Pool) Running() int {
 }
 
 // Retire tells n workers to finish what they run and leave, idle ones first,
-// and returns how many it told; n below 0 is all.
+// and returns how many it told; n below 0 is all. Those that are lost are not told.
 func (p *Pool) Retire(n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,7 +176,7 @@ func (p *Pool) Retire(n int) int {
 			if told == n {
 				break
 			}
-			if !s.leaving() && (len(s.attempts) == 0) == idle {
+			if s.state != lost && !s.leaving() && (len(s.attempts) == 0) == idle {
 				s.retiring = "told to leave"
 				p.queue.Set(s.epoch, queue.Retired)
 				s.recallAll()
