@@ -70,7 +70,8 @@ func (f Func[In, Out]) Name() string { return f.name }
 // program. It is called from a package's variables, so that every copy of the
 // program has it. fn should return soon after its context is done; one that
 // does not within 2 s takes its worker along, as one that ends the process does:
-// what else runs there is tried again elsewhere. A panic is an error of its task.
+// what else runs there is tried again elsewhere. A panic is an error of its task, and
+// so is the end of its goroutine.
 func Register[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) Func[In, Out] {
 	if registered[name] != nil {
 		panic(fmt.Sprintf("future: there are two functions %q", name))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,7 @@ var (
 	})
 	crash  = future.Register("crash", func(context.Context, struct{}) (int, error) { panic("at the disco") })
 	die    = future.Register("die", func(context.Context, struct{}) (int, error) { os.Exit(3); return 0, nil })
+	vanish = future.Register("vanish", func(context.Context, struct{}) (int, error) { runtime.Goexit(); return 0, nil })
 	big    = future.Register("big", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	length = future.Register("length", func(_ context.Context, s string) (int, error) { return len(s), nil })
 	set    = future.Register("set", func(_ context.Context, n int64) (int64, error) { state.Store(n); return n, nil })
@@ -122,6 +124,20 @@ func TestSubmit(t *testing.T) {
 	}
 	if n, err := p.Collect(ctx); n == os.Getpid() || err != nil {
 		t.Errorf("it ran in process %d of %d: %v", n, os.Getpid(), err)
+	}
+}
+
+// A function that ends its goroutine fails, and its worker goes on.
+func TestFunctionEndsItsGoroutine(t *testing.T) {
+	s := session(t, future.Workers(1))
+	before := got(got(future.Submit(t.Context(), s, pid, struct{}{}))(t).Collect(t.Context()))(t)
+	var v *task.ErrorValue
+	f := got(future.Submit(t.Context(), s, vanish, struct{}{}, future.Timeout(time.Minute)))(t)
+	if _, err := f.Collect(t.Context()); !errors.As(err, &v) || !strings.Contains(v.Message, "Goexit") {
+		t.Errorf("it resolved to %v", err)
+	}
+	if after := got(got(future.Submit(t.Context(), s, pid, struct{}{}))(t).Collect(t.Context()))(t); after != before {
+		t.Errorf("the worker was process %d and is %d", before, after)
 	}
 }
 

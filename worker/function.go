@@ -40,7 +40,7 @@ func (r *runner) call(ctx context.Context, spec *task.Spec, out func(int, []byte
 	}
 	r.calls.RLock()
 	watched := r.watch(ctx)
-	output, err := fn(ctx, spec.Input)
+	output, err := returnOf(ctx, fn, spec.Input)
 	watched()
 	r.calls.RUnlock()
 	rep.Elapsed = time.Since(rep.Started)
@@ -60,6 +60,19 @@ func (r *runner) call(ctx context.Context, spec *task.Spec, out func(int, []byte
 		r.calls.Unlock()
 	}
 	return rep
+}
+
+// returnOf calls a function in a goroutine of its own, which it may end: the one that
+// runs a slot's tasks must not end with it.
+func returnOf(ctx context.Context, fn Function, input []byte) (output []byte, err *task.ErrorValue) {
+	err = &task.ErrorValue{Kind: task.KindError, Code: 1, Message: "the function did not return: it has ended its goroutine (runtime.Goexit)"}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		output, err = fn(ctx, input)
+	}()
+	<-ended
+	return output, err
 }
 
 // watch ends this worker if the function that begins now does not return in
