@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"errors"
 	"time"
 
 	"muster/dispatcher/internal/queue"
@@ -17,6 +18,9 @@ import (
 // are there run it before anything that is submitted later starts, and those
 // that join later before they take any task.
 func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
+	if err := errors.Join(checkInput(&spec), checkCommand(&spec)); err != nil {
+		return nil, err
+	}
 	spec.Everywhere = true
 	f := p.newFuture(KindEverywhere, FutureOptions{}, func() {})
 	f.everywhere, f.min = &spec, max(min, 1)

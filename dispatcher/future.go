@@ -133,8 +133,8 @@ func (p *Pool) Submit(ctx context.Context, spec task.Spec, opt FutureOptions) (*
 func (f *Future) Add(ctx context.Context, spec task.Spec) error { return f.add(ctx, spec, false) }
 
 func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
-	if len(spec.Input) > wire.MaxInput {
-		return fmt.Errorf("the task's input has %d bytes; at most %d are possible: pass the name of a file", len(spec.Input), wire.MaxInput)
+	if err := checkInput(&spec); err != nil {
+		return err
 	}
 	p := f.pool
 	waiting, stop := f.whileAlive(ctx)
@@ -159,6 +159,23 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	// anything can happen to it; nothing does before pump.
 	f.items[i-1].id = p.push(job{owner: &f.self, index: i})
 	p.pump(time.Now())
+	return nil
+}
+
+// checkInput checks that a task's input fits into a frame.
+func checkInput(spec *task.Spec) error {
+	if len(spec.Input) > wire.MaxInput {
+		return fmt.Errorf("the task's input has %d bytes; at most %d are possible: pass the name of a file", len(spec.Input), wire.MaxInput)
+	}
+	return nil
+}
+
+// checkCommand checks that the rest of a task does. The kernel would not take what
+// does not (execve(2), "Limits on size of arguments and environment").
+func checkCommand(spec *task.Spec) error {
+	if n := spec.Size() - len(spec.Input); n > wire.MaxSpec {
+		return fmt.Errorf("its command and variables are too long: %d bytes; %d are possible", n, wire.MaxSpec)
+	}
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 
@@ -16,12 +15,9 @@ func (s *session) assign(d queue.Decision[job]) {
 	j := d.Payload
 	a := &attempt{Ref: d.Ref, job: j, after: s.seq, window: wire.MinWindow, size: wire.MinWindow}
 	a.spec = j.owner.spec(j)
-	if n := a.spec.Size() - len(a.spec.Input); n > wire.MaxSpec {
-		// It would not fit into a frame; nor would the kernel take it (execve(2),
-		// "Limits on size of arguments and environment").
+	if err := checkCommand(&a.spec); err != nil {
 		s.p.queue.Finished(a.Ref, 0, time.Now())
-		s.resolve(a, task.Result{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126,
-			Message: fmt.Sprintf("its command and variables are too long: %d bytes; %d are possible", n, wire.MaxSpec)}})
+		s.resolve(a, task.Result{Err: &task.ErrorValue{Kind: task.KindSpawn, Code: 126, Message: err.Error()}})
 		return
 	}
 	s.attempts[a.Ref] = a

@@ -45,6 +45,7 @@ var (
 	crash  = future.Register("crash", func(context.Context, struct{}) (int, error) { panic("at the disco") })
 	die    = future.Register("die", func(context.Context, struct{}) (int, error) { os.Exit(3); return 0, nil })
 	vanish = future.Register("vanish", func(context.Context, struct{}) (int, error) { runtime.Goexit(); return 0, nil })
+	shout  = future.Register("shout", func(_ context.Context, n int) (int, error) { return 0, errors.New(strings.Repeat("x", n)) })
 	big    = future.Register("big", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	length = future.Register("length", func(_ context.Context, s string) (int, error) { return len(s), nil })
 	set    = future.Register("set", func(_ context.Context, n int64) (int64, error) { state.Store(n); return n, nil })
@@ -124,6 +125,34 @@ func TestSubmit(t *testing.T) {
 	}
 	if n, err := p.Collect(ctx); n == os.Getpid() || err != nil {
 		t.Errorf("it ran in process %d of %d: %v", n, os.Getpid(), err)
+	}
+}
+
+// An error that does not fit into a frame is cut, and its worker goes on.
+func TestErrorOfAnyLength(t *testing.T) {
+	s := session(t, future.Workers(1))
+	before := got(got(future.Submit(t.Context(), s, pid, struct{}{}))(t).Collect(t.Context()))(t)
+	f := got(future.Submit(t.Context(), s, shout, 20<<20))(t)
+	var v *task.ErrorValue
+	if _, err := f.Collect(t.Context()); !errors.As(err, &v) || v.Kind != task.KindError || len(v.Message) > 64<<10 {
+		t.Errorf("it resolved to %.100v", err)
+	}
+	if after := got(got(future.Submit(t.Context(), s, pid, struct{}{}))(t).Collect(t.Context()))(t); after != before {
+		t.Errorf("the worker was process %d and is %d", before, after)
+	}
+}
+
+// An everywhere that no worker could be sent is refused.
+func TestEverywhereTooLarge(t *testing.T) {
+	s := session(t, future.Workers(1))
+	if _, err := future.Everywhere(t.Context(), s, length, strings.Repeat("x", 21<<20)); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a function's argument of 21 MiB: %v", err)
+	}
+	if _, err := future.EverywhereCommand(t.Context(), s, strings.Repeat("x", 21<<20)); err == nil || !strings.Contains(err.Error(), "are possible") {
+		t.Errorf("a command of 21 MiB: %v", err)
+	}
+	if n := got(got(future.Submit(t.Context(), s, square, 3))(t).Collect(t.Context()))(t); n != 9 {
+		t.Errorf("3 squared is %d", n)
 	}
 }
 

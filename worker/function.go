@@ -72,7 +72,7 @@ func returnOf(ctx context.Context, fn Function, input []byte) (output []byte, er
 		output, err = fn(ctx, input)
 	}()
 	<-ended
-	return output, err
+	return output, err.Bounded()
 }
 
 // watch ends this worker if the function that begins now does not return in

@@ -98,7 +98,7 @@ func (l *Log) Add(n int) (first int) {
 // it keeps nothing.
 func (l *Log) Put(index int, done *Done) {
 	done.log, done.Index = l, index
-	done.Err = bounded(done.Err)
+	done.Err = done.Err.Bounded()
 	done.size = done.Output.Bytes(spool.Stdout) + done.Output.Bytes(spool.Stderr)
 	for _, value := range done.Row {
 		done.size += int64(len(value))

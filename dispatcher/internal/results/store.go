@@ -1,14 +1,10 @@
 package results
 
 import (
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"muster/internal/spool"
-	"muster/task"
 )
 
 // Store is what the logs of a dispatcher share: one spool, and a bound on what of
@@ -101,37 +97,4 @@ func (s *Store) close(outputs ...*spool.Output) {
 			s.fault(err)
 		}
 	}
-}
-
-// maxError is how many bytes of what a worker says of an error are kept.
-const maxError = 64 << 10
-
-// bounded returns an error value of which no more than maxError bytes are kept,
-// and that says so if it had more.
-func bounded(e *task.ErrorValue) *task.ErrorValue {
-	if e == nil {
-		return nil
-	}
-	total := len(e.Message) + len(e.Evidence) + len(e.Detail)
-	if total <= maxError {
-		return e
-	}
-	short := *e
-	note := fmt.Sprintf(" [cut: the error had %d bytes]", total)
-	short.Detail = nil // JSON that is cut is none
-	short.Message = cut(e.Message, maxError/2)
-	short.Evidence = cut(e.Evidence, maxError-len(short.Message)-len(note)) + note
-	return &short
-}
-
-// cut returns at most the first n bytes of s, in memory of their own and through no
-// rune.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return strings.Clone(s[:n])
 }
