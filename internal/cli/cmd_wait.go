@@ -87,6 +87,7 @@ list it prints, from 1, at once if one is already; 0 is the answer to no list. W
 				ctx, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
+			go tellIdle(ctx, client, func(text string) { fmt.Fprintf(s.err, "muster: %s\n", text) }, list...)
 			a, err := client.Wait(ctx, control.WaitRequest{IDs: list, Any: any, Poll: poll})
 			switch {
 			case errors.Is(err, context.DeadlineExceeded):
@@ -227,6 +228,7 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	if err != nil {
 		return usageError{err}
 	}
+	go tellIdle(ctx, client, co.tell, id)
 	err = client.Results(ctx, id, func(r *control.Result) error { return co.take(ctx, r) })
 	co.bar.clear()
 	if cerr := co.out.Close(); err == nil {
@@ -249,6 +251,12 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 func isUnknown(err error) bool {
 	var refused *control.Error
 	return errors.As(err, &refused) && refused.Code == "unknown"
+}
+
+// tell prints a line for a person, above the progress bar.
+func (co *collector) tell(text string) {
+	co.bar.clear()
+	fmt.Fprintf(co.s.err, "muster: %s\n", text)
 }
 
 func (co *collector) take(ctx context.Context, r *control.Result) error {
@@ -300,8 +308,7 @@ func (co *collector) fail(ctx context.Context, t *task.Result) {
 		}
 	}
 	if !co.o.json && (co.single || !co.o.stop && t.Err.Kind != task.KindCancelled) {
-		co.bar.clear()
-		fmt.Fprintf(co.s.err, "muster: %s\n", co.say(t))
+		co.tell(co.say(t))
 	}
 }
 
