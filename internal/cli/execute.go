@@ -212,9 +212,12 @@ func (e *execution) serveControl(dir string) (undo func(), err error) {
 }
 
 // watchLocal says so when no worker is left, since all were told to leave, and tasks
-// are.
+// are. When a worker was given up the run ends, and says that.
 func (e *execution) watchLocal(l *host.Local) {
 	<-l.Gone()
+	if l.Err() != nil {
+		return
+	}
 	connected, _, _ := e.profile.Pool.Workers()
 	if open := e.b.Queued(); connected == 0 && open > 0 && e.signals.hits.Load() == 0 {
 		e.say("no worker is left, and %s are to be done: `muster launch --run %s -n 1` starts another", tasks(open), e.h.Run.ID)

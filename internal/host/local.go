@@ -31,6 +31,7 @@ type Local struct {
 	failed func(error)
 	over   chan struct{} // closed when it is to go; under Profile.mu
 	gone   chan struct{} // closed when the last process is
+	err    error         // why it was given up; readable when gone is closed
 }
 
 // process is one of the processes that a Local starts one after another. Each has
@@ -245,7 +246,8 @@ func (l *Local) rest(dead *process, deaths *int) bool {
 		*deaths = 0
 	}
 	if *deaths >= most {
-		l.failed(fmt.Errorf("the local worker "+what+", the last time: %s", *deaths, dead.how))
+		l.err = fmt.Errorf("the local worker "+what+", the last time: %s", *deaths, dead.how)
+		l.failed(l.err)
 		return false
 	}
 	return true
@@ -253,6 +255,10 @@ func (l *Local) rest(dead *process, deaths *int) bool {
 
 // Gone is closed when the worker is and will not be started again.
 func (l *Local) Gone() <-chan struct{} { return l.gone }
+
+// Err returns why the worker was given up, once Gone is closed; nil if it left in
+// order or was told to go.
+func (l *Local) Err() error { return l.err }
 
 func (l *Local) forget() {
 	l.p.mu.Lock()
