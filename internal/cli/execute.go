@@ -169,9 +169,9 @@ func (e *execution) launchPlans() (end func(), err error) {
 	return end, e.launchAll()
 }
 
-// leaveCores has this process use an eighth of the cores, one at least: they are
-// for the tasks, that run on this machine too. A goroutine that goes from one core to
-// another costs more than it does.
+// leaveCores has this process use an eighth of the cores, one at least. The others
+// are for the tasks, which run on this machine too. To move a goroutine to another
+// core costs more time than what it does there takes.
 func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.

@@ -147,6 +147,23 @@ func session(t *testing.T, pid int) int {
 	return 0
 }
 
+// stopped reports whether all threads of a process are. Those that run go on for a
+// moment after SIGSTOP was sent.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	list, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no thread of %d: %v", pid, err)
+	}
+	for _, path := range list {
+		stat, err := os.ReadFile(path)
+		if _, rest, _ := strings.Cut(string(stat), ") "); err != nil || !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
+}
+
 // TestRelayHangs: one that does not notice the end of its link is ended by the
 // next, which has its port then.
 func TestRelayHangs(t *testing.T) {
@@ -164,6 +181,7 @@ func TestRelayHangs(t *testing.T) {
 	if err := syscall.Kill(old.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the stop of each thread", func() bool { return stopped(t, old.Pid) })
 	if err := syscall.Kill(sshd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
