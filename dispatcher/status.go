@@ -44,9 +44,11 @@ type WorkerStatus struct {
 }
 
 // Memory is the payload bytes of queued tasks. Capacity is nil without a limit.
+// Waiting is how many submit a task now and wait until there is room for it.
 type Memory struct {
 	Used     int64  `json:"used"`
 	Peak     int64  `json:"peak"`
+	Waiting  int    `json:"waiting"`
 	Capacity *int64 `json:"capacity"`
 }
 
@@ -89,6 +91,7 @@ func (p *Pool) memory() (m Memory) {
 	if p.opt.Memory > 0 {
 		m.Capacity = &p.opt.Memory
 	}
+	m.Waiting = len(p.waiting)
 	return m
 }
 

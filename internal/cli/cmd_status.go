@@ -198,7 +198,11 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 	if p.Memory.Capacity != nil {
 		capacity = megabytes(*p.Memory.Capacity)
 	}
-	fmt.Fprintf(w, "  memory: %s used, %s peak, capacity %s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity)
+	waiting := ""
+	if n := p.Memory.Waiting; n > 0 {
+		waiting = fmt.Sprintf(", %d waiting to submit", n)
+	}
+	fmt.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity, waiting)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, k := range p.Workers {
 		if i == shownWorkers {

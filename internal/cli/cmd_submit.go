@@ -93,12 +93,13 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return err
 	}
 	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try}
-	a, err := client.Submit(c.Context, profileName(c), q)
+	submit := func() (control.SubmitAnswer, error) { return client.Submit(c.Context, profileName(c), q) }
+	a, err := submitting(c.Context, s, client, profileName(c), submit)
 	if errors.Is(err, control.ErrUnreachable) && profileName(c) == "default" {
 		if err := startEphemeral(c, s); err != nil {
 			return err
 		}
-		a, err = client.Submit(c.Context, profileName(c), q)
+		a, err = submit()
 	}
 	if err != nil {
 		return answered(err)
@@ -262,7 +263,9 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 	if p != nil {
 		lines = p.lines()
 	}
-	a, err := client.Map(c.Context, profileName(c), o.stop, lines)
+	a, err := submitting(c.Context, s, client, profileName(c), func() (control.SubmitAnswer, error) {
+		return client.Map(c.Context, profileName(c), o.stop, lines)
+	})
 	var bad *inputError
 	switch {
 	case errors.As(err, &bad):

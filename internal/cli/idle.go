@@ -14,6 +14,49 @@ import (
 // anybody works at them, and then again.
 const idlePatience = 10 * time.Second
 
+// submitting returns what submit returns. It says when the profile has had no room
+// for a task, or the dispatcher no answer, for idlePatience.
+func submitting(ctx context.Context, s streams, client *control.Client, profile string, submit func() (control.SubmitAnswer, error)) (control.SubmitAnswer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		tick := time.NewTicker(idlePatience)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if text := noRoom(ctx, client, profile); text != "" && ctx.Err() == nil {
+				fmt.Fprintf(s.err, "muster: %s\n", text)
+				return
+			}
+		}
+	}()
+	return submit()
+}
+
+// noRoom says why the profile takes no task now; "" if it may take one.
+func noRoom(ctx context.Context, client *control.Client, profile string) string {
+	ctx, cancel := context.WithTimeout(ctx, idlePatience)
+	defer cancel()
+	st, err := client.Status(ctx)
+	if err != nil {
+		return fmt.Sprintf("the dispatcher has not taken the task yet, and does not say why: %v", err)
+	}
+	for _, p := range st.Profiles {
+		switch {
+		case p.Profile != profile || p.Memory.Waiting == 0 || p.Memory.Capacity == nil:
+		case p.Info.Connections == 0:
+			return fmt.Sprintf("profile %s is full, with %s of tasks queued, and has no worker: `muster launch -p %s -n 1` starts one", profile, megabytes(p.Memory.Used), profile)
+		default:
+			return fmt.Sprintf("profile %s is full, with %s of tasks queued: waiting until fewer are", profile, megabytes(p.Memory.Used))
+		}
+	}
+	return ""
+}
+
 // tellIdle tells, once for each profile, that futures which a command waits for are
 // with a profile that has no worker. It returns when ctx is done.
 func tellIdle(ctx context.Context, client *control.Client, say func(text string), ids ...dispatcher.ID) {

@@ -49,7 +49,7 @@ func (e *execution) interrupt(sig os.Signal) int32 {
 		if running := e.profile.Pool.Running(); running > 0 {
 			e.say("interrupted: starting nothing more, waiting for %s to end; press Ctrl-C again to stop them", tasks(running))
 		} else {
-			e.say("interrupted: starting nothing more")
+			e.say("interrupted: starting nothing more, printing what has ended; press Ctrl-C again to leave")
 		}
 	case 2:
 		running := e.profile.Pool.Running()
