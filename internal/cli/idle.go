@@ -8,6 +8,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	safe "muster/internal/terminal"
 )
 
 // idlePatience is how long a command waits for futures before it looks whether
@@ -57,8 +58,8 @@ func noRoom(ctx context.Context, client *control.Client, profile string) string 
 	return ""
 }
 
-// tellIdle tells, once for each profile, that futures which a command waits for are
-// with a profile that has no worker. It returns when ctx is done.
+// tellIdle tells, each thing once, why nobody works at futures that a command waits
+// for. It returns when ctx is done.
 func tellIdle(ctx context.Context, client *control.Client, say func(text string), ids ...dispatcher.ID) {
 	told := map[string]bool{}
 	tick := time.NewTicker(idlePatience)
@@ -73,18 +74,19 @@ func tellIdle(ctx context.Context, client *control.Client, say func(text string)
 		if err != nil {
 			continue // the command's own call fails too, and says so
 		}
-		for _, name := range idle(st, ids) {
-			if !told[name] {
-				told[name] = true
-				say(noWorker(name))
+		for _, text := range idle(st, ids) {
+			if !told[text] {
+				told[text] = true
+				say(text)
 			}
 		}
 	}
 }
 
-// idle returns the profiles without a worker that have one of the futures, of those
-// that are not resolved.
-func idle(st *control.Status, ids []dispatcher.ID) (names []string) {
+// idle says of each profile that has one of the futures, of those that are not
+// resolved, why nobody works there: it has no worker, or each is free and lacks
+// something.
+func idle(st *control.Status, ids []dispatcher.ID) (texts []string) {
 	waited := map[string]bool{}
 	for _, f := range st.Futures {
 		if f.State != "resolved" && slices.Contains(ids, f.ID) {
@@ -92,13 +94,15 @@ func idle(st *control.Status, ids []dispatcher.ID) (names []string) {
 		}
 	}
 	for _, p := range st.Profiles {
-		if waited[p.Profile] && p.Info.Connections == 0 && !p.Sync {
-			names = append(names, p.Profile)
+		able := func(w dispatcher.WorkerStatus) bool { return w.Busy > 0 || len(w.Lacks) == 0 }
+		switch {
+		case !waited[p.Profile] || p.Sync:
+		case p.Info.Connections == 0:
+			texts = append(texts, fmt.Sprintf("profile %s has no worker now, so this waits: `muster launch -p %s -n 1` starts one, `muster status` shows what there is", p.Profile, p.Profile))
+		case len(p.Workers) > 0 && !slices.ContainsFunc(p.Workers, able):
+			w := p.Workers[0]
+			texts = append(texts, fmt.Sprintf("no worker of profile %s can do what waits; on %s: %s; `muster status` shows more", p.Profile, safe.Safe(w.Host), safe.Safe(w.Lacks[0])))
 		}
 	}
-	return names
-}
-
-func noWorker(profile string) string {
-	return fmt.Sprintf("profile %s has no worker now, so this waits: `muster launch -p %s -n 1` starts one, `muster status` shows what there is", profile, profile)
+	return texts
 }
