@@ -5,20 +5,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"muster/dispatcher"
 	"muster/internal/spool"
+	"muster/internal/testbed"
 	"muster/internal/wire"
 )
 
 // TestFullDisk: it fails no task. What runs waits for credit, nothing new starts, it
 // is said once, and all goes on when there is room.
 func TestFullDisk(t *testing.T) {
-	dir := tmpfs(t, "4m")
+	dir := t.TempDir()
+	testbed.Tmpfs(t, dir, "4m")
 	hog := filepath.Join(dir, "hog")
 	if err := os.WriteFile(hog, make([]byte, 4<<20-100_000), 0o600); err != nil {
 		t.Fatal(err)
@@ -92,7 +93,8 @@ func TestFullDisk(t *testing.T) {
 
 // TestFullDiskAndResultsToPark: they stay in memory, and go to the disk later.
 func TestFullDiskAndResultsToPark(t *testing.T) {
-	dir := tmpfs(t, "2m")
+	dir := t.TempDir()
+	testbed.Tmpfs(t, dir, "2m")
 	hog := filepath.Join(dir, "hog")
 	os.WriteFile(hog, make([]byte, 3<<20), 0o600) // as much as there is room for
 	var told said
@@ -116,20 +118,4 @@ func TestFullDiskAndResultsToPark(t *testing.T) {
 	}, func(o *options, _ *dispatcher.RunOptions) {
 		o.Spool, o.Say, o.Keep = spool.Open(dir), told.say, -1
 	})
-}
-
-// tmpfs mounts a file system of a size. Tests that need one are skipped where that
-// is not possible, but not on CI.
-func tmpfs(t *testing.T, size string) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=0700")
-	switch {
-	case err != nil && os.Getenv("CI") != "":
-		t.Fatalf("CI has to run the tests as root: mount a tmpfs: %v", err)
-	case err != nil:
-		t.Skipf("needs root that may mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }

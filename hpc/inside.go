@@ -57,7 +57,7 @@ func Inside(getenv func(string) string) (Identity, bool) {
 	return id, true
 }
 
-// Name of an element as Inside would name it.
+// Element returns the name of an element as Inside would give it.
 func (d *Dialect) Element(job string, index int, array bool) string {
 	n := strconv.Itoa(index)
 	switch {

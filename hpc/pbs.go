@@ -160,7 +160,7 @@ func pbsKeys(words []string) []string {
 	return keys
 }
 
-// jobID matches 123.server and 123[].server. The first job of PBS Pro is 0.
+// pbsJobID matches 123.server and 123[].server. The first job of PBS Pro is 0.
 var pbsJobID = regexp.MustCompile(`^[0-9]+(\[[0-9]*\])?(\.\S+)?$`)
 
 func pbsID(out string) string {

@@ -180,7 +180,7 @@ func TestRunTakesNoTasks(t *testing.T) {
 	}
 }
 
-// TestWaitersEndWithTheirClient, and with the dispatcher.
+// TestWaitersEnd: waiters end with their client, and with the dispatcher.
 func TestWaitersEnd(t *testing.T) {
 	c, _ := serve(t, "up")
 	a, err := c.Submit(t.Context(), "default", control.SubmitRequest{Task: control.Task{Argv: []string{"true"}}})

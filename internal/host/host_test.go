@@ -294,7 +294,7 @@ func TestCloseDuringEverything(t *testing.T) {
 		p := m.up(h, "p", 1)
 		m.worker(p)
 		var under sync.WaitGroup
-		over := make(chan struct{})
+		over, submitted := make(chan struct{}), make(chan struct{}, 1)
 		// again does something until the host has closed; it may fail as what is
 		// closed does.
 		again := func(do func(i int) error) {
@@ -348,9 +348,15 @@ func TestCloseDuringEverything(t *testing.T) {
 				<-f.Done()
 				h.D.Forget(f)
 			}
+			select {
+			case submitted <- struct{}{}:
+			default: // nobody counts any more
+			}
 			return err
 		})
-		time.Sleep(time.Duration(round) * 100 * time.Millisecond) // each round meets other things
+		for range 2 * round { // each round meets other things
+			<-submitted
+		}
 		var closing sync.WaitGroup
 		for range 2 {
 			closing.Go(func() { m.shut(h) })

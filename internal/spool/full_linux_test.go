@@ -3,16 +3,17 @@ package spool_test
 import (
 	"bytes"
 	"errors"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
 
 	"muster/internal/spool"
+	"muster/internal/testbed"
 )
 
 func TestFullDisk(t *testing.T) {
-	dir := tmpfs(t, "1m")
+	dir := t.TempDir()
+	testbed.Tmpfs(t, dir, "1m")
 
 	d := spool.Open(dir)
 	hog, o := d.New("hog"), d.New("9")
@@ -79,20 +80,4 @@ func TestFullDisk(t *testing.T) {
 	if memory, disk := d.Usage(); memory != 0 || disk != 0 {
 		t.Errorf("an empty spool holds %d and %d bytes", memory, disk)
 	}
-}
-
-// tmpfs mounts a file system of a size. Tests that need one are skipped where that
-// is not possible, but not on CI.
-func tmpfs(t *testing.T, size string) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=0700")
-	switch {
-	case err != nil && os.Getenv("CI") != "":
-		t.Fatalf("CI has to run the tests as root: mount a tmpfs: %v", err)
-	case err != nil:
-		t.Skipf("needs root that may mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }

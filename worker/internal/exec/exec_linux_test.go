@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"muster/internal/proctree"
+	"muster/internal/testbed"
 	"muster/task"
 )
 
@@ -149,21 +150,11 @@ func TestLackOfScratch(t *testing.T) {
 	}
 }
 
-// TestLackOfProcesses: a machine at its limits is no fault of the task.
 // TestLackOfAWritableScratch: that the disk has become read-only is found out before
 // the next task writes there and fails, though the last one left nothing.
 func TestLackOfAWritableScratch(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI has to run the tests as root")
-		}
-		t.Skip("needs root, to mount")
-	}
 	r := newRunner(t)
-	if err := syscall.Mount("tmpfs", r.o.ScratchDir, "tmpfs", 0, "mode=0700"); err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Unmount(r.o.ScratchDir, syscall.MNT_DETACH)
+	testbed.Tmpfs(t, r.o.ScratchDir, "4m")
 	remount := func(flags uintptr) {
 		if err := syscall.Mount("", r.o.ScratchDir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
 			t.Fatal(err)
@@ -185,6 +176,7 @@ func TestLackOfAWritableScratch(t *testing.T) {
 	}
 }
 
+// TestLackOfProcesses: a machine at its limits is no fault of the task.
 func TestLackOfProcesses(t *testing.T) {
 	r := newRunner(t)
 	var was syscall.Rlimit
