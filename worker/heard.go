@@ -53,7 +53,7 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 	urgent = urgent || s.low(sl)
 	if urgent {
 		s.announce()
-		s.gathered, s.oldest = 0, time.Time{}
+		s.gathered, s.oldest, s.urgent = 0, time.Time{}, true
 	} else {
 		s.flushSoon(now)
 	}
@@ -61,9 +61,6 @@ func (s *slots) heard(sl *slot, m wire.Message) {
 	s.unlock()
 	if tells {
 		s.flush()
-	}
-	if urgent {
-		s.link.flush()
 	}
 }
 
@@ -104,13 +101,10 @@ func (s *slots) flushOld() {
 		s.mu.Unlock()
 		return
 	}
-	old := !s.oldest.IsZero()
+	s.urgent = s.urgent || !s.oldest.IsZero()
 	s.oldest = time.Time{}
 	s.announce()
 	s.unlock()
-	if old {
-		s.link.flush()
-	}
 }
 
 // tell queues a frame for a slot's process. The caller holds mu and flushes.
@@ -125,19 +119,29 @@ func (s *slots) tell(sl *slot, m wire.Message) {
 	}
 }
 
-// say reports to the dispatcher once mu is released. The caller holds mu.
-func (s *slots) say(m wire.Message) { s.report = append(s.report, m) }
+// say reports to the dispatcher as soon as mu is released. The caller holds mu.
+func (s *slots) say(m wire.Message) {
+	s.mention(m)
+	s.urgent = true
+}
+
+// mention is say for what may wait until more is said: the caller sees to it that
+// flushOld sends it. The caller holds mu.
+func (s *slots) mention(m wire.Message) { s.report = append(s.report, m) }
 
 // unlock releases mu and then reports what there is to say. What is said of one
 // task is said by one goroutine at a time, that of the slot that has it or of the
 // uplink for one that waits, so it comes in order.
 func (s *slots) unlock() {
-	report := s.report
-	s.report = nil
+	report, urgent := s.report, s.urgent
+	s.report, s.urgent = nil, false
 	left := s.draining.Load() && len(s.queue.jobs) == 0
 	s.mu.Unlock()
 	for _, m := range report {
 		s.link.report(m)
+	}
+	if urgent {
+		s.link.flush()
 	}
 	if left {
 		s.idle()

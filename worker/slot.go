@@ -84,7 +84,9 @@ func (s *slots) startSlot(sl *slot) {
 		s.readers.Done()
 		s.mu.Lock()
 		s.fail(sl, err.Error())
+		s.place(time.Now())
 		s.unlock()
+		s.flush()
 		return
 	}
 	s.mu.Lock()
@@ -161,7 +163,6 @@ func (s *slots) died(sl *slot, how string) {
 	s.place(now)
 	s.unlock()
 	s.flush()
-	s.link.flush()
 }
 
 // lost ends a job whose slot has died. The caller holds mu.

@@ -34,6 +34,7 @@ type slots struct {
 	list     []*slot
 	state    *wire.State    // what the last everywhere left behind
 	report   []wire.Message // what is to be said when mu is released
+	urgent   bool           // and sent at once then, with what was said before
 	gathered int            // results since the dispatcher was last told at once
 	oldest   time.Time      // when the first was reported of what is not flushed; zero if nothing
 	gathers  bool           // flushOld will be called
@@ -88,7 +89,6 @@ func (s *slots) drain(keepLast bool) {
 	}
 	s.unlock()
 	s.flush()
-	s.link.flush()
 }
 
 // due returns what the worker's limits call for.

@@ -32,6 +32,12 @@ type desk struct {
 // processes.
 func newDesk(t *testing.T, slots int, change ...func(*worker.Options)) *desk {
 	t.Helper()
+	return newDeskThatBeats(t, time.Second, slots, change...)
+}
+
+// newDeskThatBeats is newDesk with another time between heartbeats.
+func newDeskThatBeats(t *testing.T, every time.Duration, slots int, change ...func(*worker.Options)) *desk {
+	t.Helper()
 	id, err := mtls.LoadOrCreate(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -63,14 +69,14 @@ func newDesk(t *testing.T, slots int, change ...func(*worker.Options)) *desk {
 	if err := wire.ReadHello(conn, &wire.Hello{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := wire.WriteHello(conn, &wire.Welcome{Version: wire.Version, WorkerID: "w", Heartbeat: time.Second}); err != nil {
+	if err := wire.WriteHello(conn, &wire.Welcome{Version: wire.Version, WorkerID: "w", Heartbeat: every}); err != nil {
 		t.Fatal(err)
 	}
 	conn.NetConn().SetReadDeadline(time.Now().Add(20 * time.Second))
 	d.in, d.out = wire.NewReader(conn), wire.NewWriter(conn)
 	done := make(chan struct{})
 	go func() { // the worker judges a dispatcher that says nothing
-		tick := time.NewTicker(time.Second)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
@@ -340,6 +346,27 @@ func TestSlotsThatDoNotStart(t *testing.T) {
 			d.next()
 		}
 	}
+}
+
+// TestAnswersDoNotWait for a heartbeat, which would send them: what the dispatcher
+// gets back goes elsewhere, and what it cancels is waited for.
+func TestAnswersDoNotWait(t *testing.T) {
+	d := newDeskThatBeats(t, time.Hour, 1)
+	open := d.gate("go")
+	d.give(d.sh("cat go"), d.sh("exit 0"), d.sh("exit 0"), d.sh("exit 0"))
+	d.until("started 1")
+	d.out.Send(&wire.Cancel{Ref: d.ref(4), Err: task.Cancelled("")})
+	d.until("result 4: " + task.TextCancelled)
+	d.out.Send(&wire.Recall{Ref: d.ref(3)})
+	d.until("returned 3")
+	d.give(d.sh("", func(m *wire.Assign) { m.Spec.Func = "f" }))
+	d.until("returned 5: this worker runs commands")
+	d.out.Send(&wire.Drain{Reason: "enough"})
+	d.until("returned 2")
+	d.give(d.sh("exit 0"))
+	d.until("returned 6")
+	open()
+	d.until("result 1 ")
 }
 
 // TestOneSlotThatDoesNotStart holds up none of the tasks.

@@ -161,7 +161,7 @@ func (s *slots) announce() {
 func (s *slots) sayBegun(j *job) {
 	if !j.said {
 		j.said = true
-		s.say(&wire.Started{Ref: j.Ref, Slot: uint32(j.place)})
+		s.mention(&wire.Started{Ref: j.Ref, Slot: uint32(j.place)})
 	}
 }
 
@@ -199,7 +199,7 @@ func (s *slots) resolved(m *wire.Result, now time.Time) {
 		s.spread(m.State)
 		m.State = nil
 	}
-	s.say(m)
+	s.mention(m)
 	if m.Err != nil {
 		s.failed()
 		s.tell(s.list[j.place-1], &wire.Ack{})
