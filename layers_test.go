@@ -18,7 +18,8 @@ var layers = map[string][]string{
 	"muster/task":                        {}, // the vocabulary imports nothing of ours
 	"muster/tls":                         {}, // doors know nothing of each other, nor of tasks
 	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
-	"muster/ssh/relay":                   {"muster/internal/terminal"}, // knows nothing of SSH: any stream will do
+	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
+	"muster/internal/address":            {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
 	"muster/internal/shell":              {},
@@ -43,12 +44,12 @@ var layers = map[string][]string{
 	"muster/templates":        {},
 	"muster/hpc":              {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed": {}, // for tests and measurements only
-	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/launch", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
+	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/launch", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
 		"muster/internal/state", "muster/internal/terminal", "muster/task", "muster/tls", "muster/worker"},
 	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/launch", "muster/internal/spool", "muster/task"},
 	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/launch", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
 		"muster/internal/launch", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
 		"muster/internal/terminal", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }

@@ -138,6 +138,11 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	if err != nil {
 		return answered(err)
 	}
+	if len(plans) > 0 {
+		if err := s.tellDialled(c, client, func(host.Candidate) bool { return true }); err != nil {
+			return err
+		}
+	}
 	if o.json {
 		return writeJSON(s.out, done)
 	}

@@ -164,7 +164,7 @@ func showStatus(w io.Writer, st *control.Status) error {
 	}
 	fmt.Fprintf(w, "%s %s: process %d, muster %s, since %s\n", what, st.Name, st.Pid, st.Version, st.Started.Local().Format(time.DateTime))
 	for _, u := range st.URLs {
-		fmt.Fprintf(w, "  %s (%s)\n", u.URL, u.Interface)
+		fmt.Fprintf(w, "  %s (%s)\n", safe.Safe(u.URL), safe.Safe(u.Interface))
 	}
 	if len(st.Jobs) > 0 {
 		fmt.Fprintf(w, "  jobs: %s\n", strings.Join(st.Jobs, " "))
@@ -224,45 +224,6 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 
 func megabytes(n int64) string { return fmt.Sprintf("%.3g MB", float64(n)/1e6) }
 
-func newURL(s streams) *cli.Command {
-	asJSON := false
-	return &cli.Command{
-		Name:      "url",
-		Usage:     "list the addresses under which workers may reach this machine",
-		UsageText: "muster url [--json]",
-		Description: `Those of the dispatcher, if one is up; else what it could listen on, by interface,
-with port 0, which takes a free one: for url in a config, or muster up --url.`,
-		Flags: append(append(dispatcherFlags(), &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("url takes options only, not %q", c.Args().First())
-			}
-			client, err := connect(c)
-			if err != nil {
-				return err
-			}
-			var list []host.Candidate
-			st, err := client.Status(c.Context)
-			switch {
-			case errors.Is(err, control.ErrUnreachable):
-				list = host.Candidates(&anyPort, nil)
-			case err != nil:
-				return answered(err)
-			default:
-				list = st.URLs
-			}
-			if asJSON {
-				return writeJSON(s.out, list)
-			}
-			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-			for _, u := range list {
-				fmt.Fprintf(t, "%s\t%s\n", u.URL, u.Interface)
-			}
-			return t.Flush()
-		},
-	}
-}
-
 func newJoin(s streams) *cli.Command {
 	var uses int
 	var valid time.Duration
@@ -314,11 +275,14 @@ revoke lets nobody in any more; workers that are in stay.
 			if err != nil {
 				return answered(err)
 			}
-			if file == "-" {
+			join, err := mtls.ParseJoin(j.Text)
+			if err == nil {
+				err = s.tellDialled(c, client, func(u host.Candidate) bool { return slices.Contains(join.Addrs, "tcp:"+u.Address) })
+			}
+			if err == nil && file == "-" {
 				_, err := fmt.Fprintln(s.out, j.Text)
 				return err
 			}
-			join, err := mtls.ParseJoin(j.Text)
 			if err == nil {
 				err = mtls.WriteJoinFile(file, join)
 			}

@@ -310,12 +310,17 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 
 // sayUp says what is up now.
 func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnswer, asJSON bool) error {
-	if asJSON {
-		return writeJSON(s.out, a)
+	log, err := logger(c, s.err)
+	if err != nil {
+		return err
 	}
 	st, err := client.Status(c.Context)
 	if err != nil {
 		return answered(err)
+	}
+	defer logDialled(log, st.URLs)
+	if asJSON {
+		return writeJSON(s.out, a)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Profiles)) {
 		what := map[string]string{"created": "is up", "same": "is up already, with these values", "replaced": "was reset and is up"}[a.Profiles[name]]

@@ -30,9 +30,6 @@ func runFlag() cli.Flag {
 	return &cli.StringFlag{Name: "run", EnvVars: []string{"MUSTER_RUN"}, Usage: "talk to the run `NAME` instead; last is the one that began last"}
 }
 
-// anyPort stands for a dispatcher that is not up yet.
-var anyPort = net.TCPAddr{IP: net.IPv6unspecified}
-
 func profileFlag() cli.Flag {
 	return &cli.StringFlag{Name: "profile", Aliases: []string{"p"}, EnvVars: []string{"MUSTER_PROFILE"}, Value: "default", Usage: "use the profile `NAME`"}
 }

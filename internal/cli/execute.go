@@ -144,6 +144,7 @@ func (e *execution) open() (cleanup func(), err error) {
 			return cleanup, err
 		}
 	}
+	logDialled(e.log, e.h.URLs())
 	if e.p.pool == nil || e.p.pool.local {
 		leaveCores()
 		local, err := e.profile.StartLocal(e.p.o.slots, func(err error) { e.alone <- err })

@@ -1,12 +1,11 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
-	"strings"
 
 	"muster/dispatcher"
 	"muster/internal/launch"
@@ -90,92 +89,42 @@ func (h *Host) port(ctx context.Context, key portKey) (*remote.Port, error) {
 	return o.port, nil
 }
 
+// anyPort is any port of all addresses.
+const anyPort = ":0"
+
 // addresses opens a port, if it is not open yet, and returns where workers on
-// other machines dial. An empty listen is any port of all addresses.
+// other machines dial. An empty listen is anyPort.
 func (p *Profile) addresses(listen string) ([]string, error) {
-	h := p.h
-	if listen == "" {
-		listen = ":0"
+	l, err := p.h.listen(cmp.Or(listen, anyPort))
+	if err != nil {
+		return nil, err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, dispatcher.ErrClosed
-	}
-	l := h.tcp[listen]
-	if l == nil {
-		var err error
-		if l, err = net.Listen("tcp", listen); err != nil {
-			return nil, fmt.Errorf("listen for workers: %w", err)
-		}
-		h.tcp[listen] = l
-		h.serve(l)
+	list, err := candidates(p.h.names(), l, p.Spec.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("find out where workers dial this machine: %w; url in the profile, or --url, names an address", err)
 	}
 	var addrs []string
-	hosts := p.Spec.Hosts
-	if strings.HasPrefix(listen, "127.") {
-		hosts = nil
-	}
-	for _, c := range Candidates(l.Addr().(*net.TCPAddr), hosts) {
+	for _, c := range list {
 		addrs = append(addrs, "tcp:"+c.Address)
 	}
 	return addrs, nil
 }
 
-// Candidate is an address under which a listener may be reached.
-type Candidate struct {
-	Interface string `json:"interface"` // or what the name comes from: hostname, url
-	Address   string `json:"address"`   // HOST:PORT
-	URL       string `json:"url"`
-}
-
-// Candidates lists the addresses of a listener: those of hosts if there are
-// any, else of each interface.
-func Candidates(a *net.TCPAddr, hosts []string) []Candidate {
-	var list []Candidate
-	add := func(name, host string) {
-		address := net.JoinHostPort(host, fmt.Sprint(a.Port))
-		list = append(list, Candidate{name, address, "tls+tcp://" + address})
-	}
-	for _, host := range hosts {
-		add("url", host)
-	}
-	if len(hosts) > 0 {
-		return list
-	}
-	if !a.IP.IsUnspecified() {
-		add("listen", a.IP.String())
-		return list
-	}
-	if host, err := os.Hostname(); err == nil {
-		add("hostname", host)
-	}
-	ifaces, _ := net.Interfaces()
-	for _, i := range ifaces {
-		addrs, _ := i.Addrs()
-		for _, ia := range addrs {
-			if n, ok := ia.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() {
-				add(i.Name, n.IP.String())
-			}
-		}
-	}
-	return list
-}
-
-// URLs returns where workers may dial: on this machine, and elsewhere if a
-// port is open.
-func (h *Host) URLs() []Candidate {
-	list := []Candidate{{"local", h.socket, "unix://" + h.socket}}
+// listen opens a port on this machine, once.
+func (h *Host) listen(at string) (net.Listener, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for listen, l := range h.tcp {
-		var hosts []string
-		for _, p := range h.profiles {
-			if p.Spec.Listen == listen {
-				hosts = append(hosts, p.Spec.Hosts...)
-			}
-		}
-		list = append(list, Candidates(l.Addr().(*net.TCPAddr), hosts)...)
+	if h.closed {
+		return nil, dispatcher.ErrClosed
 	}
-	return list
+	if l := h.tcp[at]; l != nil {
+		return l, nil
+	}
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return nil, fmt.Errorf("listen for workers: %w", err)
+	}
+	h.tcp[at] = l
+	h.serve(l)
+	return l, nil
 }

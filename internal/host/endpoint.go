@@ -35,6 +35,9 @@ func Endpoint(urls []string) (listen string, hosts []string, err error) {
 		ip := net.ParseIP(u.Hostname())
 		loopback = loopback && ip != nil && ip.IsLoopback()
 	}
+	if err := fewHosts(hosts); err != nil {
+		return "", nil, err
+	}
 	if port == "" {
 		port = "0"
 	}

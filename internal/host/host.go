@@ -22,6 +22,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/hpc"
+	"muster/internal/address"
 	"muster/internal/launch"
 	"muster/internal/remote"
 	"muster/internal/spool"
@@ -79,6 +80,7 @@ type Host struct {
 	fleet    *launch.Fleet
 	sites    *remote.Sites
 	started  time.Time
+	names    func() address.Names
 	serving  sync.WaitGroup // who accepts workers on this machine
 	closing  sync.Once
 	closeErr error // of Close, when closing is done
@@ -101,7 +103,7 @@ func Open(opt Options) (h *Host, err error) {
 	if opt.Say == nil {
 		opt.Say = func(string, ...any) {}
 	}
-	h = &Host{opt: opt, id: opt.Identity, profiles: map[string]*Profile{}, started: time.Now(),
+	h = &Host{opt: opt, id: opt.Identity, profiles: map[string]*Profile{}, started: time.Now(), names: sync.OnceValue(lookUp),
 		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}}
 	if h.children, err = newChildren(opt.Shared); err != nil {
 		return nil, err

@@ -7,10 +7,11 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"muster/internal/address"
 )
 
 // listen opens a port for as long as the request's stream is open.
@@ -145,51 +146,19 @@ func (s *server) admit(listener uint32, tcp *net.TCPConn) {
 	})
 }
 
-const maxAddresses = 32
+// maxAddresses bounds how many a far side may name.
+const maxAddresses = address.Most
 
 // addresses are where others may reach a port that is open on host.
 func addresses(ctx context.Context, host string, port int) []string {
+	hosts := []address.Address{{Host: host}}
+	if host == "" {
+		m, _ := address.Here(address.LookUp(ctx)) // without interfaces there is the name
+		hosts, _ = m.Addresses(address.Choice{})  // none, if it has not even that
+	}
 	var all []string
-	add := func(host string) {
-		if len(all) < maxAddresses && host != "" {
-			all = append(all, net.JoinHostPort(host, strconv.Itoa(port)))
-		}
-	}
-	if host != "" {
-		add(host)
-		return all
-	}
-	for _, name := range names(ctx) {
-		add(name)
-	}
-	ifaces, err := net.InterfaceAddrs()
-	if err != nil {
-		return all
-	}
-	for _, a := range ifaces {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
-			add(ip.IP.String())
-		}
+	for _, h := range hosts {
+		all = append(all, net.JoinHostPort(h.Host, strconv.Itoa(port)))
 	}
 	return all
-}
-
-// names are this machine's full name, if it can be found out within two
-// seconds, and its own idea of its name.
-func names(ctx context.Context) []string {
-	name, err := os.Hostname()
-	if err != nil || name == "" || name == "localhost" {
-		return nil
-	}
-	if strings.Contains(name, ".") {
-		return []string{name}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	full, err := net.DefaultResolver.LookupCNAME(ctx, name)
-	full = strings.TrimSuffix(full, ".")
-	if err != nil || full == name || !strings.HasPrefix(full, name+".") {
-		return []string{name}
-	}
-	return []string{full, name}
 }
