@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":             {},
+	"muster/internal/config":             {"muster/internal/address"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.

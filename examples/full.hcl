@@ -38,6 +38,7 @@ launcher "command" "srun" {
   args    = ["--mem", "512", "-n", "1", "."]
 }
 profile "cluster" {
+  # interface = "ib0" (or a list) and family = "ipv4" or "ipv6" choose among addresses
   url        = host_url({ tls = true, port = 5555 })
   launcher   = launcher.cluster.slurm # or a list
   workers    = 1

@@ -65,7 +65,7 @@ func (f *File) context(s Scope) *hcl.EvalContext {
 			}, true),
 			"file":     stringFunc("path", f.file, true),
 			"exec":     execFunc(s.Exec, filepath.Dir(f.Path)),
-			"host_url": urlFunc(hostURLs), "local_url": urlFunc(localURLs),
+			"host_url": urlFunc(hostURLs, localOptions, hostOptions), "local_url": urlFunc(localURLs, localOptions),
 			"jsonencode": stdlib.JSONEncodeFunc, "join": stdlib.JoinFunc, "format": stdlib.FormatFunc, "concat": stdlib.ConcatFunc,
 			"lower": stdlib.LowerFunc, "upper": stdlib.UpperFunc, "trimspace": stdlib.TrimSpaceFunc, "replace": stdlib.ReplaceFunc,
 		},
