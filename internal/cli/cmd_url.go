@@ -121,11 +121,18 @@ func logDialled(log hclog.Logger, list []host.Candidate) {
 		return
 	}
 	text := "workers dial " + dialled(list)
-	if how := chooser(list); how != "" {
+	switch how := chooser(list); {
+	case how != "":
 		text += "; url = host_url({ " + how + " }) in the profile chooses"
+	case !slices.ContainsFunc(list, func(u host.Candidate) bool { return !elsewhere(u) }):
+		text += "; addresses = [...] in the launcher of that machine chooses"
 	}
 	log.Info(text)
 }
+
+// elsewhere reports whether an address is that of another machine, which passes on
+// what comes in there.
+func elsewhere(u host.Candidate) bool { return strings.HasPrefix(u.Interface, "via ") }
 
 // chooser is an option of host_url that leaves out some of the addresses, but not what
 // is likely to be the best. It is empty if there is none.
@@ -133,8 +140,8 @@ func chooser(list []host.Candidate) string {
 	var interfaces []string
 	var families []address.Family
 	for _, u := range list {
-		if u.Family == address.Any || strings.HasPrefix(u.Interface, "via ") {
-			continue // it is a name, or not of this machine
+		if u.Family == address.Any || elsewhere(u) {
+			continue
 		}
 		if !slices.Contains(interfaces, u.Interface) && u.Interface != "url" {
 			interfaces = append(interfaces, u.Interface)
