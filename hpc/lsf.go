@@ -11,199 +11,141 @@ import (
 // lsf is IBM Spectrum LSF and what is compatible with it: bsub(1), bjobs(1).
 // Only options that OpenLava knows as well are used unless asked for.
 var lsf = &Dialect{
-	Name: "lsf", Submit: "bsub", directive: "#BSUB",
-	lists: true, ofOne: true, indexVar: "LSB_JOBINDEX",
+	Name: "lsf", Submit: "bsub", title: "LSF",
+	grammar: lsfGrammar,
+	lists:   true, ofOne: true,
+	nameMax: 200,
 	nameRule: func(n string) string {
 		if strings.ContainsAny(n, `[]"`) {
 			return "an LSF job's name has no brackets and no quotes: they make an array"
 		}
 		return ""
 	},
+	quote:      lsfQuote,
 	directives: lsfDirectives,
-	arrayKey:   "-J",
-	option:     lsfKeys,
-	parseID: func(out string) string {
-		if m := regexp.MustCompile(`Job <([0-9]+)> is submitted`).FindStringSubmatch(out); m != nil {
+	compose:    byStdin,
+	outputs:    "%I.out",
+	literal:    asItIs,
+	parseID: func(line string) string {
+		if m := lsfPrinted.FindStringSubmatch(line); m != nil {
 			return m[1]
 		}
 		return ""
 	},
-	list:       func(user string, _ []string) []string { return []string{"bjobs", "-a", "-w", "-u", user} },
-	parseList:  parseBjobs,
-	fates:      func(ids []string) [][]string { return [][]string{append([]string{"bjobs", "-l"}, ids...)} },
-	parseFates: parseBjobsLong,
-	cancel:     func(id string) []string { return []string{"bkill", id} },
+	jobID: regexp.MustCompile(`^[1-9][0-9]*$`), // 0 is all of a user's
+	list: func(user string, ids []string) (list []query) {
+		for _, part := range batches(ids) {
+			list = append(list, query{append([]string{"bjobs", "-a", "-w", "-u", user}, part...), parseBjobs})
+		}
+		return list
+	},
+	fates: func(ids []string) (list []query) {
+		for _, part := range batches(ids) {
+			list = append(list, query{append([]string{"bjobs", "-l"}, part...), parseBjobsLong})
+		}
+		return list
+	},
+	find:    lsfFind,
+	limits:  []string{"bparams", "-a"},
+	limit:   func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
+	version: "-V", versionCodes: []int{0},
+	advice: []advice{{"job array index too large", tooLarge}},
+	cancel: func(id string) []string { return []string{"bkill", id} },
 	cancelSome: func(id string, spans []Span) (list [][]string) {
 		for _, s := range spans {
 			list = append(list, []string{"bkill", fmt.Sprintf("%s[%d-%d]", id, s.First, s.Last)})
 		}
 		return list
 	},
-	outputs: "%I.out",
-	limits:  []string{"bparams", "-a"},
-	version: "-V",
-	limit:   func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
+	gone: []string{"No matching job found", "already finished"},
+	element: func(job string, index int, array bool) string {
+		if !array {
+			return job
+		}
+		return job + "[" + strconv.Itoa(index) + "]"
+	},
+	inside: func(getenv func(string) string) (Identity, bool) {
+		job := getenv("LSB_JOBID")
+		id := Identity{Scheduler: "lsf", Job: job, Element: job}
+		if id.Index = number(getenv("LSB_JOBINDEX")); id.Index > 0 {
+			id.Element += "[" + strconv.Itoa(id.Index) + "]"
+		}
+		return id, job != ""
+	},
+	environment: environment{
+		inside:   []string{"LSB_JOBID"},
+		prefixes: []string{"LSB_", "LS_", "BSUB_"},
+		keep:     []string{"LSB_DEFAULTQUEUE", "LSB_DEFAULTPROJECT", "LSB_DEFAULT_USERGROUP", "LSB_JOB_REPORT_MAIL"},
+	},
+	probes: lsfProbes,
 }
 
-func lsfDirectives(j *Job) []directive {
-	var d list
+var lsfPrinted = regexp.MustCompile(`^Job <([1-9][0-9]*)> is submitted`)
+
+// lsfGrammar is that of bsub(1).
+var lsfGrammar = grammar{
+	directive: "#BSUB",
+	quoting:   quoting{comment: commentAtWord},
+	values: map[string]int{"-a": 1, "-app": 1, "-ar": 0, "-B": 0, "-b": 1, "-C": 1, "-c": 1, "-clusters": 1, "-cn_cu": 1, "-cn_mem": 1,
+		"-core_isolation": 1, "-csm": 1, "-cwd": 1, "-D": 1, "-data": 1, "-datagrp": 1, "-E": 1, "-Ep": 1, "-e": 1, "-env": 1,
+		"-eo": 1, "-eptl": 1, "-ext": 1, "-F": 1, "-f": 1, "-freq": 1, "-G": 1, "-g": 1, "-gpu": 1, "-H": 0, "-hl": 0, "-hostfile": 1,
+		"-I": 0, "-Ip": 0, "-IS": 0, "-ISp": 0, "-ISs": 0, "-Is": 0, "-IX": 0, "-i": 1, "-is": 1, "-J": 1, "-Jd": 1, "-jobaff": 1, "-jsdl": 1,
+		"-json": 1, "-jsm": 1, "-K": 0, "-k": 1, "-L": 1, "-Lp": 1, "-ln_mem": 1, "-ln_slots": 1, "-M": 1, "-m": 1, "-mig": 1,
+		"-N": 0, "-Ne": 0, "-n": 1, "-notify": 1, "-nnodes": 1, "-o": 1, "-oo": 1, "-outdir": 1, "-P": 1, "-p": 1, "-pack": 1,
+		"-ptl": 1, "-Q": 1, "-q": 1, "-R": 1, "-r": 0, "-rcacct": 1, "-rn": 0, "-rnc": 1, "-S": 1, "-s": 1, "-sla": 1, "-smt": 1,
+		"-sp": 1, "-stage": 1, "-step_cgroup": 1, "-T": 1, "-t": 1, "-ti": 0, "-tty": 0, "-U": 1, "-u": 1, "-ul": 0, "-v": 1,
+		"-W": 1, "-We": 1, "-w": 1, "-wa": 1, "-wt": 1, "-x": 0, "-yaml": 1, "-Zs": 0, "-h": 0, "-V": 0},
+	sets: func(key, value string) []setting {
+		switch key {
+		case "-J": // the array is part of the name
+			return []setting{{key, setsName}, {key, setsArray}}
+		case "-R":
+			var list []setting
+			for _, m := range lsfSection.FindAllStringSubmatch(value, -1) {
+				list = append(list, one("-R "+m[1], lsfRoles["-R "+m[1]])...)
+			}
+			return list
+		}
+		return one(key, lsfRoles[key])
+	},
+}
+
+var lsfSection = regexp.MustCompile(`([a-z]+)\[`)
+
+var lsfRoles = map[string]role{"-W": setsTime, "-n": setsCPUs, "-R span": setsSpread, "-M": setsMemory, "-R rusage": setsReserve,
+	"-gpu": setsGPUs, "-q": setsQueue, "-P": setsAccount, "-o": setsOutput, "-oo": setsOutput}
+
+// lsfQuote puts in quotes what bsub would otherwise take apart.
+func lsfQuote(s string) (word, why string) {
+	switch {
+	case !strings.ContainsAny(s, " \t\"'#\\$`"):
+		return s, ""
+	case !strings.ContainsAny(s, "\"\\$`"):
+		return `"` + s + `"`, ""
+	case !strings.Contains(s, "'"):
+		return "'" + s + "'", ""
+	}
+	return "", "it has a ' and one of \" \\ $ `, which a directive cannot say"
+}
+
+func lsfDirectives(j *Job, l *list) {
 	name := j.Name
 	if j.Array != nil {
 		if name == "" {
 			name = "muster"
 		}
-		d.add(true, "array", `-J "%s[%s]%s"`, name, j.Array.spans(), j.Array.throttle())
+		l.add(true, "array", setsArray, `-J "%s[%s]%s"`, name, j.Array.spans(), j.Array.throttle())
 	} else {
-		d.add(name != "", "name", `-J "%s"`, name)
+		l.add(name != "", "name", setsName, `-J "%s"`, name)
 	}
 	minutes := int((j.Walltime + time.Minute - 1) / time.Minute)
-	d.add(j.Walltime > 0, "walltime", "-W %d:%02d", minutes/60, minutes%60)
-	d.add(j.CPUs > 0, "cpus", `-n %d`, j.CPUs)
-	d.add(j.CPUs > 1, "cpus", `-R "span[hosts=1]"`)
-	d.add(j.Memory > 0, "memory", "-M %d", (j.Memory+1023)>>10) // KB, by LSF's default
-	d.add(j.Memory > 0, "memory", `-R "rusage[mem=%d]"`, mebi(j.Memory))
-	d.add(j.GPUs > 0, "gpus", `-gpu "num=%d"`, j.GPUs)
-	d.add(j.Queue != "", "queue", "-q %s", j.Queue)
-	d.add(j.Account != "", "account", "-P %s", j.Account)
-	d.add(j.Output != "", "output", "-o %s", j.Output)
-	return d.prefixed("#BSUB ")
-}
-
-// lsfKeys names the options of a bsub line; the sections of -R are one each.
-func lsfKeys(words []string) []string {
-	var keys []string
-	for i, w := range words {
-		switch {
-		case len(w) < 2 || w[0] != '-':
-		case w == "-R":
-			for _, section := range words[i+1:] {
-				name, _, ok := strings.Cut(section, "[")
-				if !ok {
-					break
-				}
-				keys = append(keys, "-R "+name)
-			}
-		default:
-			keys = append(keys, w)
-		}
-	}
-	return keys
-}
-
-// parseBjobs reads bjobs -a -w.
-func parseBjobs(o Output) ([]Element, error) {
-	if text := string(o.Stderr) + string(o.Stdout); strings.Contains(text, "No job found") ||
-		strings.Contains(text, "No unfinished job found") || strings.Contains(text, "No matching job found") {
-		return nil, nil
-	}
-	if o.Code != 0 {
-		return nil, o.failed()
-	}
-	var list []Element
-	for i, line := range strings.Split(strings.TrimSpace(string(o.Stdout)), "\n") {
-		if i == 0 {
-			if !strings.HasPrefix(line, "JOBID") {
-				return nil, fmt.Errorf("bjobs printed %q", line)
-			}
-			continue
-		}
-		e, ok := bjobsLine(line)
-		if !ok {
-			return nil, fmt.Errorf("bjobs printed %q", line)
-		}
-		list = append(list, e)
-	}
-	return list, nil
-}
-
-// bjobsLine reads JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME
-// SUBMIT_TIME. The time is three words, the name may have blanks, and the host
-// of a job that never ran is a dash or nothing at all, by version.
-func bjobsLine(line string) (e Element, ok bool) {
-	f := strings.Fields(line)
-	if len(f) < 9 || digits(f[0]) == "" {
-		return e, false
-	}
-	e = Element{Job: f[0], State: lsfState(f[2]), Raw: f[2]}
-	name := f[5 : len(f)-3]
-	switch {
-	case len(name) == 1:
-	case name[0] == "-":
-		name = name[1:]
-	case e.State != Pending:
-		e.Node, name = name[0], name[1:]
-	}
-	e.Name = strings.Join(name, " ")
-	if text, index, array := strings.Cut(e.Name, "["); array {
-		n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
-		if err != nil {
-			return e, false
-		}
-		e.Name, e.Index = text, n
-	}
-	return e, true
-}
-
-func lsfState(s string) State {
-	switch s {
-	case "PEND", "PSUSP", "WAIT":
-		return Pending
-	case "RUN", "USUSP", "SSUSP", "PROV":
-		return Running
-	case "DONE", "EXIT":
-		return Ended
-	}
-	return Unknown // UNKWN and ZOMBI: its host does not answer
-}
-
-// Of bjobs -l, which begins a line that is too long anew after 21 blanks.
-var (
-	bjobsWrap   = regexp.MustCompile(`\n {21}`)
-	bjobsHead   = regexp.MustCompile(`(?m)^Job <([0-9]+)(?:\[([0-9]+)\])?>`)
-	bjobsStatus = regexp.MustCompile(`Status <([A-Z]+)>`)
-	bjobsTerm   = regexp.MustCompile(`TERM_([A-Z_]+)`)
-)
-
-// parseBjobsLong reads the ended jobs of bjobs -l: why LSF ended one is a word that
-// begins with TERM_.
-func parseBjobsLong(out string) (list []Element) {
-	out = bjobsWrap.ReplaceAllString(out, "")
-	heads := bjobsHead.FindAllStringSubmatchIndex(out, -1)
-	for i, h := range heads {
-		end := len(out)
-		if i+1 < len(heads) {
-			end = heads[i+1][0]
-		}
-		text := out[h[0]:end]
-		status := bjobsStatus.FindStringSubmatch(text)
-		if status == nil || lsfState(status[1]) != Ended {
-			continue
-		}
-		e := Element{Job: out[h[2]:h[3]], State: Ended, Raw: status[1], End: EndOrdinary}
-		if h[4] >= 0 {
-			e.Index, _ = strconv.Atoi(out[h[4]:h[5]])
-		}
-		if why := bjobsTerm.FindStringSubmatch(text); why != nil {
-			e.Raw, e.End = e.Raw+" ("+why[0]+")", lsfEnd(why[1])
-		}
-		list = append(list, e)
-	}
-	return list
-}
-
-// lsfEnd reads the reasons of bhist(1) without their TERM_.
-func lsfEnd(why string) End {
-	switch why {
-	case "OWNER", "ADMIN", "FORCE_OWNER", "FORCE_ADMIN":
-		return EndCancelled
-	case "RUNLIMIT", "DEADLINE":
-		return EndWalltime
-	case "MEMLIMIT", "SWAP":
-		return EndMemory
-	case "PREEMPT", "REQUEUE_OWNER", "REQUEUE_ADMIN", "REQUEUE_RC":
-		return EndPreempted
-	case "ZOMBI", "UNKNOWN":
-		return EndNode
-	}
-	return EndOrdinary
+	l.add(j.Walltime > 0, "walltime", setsTime, "-W %d:%02d", minutes/60, minutes%60)
+	l.add(j.CPUs > 0, "cpus", setsCPUs, "-n %d", j.CPUs)
+	l.add(j.CPUs > 1, "cpus", setsSpread, `-R "span[hosts=1]"`)
+	l.add(j.Memory > 0, "memory", setsMemory, "-M %d", (j.Memory+1023)>>10) // KB, by LSF's default
+	l.add(j.Memory > 0, "memory", setsReserve, `-R "rusage[mem=%d]"`, mebi(j.Memory))
+	l.add(j.GPUs > 0, "gpus", setsGPUs, `-gpu "num=%d"`, j.GPUs)
+	l.value("queue", setsQueue, "-q ", j.Queue)
+	l.value("account", setsAccount, "-P ", j.Account)
+	l.value("output", setsOutput, "-o ", j.Output)
 }

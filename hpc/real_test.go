@@ -91,19 +91,24 @@ func living(list []hpc.Element) int {
 	return n
 }
 
+// script submits text as it is.
+func script(c *hpc.Client, text string) hpc.Command {
+	return hpc.Command{Argv: c.SubmitCommand(), Stdin: text}
+}
+
 // lifeOfAnArray submits, watches, and cancels an array whose elements wait for
 // a file, and checks what they saw of themselves.
 func lifeOfAnArray(t *testing.T, c *hpc.Client, dir string) {
 	release := filepath.Join(dir, "release")
-	script, err := c.Dialect.Script(hpc.Job{Name: "array", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 5, Step: 1}}, Throttle: 2},
+	cmd, err := c.Dialect.Render(hpc.Job{Name: "array", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 5, Step: 1}}, Throttle: 2},
 		Walltime: 10 * time.Minute, CPUs: 1, Output: filepath.Join(dir, "out.$$"), Workdir: dir,
 		Body: `echo "` + "$" + map[string]string{"slurm": "SLURM_ARRAY_TASK_ID", "sge": "SGE_TASK_ID"}[c.Dialect.Name] + `" >started.$$
 env >env.$$
-while ! test -e ` + release + `; do sleep 0.05; done`})
+while ! test -e ` + release + `; do sleep 0.05; done`}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := c.Submit(context.Background(), script)
+	id, err := c.Submit(context.Background(), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,13 +179,13 @@ func TestSlurm(t *testing.T) {
 	if n := c.Limit(context.Background()); n != 1000 {
 		t.Errorf("the largest index is %d", n)
 	}
-	for name, script := range map[string]string{
+	for name, text := range map[string]string{
 		"Invalid job array":         "#!/bin/sh\n#SBATCH --array=1-5000\ntrue\n",
 		"invalid partition":         "#!/bin/sh\n#SBATCH -p nowhere\ntrue\n",
 		"This does not look like a": "true\n",
 	} {
-		if id, err := c.Submit(context.Background(), script); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "refused") {
-			t.Errorf("%q was answered with %q, %v", script, id, err)
+		if id, err := c.Submit(t.Context(), script(c, text)); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%q was answered with %q, %v", text, id, err)
 		}
 	}
 }
@@ -226,7 +231,7 @@ func TestSlurmFates(t *testing.T) {
 	}
 	t.Cleanup(s.Stop)
 	c := client(t, "slurm", &s.Cluster)
-	id, err := c.Submit(t.Context(), "#!/bin/sh\n#SBATCH --array=1-4 --no-requeue -o /dev/null\n[ $SLURM_ARRAY_TASK_ID = 1 ] || sleep 1000\n")
+	id, err := c.Submit(t.Context(), script(c, "#!/bin/sh\n#SBATCH --array=1-4 --no-requeue -o /dev/null\n[ $SLURM_ARRAY_TASK_ID = 1 ] || sleep 1000\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +246,7 @@ func TestSlurmFates(t *testing.T) {
 	}
 	order(t, c, "scontrol", "update", "nodename="+node, "state=down", "reason=failed")
 	fates(t, c, id, map[int]hpc.End{4: hpc.EndNode})
-	again, err := c.Submit(t.Context(), "#!/bin/sh\n#SBATCH --requeue -o /dev/null\nsleep 1000\n")
+	again, err := c.Submit(t.Context(), script(c, "#!/bin/sh\n#SBATCH --requeue -o /dev/null\nsleep 1000\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,19 +275,19 @@ func TestPBSScriptsOnSlurm(t *testing.T) {
 		c := client(t, name, &s.Cluster)
 		// This qsub takes a file, not its standard input, and leaves output beside it.
 		c.Command = []string{"sh", "-c", `cat >"$0" && cd "${0%/*}" && exec "$1" "$0"`, filepath.Join(dir, name+".sh"), testbed.Qsub}
-		script, err := c.Dialect.Script(hpc.Job{Name: name, Array: &hpc.Array{Spans: []hpc.Span{{First: 2, Last: 4, Step: 1}}},
+		cmd, err := c.Dialect.Render(hpc.Job{Name: name, Array: &hpc.Array{Spans: []hpc.Span{{First: 2, Last: 4, Step: 1}}},
 			Walltime: 10 * time.Minute, CPUs: 1, Queue: "main", Output: filepath.Join(dir, name+".out"), Workdir: dir,
-			Body: "echo $" + variable + " >" + name + ".$SLURM_ARRAY_TASK_ID; sleep 1000"})
+			Body: "echo $" + variable + " >" + name + ".$SLURM_ARRAY_TASK_ID; sleep 1000"}, c.Command)
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := c.Submit(t.Context(), script)
+		id, err := c.Submit(t.Context(), cmd)
 		if err != nil {
-			t.Fatalf("%v\n%s", err, script)
+			t.Fatalf("%v\n%s", err, cmd.Stdin)
 		}
-		list := until(t, watch, id, count(hpc.Running, 3))
-		if list[0].Name != name {
-			t.Errorf("the job is called %q", list[0].Name)
+		until(t, watch, id, count(hpc.Running, 3))
+		if found, err := watch.Find(t.Context(), name); err != nil || !slices.Equal(found, []string{id}) {
+			t.Errorf("found %v by the name %s, %v; want %s", found, name, err, id)
 		}
 		for _, i := range []string{"2", "3", "4"} {
 			text := ""
@@ -330,7 +335,7 @@ func TestGridEngineFates(t *testing.T) {
 	}
 	t.Cleanup(s.Stop)
 	c := client(t, "sge", s)
-	id, err := c.Submit(t.Context(), "#!/bin/sh\n#$ -S /bin/sh -t 1-2 -l h_rt=3 -o /dev/null -j y\n[ $SGE_TASK_ID = 1 ] || sleep 1000\n")
+	id, err := c.Submit(t.Context(), script(c, "#!/bin/sh\n#$ -S /bin/sh -t 1-2 -l h_rt=3 -o /dev/null -j y\n[ $SGE_TASK_ID = 1 ] || sleep 1000\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,224 +1,182 @@
 package hpc
 
 import (
-	"encoding/xml"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // gridEngine is Son of Grid Engine 8.1 and its kin: qsub(1), qstat(1).
 var gridEngine = &Dialect{
-	Name: "sge", Submit: "qsub", terse: []string{"-terse"}, directive: "#$",
-	ofOne: true, indexVar: "SGE_TASK_ID",
-	nameRule: func(n string) string {
-		if !regexp.MustCompile(`^[^0-9\s/:@\\*?][^\s/:@\\*?]*$`).MatchString(n) {
-			return `a Grid Engine job's name does not begin with a digit and has no blanks and none of / : @ \ * ?`
+	Name: "sge", Submit: "qsub", title: "Grid Engine", terse: []string{"-terse"},
+	grammar: sgeGrammar,
+	ofOne:   true, throttleApart: true,
+	nameMax:    200,
+	nameRule:   sgeNameRule,
+	quote:      sgeQuote,
+	directives: sgeDirectives,
+	compose:    sgeCompose,
+	outputs:    "$TASK_ID.out",
+	literal:    asItIs,
+	parseID: func(line string) string {
+		if m := sgePrinted.FindStringSubmatch(line); m != nil {
+			return m[1] + m[2]
 		}
 		return ""
 	},
-	directives: sgeDirectives,
-	arrayKey:   "-t",
-	option:     sgeKeys,
-	parseID: func(out string) string {
-		if m := regexp.MustCompile(`^Your job(?:-array)? ([0-9]+)`).FindStringSubmatch(out); m != nil {
-			return m[1]
-		}
-		id, _, _ := strings.Cut(strings.TrimSpace(out), ".") // 123 or 123.1-4:1
-		return digits(id)
+	jobID: regexp.MustCompile(`^[1-9][0-9]*$`),
+	list: func(user string, _ []string) []query {
+		return []query{{sgeJobs(user), parseSGE}}
 	},
-	list:      func(user string, _ []string) []string { return []string{"qstat", "-xml", "-u", user} },
-	parseList: parseSGE,
-	fates: func(ids []string) (list [][]string) {
+	fates: func(ids []string) (list []query) {
 		for _, id := range ids {
-			list = append(list, []string{"qacct", "-j", id})
+			list = append(list, query{[]string{"qacct", "-j", id}, parseQacct})
 		}
 		return list
 	},
-	parseFates: parseQacct,
-	cancel:     func(id string) []string { return []string{"qdel", id} },
+	find: func(user, name string, _ []string) []search {
+		return []search{{sgeJobs(user), func(o Output) ([]string, error) {
+			rows, err := sgeRows(o)
+			var ids []string
+			for _, r := range rows {
+				if r.Name == name {
+					ids = append(ids, r.ID)
+				}
+			}
+			return ids, err
+		}}}
+	},
+	limits:  []string{"qconf", "-sconf"},
+	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
+	version: "-help", versionCodes: []int{0, 1},
+	reasons: map[string]string{"Eqw": "it is in an error state and will not start: qstat -explain E -j ID says why"},
+	cancel:  func(id string) []string { return []string{"qdel", id} },
 	cancelSome: func(id string, spans []Span) (list [][]string) {
 		for _, s := range spans {
 			list = append(list, []string{"qdel", id, "-t", fmt.Sprintf("%d-%d", s.First, s.Last)})
 		}
 		return list
 	},
-	outputs: "$TASK_ID.out",
-	limits:  []string{"qconf", "-sconf"},
-	version: "-help",
-	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
-}
-
-func sgeDirectives(j *Job) []directive {
-	var d list
-	shell, _, _ := strings.Cut(j.Shell, " ")
-	d.add(true, "shell", "-S %s", shell)
-	d.add(j.Name != "", "name", "-N %s", j.Name)
-	if j.Array != nil {
-		d.add(true, "array", "-t %s", j.Array.spans())
-		d.add(j.Array.Throttle > 0, "array", "-tc %d", j.Array.Throttle)
-	}
-	d.add(j.Walltime > 0, "walltime", "-l h_rt=%s", hms(j.Walltime))
-	d.add(j.Walltime > 0 && j.Warn > 0, "walltime", "-l s_rt=%s", hms(j.Walltime-j.Warn))
-	d.add(j.CPUs > 1, "cpus", "-pe %s %d", j.PE, j.CPUs)
-	// h_vmem counts for each slot.
-	d.add(j.Memory > 0, "memory", "-l h_vmem=%dM", mebi((j.Memory+int64(max(j.CPUs, 1))-1)/int64(max(j.CPUs, 1))))
-	d.add(j.GPUs > 0, "gpus", "-l gpu=%d", j.GPUs)
-	d.add(j.Queue != "", "queue", "-q %s", j.Queue)
-	d.add(j.Account != "", "account", "-P %s", j.Account)
-	d.add(j.Output != "", "output", "-j y")
-	d.add(j.Output != "", "output", "-o %s", j.Output)
-	return d.prefixed("#$ ")
-}
-
-// sgeKeys names the options of a qsub line; they are words, not letters.
-func sgeKeys(words []string) []string {
-	var keys []string
-	for i := 0; i < len(words); i++ {
-		w := words[i]
-		switch {
-		case len(w) < 2 || w[0] != '-':
-		case w == "-l" && i+1 < len(words):
-			i++
-			for _, r := range strings.Split(words[i], ",") {
-				name, _, _ := strings.Cut(r, "=")
-				keys = append(keys, "-l "+name)
-			}
-		default:
-			keys = append(keys, w)
+	gone: []string{"does not exist", "already in deletion"},
+	element: func(job string, index int, array bool) string {
+		if !array {
+			return job
 		}
-	}
-	return keys
+		return job + "." + strconv.Itoa(index)
+	},
+	inside: func(getenv func(string) string) (Identity, bool) {
+		job := getenv("JOB_ID")
+		id := Identity{Scheduler: "sge", Job: job, Element: job, Restart: uint32(number(getenv("RESTARTED")))}
+		if id.Index = number(getenv("SGE_TASK_ID")); id.Index > 0 { // "undefined" without an array
+			id.Element += "." + strconv.Itoa(id.Index)
+		}
+		return id, job != "" && getenv("SGE_TASK_ID") != ""
+	},
+	environment: environment{
+		inside:   []string{"JOB_ID", "SGE_TASK_ID"},
+		prefixes: []string{"SGE_"},
+		keep:     []string{"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "SGE_CLUSTER_NAME", "SGE_ARCH"},
+		drop:     []string{"MORE_INFO"},
+		bare: []string{"JOB_ID", "JOB_NAME", "JOB_SCRIPT", "TASK_ID", "PE_HOSTFILE", "PE", "NSLOTS", "NHOSTS", "NQUEUES",
+			"QUEUE", "REQUEST", "REQNAME", "RESTARTED", "ENVIRONMENT", "ARC"},
+	},
+	probes: sgeProbes,
 }
 
-// maxElements bounds what one row of qstat may stand for. Grid Engine's own
-// limit is max_aj_tasks, 75,000 unless a site raises it.
-const maxElements = 10_000_000
+var sgePrinted = regexp.MustCompile(`^(?:([1-9][0-9]*)(?:\.[0-9]+-[0-9]+:[0-9]+)?|Your job(?:-array)? ([1-9][0-9]*)[. ].*)$`)
 
-// parseSGE reads qstat -xml: running elements one by one, those that wait as
-// ranges such as 3,4 or 3-20:1.
-func parseSGE(o Output) ([]Element, error) {
-	if o.Code != 0 {
-		return nil, o.failed()
-	}
-	type row struct {
-		ID    string `xml:"JB_job_number"`
-		Name  string `xml:"JB_name"`
-		State string `xml:"state"`
-		Queue string `xml:"queue_name"`
-		Tasks string `xml:"tasks"`
-	}
-	var answer struct {
-		XMLName xml.Name `xml:"job_info"`
-		Running []row    `xml:"queue_info>job_list"`
-		Waiting []row    `xml:"job_info>job_list"`
-	}
-	if err := xml.Unmarshal(o.Stdout, &answer); err != nil {
-		return nil, fmt.Errorf("qstat printed what is no XML: %w", err)
-	}
-	var list []Element
-	for _, r := range append(answer.Running, answer.Waiting...) {
-		_, node, _ := strings.Cut(r.Queue, "@")
-		e := Element{Job: r.ID, Name: r.Name, State: sgeState(r.State), Raw: r.State, Node: node, Reason: sgeReason(r.State)}
-		if r.Tasks == "" {
-			list = append(list, e)
-			continue
-		}
-		tasks, err := ParseArray(r.Tasks)
-		if err != nil || tasks.Count() > maxElements {
-			return nil, fmt.Errorf("qstat printed tasks %q", r.Tasks)
-		}
-		for _, s := range tasks.Spans {
-			for i := s.First; i <= s.Last; i += s.Step {
-				e.Index = i
-				list = append(list, e)
-			}
-		}
-	}
-	return list, nil
-}
-
-// sgeState reads the letters of qstat(1): E an error, h held, q queued, w
-// waiting, r running, R restarted, t in transfer, d being deleted, s S T N
-// suspended.
-func sgeState(s string) State {
-	switch {
-	case s == "" || strings.Trim(s, "rRtdsSTNhqwEPc") != "":
-		return Unknown
-	case strings.ContainsAny(s, "qw"):
-		return Pending
-	case strings.ContainsAny(s, "rtsSTNR"):
-		return Running
-	}
-	return Unknown
-}
-
-func sgeReason(s string) string {
-	switch {
-	case strings.Contains(s, "E"):
-		return "Eqw"
-	case strings.Contains(s, "h"):
-		return "held"
+// sgeNameRule refuses what qsub does, and what qstat would not print again.
+func sgeNameRule(n string) string {
+	strange := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/:@\*?<#"'`, r) }
+	if n != "" && (n[0] >= '0' && n[0] <= '9' || strings.ContainsFunc(n, strange)) {
+		return `a Grid Engine job's name does not begin with a digit and has ASCII alone, no blanks and none of / : @ \ * ? < # and quotes`
 	}
 	return ""
 }
 
-// lineValue returns the number of the first line that begins with name, 0 if
-// there is none.
-func lineValue(text, name string) int {
-	for line := range strings.Lines(text) {
-		rest, ok := strings.CutPrefix(strings.TrimSpace(line), name)
-		if !ok {
-			continue
-		}
-		n, err := strconv.Atoi(strings.Trim(rest, " =\t\n"))
-		if err == nil {
-			return n
-		}
-	}
-	return 0
+// sgeJobs lists a user's jobs. What a .sge_qstat would select among them is said
+// otherwise.
+func sgeJobs(user string) []string {
+	return []string{"qstat", "-s", "a", "-q", "*", "-u", user, "-xml"}
 }
 
-// digits returns s if that is a number, else nothing.
-func digits(s string) string {
-	if s == "" || strings.Trim(s, "0123456789") != "" {
-		return ""
-	}
-	return s
+// sgeGrammar is that of qsub(1). A # ends a line even in quotes.
+var sgeGrammar = grammar{
+	directive: "#$",
+	quoting:   quoting{comment: commentAlways},
+	values: map[string]int{"-a": 1, "-ac": 1, "-ar": 1, "-A": 1, "-b": 1, "-bgio": 1, "-binding": 1, "-c": 1, "-ckpt": 1, "-clear": 0,
+		"-cwd": 0, "-C": 1, "-dc": 1, "-display": 1, "-dl": 1, "-e": 1, "-h": 0, "-hard": 0, "-hold_jid": 1, "-hold_jid_ad": 1,
+		"-i": 1, "-j": 1, "-jc": 1, "-js": 1, "-jsv": 1, "-l": 1, "-m": 1, "-M": 1, "-masterq": 1, "-mods": 3, "-N": 1,
+		"-notify": 0, "-now": 1, "-nostdin": 0, "-o": 1, "-ot": 1, "-P": 1, "-p": 1, "-par": 1, "-pe": 2, "-pty": 1, "-q": 1, "-R": 1,
+		"-r": 1, "-rou": 1, "-sc": 1, "-shell": 1, "-si": 1, "-soft": 0, "-sync": 1, "-S": 1, "-t": 1, "-tc": 1, "-tcon": 1,
+		"-terse": 0, "-u": 1, "-v": 1, "-verify": 0, "-V": 0, "-w": 1, "-wd": 1, "-@": 1},
+	sets: func(key, value string) []setting {
+		if key != "-l" {
+			return one(key, sgeRoles[key])
+		}
+		var list []setting
+		for _, r := range strings.Split(value, ",") {
+			name, _, _ := strings.Cut(r, "=")
+			list = append(list, one("-l "+name, sgeRoles["-l "+name])...)
+		}
+		return list
+	},
 }
 
-// parseQacct reads qacct -j: blocks of a name and a value a line, below a line of
-// equal signs. Of an element that was started again the last block counts.
-func parseQacct(out string) (list []Element) {
-	for _, block := range strings.Split(out, "=====") {
-		field := map[string]string{}
-		for line := range strings.Lines(block) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-			field[name] = strings.TrimSpace(value)
-		}
-		if digits(field["jobnumber"]) == "" {
-			continue
-		}
-		index, _ := strconv.Atoi(field["taskid"]) // undefined for a plain job
-		list = append(list, Element{Job: field["jobnumber"], Index: index, State: Ended, End: sgeEnd(field),
-			Raw: fmt.Sprintf("failed %s, exit_status %s", field["failed"], field["exit_status"])})
-	}
-	return list
-}
+var sgeRoles = map[string]role{"-N": setsName, "-t": setsArray, "-tc": setsThrottle, "-S": setsShell, "-pe": setsCPUs,
+	"-q": setsQueue, "-P": setsAccount, "-j": setsJoin, "-o": setsOutput, "-l h_rt": setsTime, "-l s_rt": setsWarning,
+	"-l h_vmem": setsMemory, "-l gpu": setsGPUs}
 
-// sgeEnd reads what accounting(5) has: failed is Grid Engine's reason.
-func sgeEnd(field map[string]string) End {
-	code, _, _ := strings.Cut(field["failed"], " ")
+// sgeQuote puts a value with blanks in quotes, which must end the line: qsub takes
+// what follows them into the value.
+func sgeQuote(s string) (word, why string) {
 	switch {
-	case code == "37":
-		return EndWalltime
-	case code == "25", code == "24":
-		return EndPreempted
-	case field["deleted_by"] != "" && field["deleted_by"] != "NONE":
-		return EndCancelled
-	case code == "22", code == "28":
-		return EndNode
+	case strings.ContainsAny(s, `"'#`):
+		return "", "it has a quote or a #, which no directive of Grid Engine can say"
+	case strings.ContainsAny(s, " \t"):
+		return `"` + s + `"`, ""
 	}
-	return EndOrdinary
+	return s, ""
+}
+
+func sgeDirectives(j *Job, l *list) {
+	output := j.Output
+	if strings.HasPrefix(output, "/") && strings.Contains(output, ":") {
+		output = ":" + output // what is before the first is a host
+	}
+	if strings.Contains(output, ",") {
+		l.err = mistake("output", "", "%q has a comma, which parts two paths for Grid Engine", j.Output)
+	}
+	if strings.ContainsAny(j.Account, " \t") {
+		l.err = mistake("account", "", "%q has blanks, which no project of Grid Engine has", j.Account)
+	}
+	shell, _, _ := strings.Cut(j.Shell, " ")
+	l.value("shell", setsShell, "-S ", shell)
+	l.value("name", setsName, "-N ", j.Name)
+	if j.Array != nil {
+		l.add(true, "array", setsArray, "-t %s", j.Array.spans())
+		l.add(j.Array.Throttle > 0, "array", setsThrottle, "-tc %d", j.Array.Throttle)
+	}
+	l.add(j.Walltime > 0, "walltime", setsTime, "-l h_rt=%s", hms(j.Walltime))
+	l.add(j.Walltime > 0 && j.Warn > 0, "walltime", setsWarning, "-l s_rt=%s", hms(j.Walltime-j.Warn))
+	l.add(j.CPUs > 1, "cpus", setsCPUs, "-pe %s %d", j.PE, j.CPUs)
+	// h_vmem counts for each slot.
+	slots := int64(max(j.CPUs, 1))
+	l.add(j.Memory > 0, "memory", setsMemory, "-l h_vmem=%dM", mebi((j.Memory+slots-1)/slots))
+	l.add(j.GPUs > 0, "gpus", setsGPUs, "-l gpu=%d", j.GPUs)
+	l.value("queue", setsQueue, "-q ", j.Queue)
+	l.value("account", setsAccount, "-P ", j.Account)
+	l.add(j.Output != "", "output", setsJoin, "-j y")
+	l.value("output", setsOutput, "-o ", output)
+}
+
+// sgeCompose has a login shell read its profile: -S takes a path and nothing after
+// it, so that the shell is none.
+func sgeCompose(argv []string, j *Job, p parts) (Command, error) {
+	if _, args, _ := strings.Cut(j.Shell, " "); slices.Contains(strings.Fields(args), "-l") {
+		p.Setup = append([]string{"if [ -r /etc/profile ]; then . /etc/profile; fi"}, p.Setup...)
+	}
+	return byStdin(argv, j, p)
 }

@@ -125,10 +125,12 @@ func askLimits(c *cli.Context, f *config.File, l *config.Launcher, p *launch.Pla
 				"with -n muster splits arrays by itself")
 		}
 	}
-	if most := client.MostCPUs(c.Context); most > 0 && p.CPUs() > most {
-		return f.At(l.Where("cpus"), 0, fmt.Sprintf("no node of this cluster has %d CPUs: the largest has %d, and the job would wait for ever", p.CPUs(), most), "")
+	var bad []error
+	problems, _ := p.Check(c.Context, client)
+	for _, e := range problems {
+		bad = append(bad, f.At(l.Where(e.Field), e.Line, e.Msg, e.Hint))
 	}
-	return nil
+	return errors.Join(bad...)
 }
 
 func showConfig(s streams, f *config.File, asJSON bool) error {

@@ -132,7 +132,7 @@ func (c *crew) List(ctx context.Context, ids []string) ([]hpc.Element, error) {
 	c.mu.Lock()
 	for _, id := range ids {
 		for i, p := range c.launches[id] {
-			list = append(list, hpc.Element{Job: id, Index: i + 1, Name: id})
+			list = append(list, hpc.Element{Job: id, Index: i + 1})
 			all = append(all, p)
 		}
 	}

@@ -220,8 +220,8 @@ func TestWhatIsTold(t *testing.T) {
 			"1 of 4 workers running, 3 pending: Priority", 4)
 		f.join("1_1")
 		next("1_1|RUNNING|None|n1|x\n1_2|PENDING|Resources||x\n1_3|PENDING|Priority||x\n1_4|PENDING|Priority||x\n", "", 4)
-		next("garbage\n", "slurm does not say how the workers stand", 4)
-		next("more garbage\n", "", 4)
+		next("1_1|RUNN", "slurm does not say how the workers stand", 4)
+		next("1_1|RUNNING|None|n1|x\n1_2|PEND", "", 4)
 		next("1_1|PENDING|BeginTime||x\n1_2|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n1_4|RUNNING|None|n1|x\n",
 			"job 1_1 was taken off its node and waits again", 4)
 		f.join("1_2")
@@ -249,7 +249,7 @@ func TestMaybeSubmitted(t *testing.T) {
 					return hpc.Output{}, errors.New("sbatch did not answer in time")
 				case argv[0] == "squeue" && found:
 					records, _ := launch.Records(f.Dir)
-					return hpc.Output{Stdout: []byte("99|PENDING|None||" + records[0].Name + "\n")}, nil
+					return hpc.Output{Stdout: []byte("99|" + records[0].Name + "\n")}, nil
 				}
 				return hpc.Output{}, nil
 			}

@@ -60,7 +60,7 @@ func TestGone(t *testing.T) {
 		next("")
 		next("1_1|RUNNING|None|n1|x\n1_2|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n1_4|PENDING|Priority||x\n")
 		f.join("1_1", "1_2", "1_3", "1_4") // the last between two questions
-		next("garbage\n")
+		next("1_1|RUNN")
 		next("1_1|RUNNING|None|n1|x\n1_2|COMPLETED|None|n1|x\n1_3|PENDING|BeginTime||x\n1_4|RUNNING|None|n1|x\n", "1_2", "1_3")
 		next("1_1|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n1_4|PENDING|Priority||x\n", "1_4")
 		next("1_1|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n1_4|WHATEVER|None|n1|x\n")

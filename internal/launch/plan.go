@@ -5,6 +5,7 @@ package launch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -209,8 +210,10 @@ func at(f *config.File, l *config.Launcher, err error) error {
 	return f.At(l.Where(field.Field), field.Line, field.Msg, field.Hint)
 }
 
-// CPUs returns how many CPUs each of the plan's jobs asks for.
-func (p *Plan) CPUs() int { return p.job.CPUs }
+// Check asks the scheduler whether it would take the plan's jobs and run them.
+func (p *Plan) Check(ctx context.Context, c *hpc.Client) (problems []*hpc.FieldError, unasked []string) {
+	return c.Check(ctx, p.job)
+}
 
 // Workers returns how many workers the plan starts.
 func (p *Plan) Workers() int {
@@ -330,8 +333,8 @@ func (p *Plan) Render(i int, n Names) (*Submission, error) {
 	if !p.Foreign {
 		j.Body = p.body(n)
 	}
-	s.Argv = p.Client(nil, "").SubmitCommand()
-	s.Script, err = p.Dialect.Script(j)
+	cmd, err := p.Dialect.Render(j, p.command)
+	s.Argv, s.Script = cmd.Argv, cmd.Stdin
 	return s, err
 }
 

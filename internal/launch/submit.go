@@ -193,7 +193,7 @@ func (f *Fleet) submit(ctx context.Context, p *Plan, i int, muster string, at ma
 		return "", err
 	}
 	f.pace(ctx)
-	g.ID, err = client.Submit(ctx, s.Script)
+	g.ID, err = client.Submit(ctx, hpc.Command{Argv: client.SubmitCommand(), Stdin: s.Script})
 	if errors.Is(err, hpc.ErrRefused) {
 		return "", fmt.Errorf("submit %s: %w", p.Launcher, err)
 	}

@@ -187,7 +187,7 @@ func (f *Fleet) tell() {
 	}
 	var buried []dead
 	running, pending, all := 0, 0, 0
-	reasons := map[string]int{}
+	reasons, explained := map[string]int{}, map[string]string{}
 	for _, g := range f.groups {
 		if g.foreign {
 			continue
@@ -201,6 +201,9 @@ func (f *Fleet) tell() {
 			case hpc.Pending:
 				pending++
 				reasons[m.reason]++
+				if d := g.office.dialect; d != nil {
+					explained[m.reason] = d.Explain(m.reason)
+				}
 			case hpc.Ended:
 				if !m.told && !g.cred.Joined(g.element(index)) {
 					m.told = true
@@ -215,7 +218,7 @@ func (f *Fleet) tell() {
 	}
 	summary := fmt.Sprintf("%d of %d workers running, %d pending", running, all, pending)
 	if reason := most(reasons); reason != "" {
-		summary += ": " + hpc.Explain(reason)
+		summary += ": " + cmp.Or(explained[reason], reason)
 	}
 	if pending == 0 || summary == f.summary {
 		summary = ""

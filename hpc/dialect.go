@@ -1,0 +1,111 @@
+package hpc
+
+import (
+	"path/filepath"
+	"regexp"
+)
+
+// Dialect is one scheduler's language: a table of what it is told, what it says,
+// and what it cannot do. Nothing outside of a dialect's own file asks which one it
+// is.
+type Dialect struct {
+	// Name is what configs call it.
+	Name string
+	// Submit is the command that takes a job.
+	Submit string
+	title  string   // what its makers call it
+	terse  []string // options with which it prints nothing but the id
+
+	// What a job is told in.
+	grammar       grammar
+	lists         bool // arrays may be lists
+	ofOne         bool // arrays of one element are accepted
+	firstZero     bool // arrays may begin at 0
+	throttleApart bool // how many elements run at once is an option of its own
+	nameMax       int  // bytes of a job's name
+	// nameRule says what is wrong with a name.
+	nameRule func(name string) string
+	// quote writes a value as one word of a directive, or says why it cannot be one.
+	quote func(value string) (word, why string)
+	// directives are the lines that are made of a job's settings.
+	directives func(j *Job, l *list)
+	// compose makes a submission of a rendered job.
+	compose func(argv []string, j *Job, p parts) (Command, error)
+	// outputs is a file's name for each element, in the pattern of an output.
+	outputs string
+	// literal writes a folder so that nothing in it is taken for a pattern.
+	literal func(dir string) string
+
+	// What it says.
+	parseID func(line string) string // the id in a line that submission prints
+	jobID   *regexp.Regexp           // what an id looks like
+	list    func(user string, ids []string) []query
+	fates   func(ids []string) []query // how elements ended, nil where list tells
+	find    func(user, name string, command []string) []search
+	limits  []string // a command that prints its limits
+	limit   func(out string) int
+	// version is the option with which the command that submits says which it is, and
+	// ends with one of versionCodes.
+	version      string
+	versionCodes []int
+	advice       []advice
+	reasons      map[string]string // why a job waits, in plain words
+
+	// What ends jobs.
+	cancel     func(id string) []string
+	cancelSome func(id string, spans []Span) [][]string
+	gone       []string // says that there is nothing to cancel
+
+	// What a job is called, and what it finds in its environment.
+	element     func(job string, index int, array bool) string
+	inside      func(getenv func(string) string) (Identity, bool)
+	environment environment
+
+	// probes ask whether it would take a job and run it.
+	probes func(c *Client, j *Job) []probe
+}
+
+// advice is what to do about a refusal that has certain words, in lower case.
+type advice struct{ said, todo string }
+
+// Dialects are all that there are, by name.
+var Dialects = map[string]*Dialect{
+	"slurm": slurm, "pbs": pbsPro, "torque": torque, "sge": gridEngine, "lsf": lsf,
+}
+
+// Names lists the dialects.
+func Names() []string { return []string{"slurm", "pbs", "torque", "sge", "lsf"} }
+
+// Outputs returns the pattern of a file in dir for each element's output.
+func (d *Dialect) Outputs(dir string, array bool) string {
+	dir = d.literal(dir)
+	if !array {
+		return filepath.Join(dir, "out")
+	}
+	return filepath.Join(dir, d.outputs)
+}
+
+// NameMax is how many bytes a job's name may have here.
+func (d *Dialect) NameMax() int { return d.nameMax }
+
+// Submitted returns a as it is submitted: nil, which is a plain job, for an array
+// that this scheduler would refuse because it has one element.
+func (d *Dialect) Submitted(a *Array) *Array {
+	if a != nil && !d.ofOne && len(a.Spans) > 0 && a.Count() == 1 {
+		return nil
+	}
+	return a
+}
+
+// Explain returns the scheduler's reason, with what it means where that helps.
+func (d *Dialect) Explain(reason string) string {
+	if text := d.reasons[reason]; text != "" {
+		return reason + ": " + text
+	}
+	return reason
+}
+
+// Element returns the name of an element as Inside would give it.
+func (d *Dialect) Element(job string, index int, array bool) string {
+	return d.element(job, index, array)
+}

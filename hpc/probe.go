@@ -1,0 +1,185 @@
+package hpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// probe is a command that tells whether a scheduler would take a job and run it.
+type probe struct {
+	asks  string // what about
+	argv  []string
+	stdin string
+	read  func(Output) ([]*FieldError, error)
+	not   string        // why it cannot be asked
+	found []*FieldError // what is known without asking
+}
+
+// checkTime bounds a check.
+const checkTime = 10 * time.Second
+
+// Check asks the scheduler what can be asked about j without submitting it, and
+// returns what it would refuse or let wait for ever, and what could not be asked
+// and why. All is asked side by side, within ctx and 10 s.
+func (c *Client) Check(ctx context.Context, j Job) (problems []*FieldError, unasked []string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	j, err := c.Dialect.effective(j)
+	if err != nil {
+		return []*FieldError{asField(err)}, nil
+	}
+	probes := c.Dialect.probes(c, &j)
+	found, reasons := make([][]*FieldError, len(probes)), make([]string, len(probes))
+	var all sync.WaitGroup
+	for i, p := range probes {
+		all.Go(func() { found[i], reasons[i] = c.probe(ctx, p) })
+	}
+	all.Wait()
+	for i, p := range probes {
+		problems = append(problems, found[i]...)
+		if reasons[i] != "" {
+			unasked = append(unasked, p.asks+": "+reasons[i])
+		}
+	}
+	return settle(problems, &j), unasked
+}
+
+// probe runs p, and says why there is no answer.
+func (c *Client) probe(ctx context.Context, p probe) ([]*FieldError, string) {
+	if p.argv == nil {
+		return p.found, p.not
+	}
+	began := time.Now()
+	o, err := c.Run(ctx, p.argv, p.stdin)
+	var missing *exec.Error
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Sprintf("%s did not answer within %v", p.argv[0], max(time.Since(began).Round(time.Second), time.Second))
+	case errors.As(err, &missing), err == nil && o.Code == 127:
+		return nil, p.argv[0] + " is not on PATH here"
+	case err != nil:
+		return nil, err.Error()
+	}
+	found, err := p.read(o)
+	if err != nil {
+		return nil, err.Error()
+	}
+	return found, ""
+}
+
+// settle gives problems that the scheduler did not put down to a setting one of
+// those that the job has, and leaves them out where others say more.
+func settle(problems []*FieldError, j *Job) []*FieldError {
+	vague := func(e *FieldError) bool { return e.Field == "" }
+	if slices.ContainsFunc(problems, func(e *FieldError) bool { return !vague(e) }) {
+		return slices.DeleteFunc(problems, vague)
+	}
+	for _, e := range problems {
+		switch {
+		case j.Options != "":
+			e.Field = "options"
+		case j.Memory > 0:
+			e.Field = "memory"
+		case j.GPUs > 0:
+			e.Field = "gpus"
+		case j.CPUs > 0:
+			e.Field = "cpus"
+		default:
+			e.Field = "queue"
+		}
+	}
+	return problems
+}
+
+func asField(err error) *FieldError {
+	var f *FieldError
+	if errors.As(err, &f) {
+		return f
+	}
+	return &FieldError{Field: "options", Msg: err.Error()}
+}
+
+// effective returns j with what its options set in place of its settings, and
+// without what they set in a way that is not read here.
+func (d *Dialect) effective(j Job) (Job, error) {
+	j, lines, err := d.normal(j)
+	for _, l := range lines {
+		for _, o := range l.options {
+			for _, s := range o.sets {
+				switch s.role {
+				case setsQueue:
+					j.Queue = o.value
+				case setsAccount:
+					j.Account = o.value
+				case setsCPUs:
+					j.CPUs = 0
+				case setsMemory:
+					j.Memory = 0
+				case setsGPUs:
+					j.GPUs = 0
+				case setsTime:
+					j.Walltime = 0
+				}
+			}
+		}
+	}
+	return j, err
+}
+
+// trial is j as the scheduler is asked about it: a job that does nothing, with one
+// element, since muster parts an array that is too large. option has the command
+// that submits only try it. That must be the scheduler's own, since another may
+// not know the option.
+func (c *Client) trial(j *Job, asks string, option []string, read func(Output) ([]*FieldError, error)) probe {
+	p := probe{asks: asks, read: read}
+	if argv := c.SubmitCommand(); path.Base(argv[0]) != c.Dialect.Submit {
+		p.not = fmt.Sprintf("%s may submit it, where %s would only try it", argv[0], c.Dialect.Submit)
+		return p
+	}
+	one := *j
+	one.Body = "true"
+	if a := j.Array; a != nil && len(a.Spans) > 0 {
+		first := a.Spans[0].First
+		one.Array = &Array{Spans: []Span{{first, first, 1}}}
+	}
+	cmd, err := c.Dialect.Render(one, c.Command)
+	if err != nil {
+		p.found = []*FieldError{asField(err)}
+		return p
+	}
+	p.argv, p.stdin = append(cmd.Argv, option...), cmd.Stdin
+	return p
+}
+
+// words of a refusal, in lower case, and the setting that each is about.
+type complaint struct{ said, field string }
+
+// complained reads a refusal.
+func complained(o Output, list []complaint) []*FieldError {
+	said := strings.ToLower(string(o.Stderr) + string(o.Stdout))
+	e := &FieldError{Msg: "the scheduler says: " + o.said()}
+	for _, c := range list {
+		if strings.Contains(said, c.said) {
+			e.Field = c.field
+			break
+		}
+	}
+	return []*FieldError{e}
+}
+
+// unknown is the problem of a name that is not among those that there are.
+func unknown(field, what, name string, there []string) *FieldError {
+	hint := ""
+	if len(there) > 0 {
+		slices.Sort(there)
+		hint = "there are " + short(strings.Join(slices.Compact(there), ", "))
+	}
+	return mistake(field, hint, "this cluster has no %s %q", what, name)
+}

@@ -1,0 +1,181 @@
+package hpc
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var slurmPrinted = regexp.MustCompile(`^(?:Submitted batch job )?([1-9][0-9]*)(?:;(\S+)| on cluster (\S+))?$`)
+
+// slurmID reads ID or ID;CLUSTER, and the sentence of an sbatch without
+// --parsable.
+func slurmID(line string) string {
+	m := slurmPrinted.FindStringSubmatch(line)
+	switch {
+	case m == nil:
+		return ""
+	case m[2]+m[3] != "":
+		return m[1] + ";" + m[2] + m[3]
+	}
+	return m[1]
+}
+
+// slurmCluster parts an id from the options that name its cluster, if it is not
+// the one that commands speak to anyway.
+func slurmCluster(id string) (job string, at []string) {
+	job, cluster, other := strings.Cut(id, ";")
+	if other {
+		at = []string{"-M", cluster}
+	}
+	return job, at
+}
+
+// slurmList asks each cluster after the jobs that it has. The controller looks at
+// this user's jobs alone, since one user is named.
+func slurmList(user string, ids []string) []query {
+	var clusters []string
+	jobs := map[string][]string{}
+	for _, id := range ids {
+		job, cluster, _ := strings.Cut(id, ";")
+		if _, known := jobs[cluster]; !known {
+			clusters = append(clusters, cluster)
+		}
+		jobs[cluster] = append(jobs[cluster], job)
+	}
+	slices.Sort(clusters)
+	var list []query
+	for _, cluster := range clusters {
+		suffix := ""
+		argv := []string{"squeue"}
+		if cluster != "" {
+			suffix = ";" + cluster
+			argv = append(argv, "-M", cluster)
+		}
+		for _, part := range batches(jobs[cluster]) {
+			list = append(list, query{
+				argv: append(slices.Clone(argv), "-h", "-r", "-t", "all", "-u", user, "-j", strings.Join(part, ","), "-o", "%i|%T|%r|%N"),
+				read: func(o Output) ([]Element, error) { return parseSqueue(o, suffix) },
+			})
+		}
+	}
+	return list
+}
+
+// parseSqueue reads id|state|reason|node lines. Of one id alone that is unknown
+// squeue says so and fails, of one among several it is silent.
+func parseSqueue(o Output, suffix string) ([]Element, error) {
+	if o.Code != 0 && !strings.Contains(string(o.Stderr), "Invalid job id specified") {
+		return nil, o.failed()
+	}
+	if err := o.whole(); err != nil {
+		return nil, err
+	}
+	var list []Element
+	for line := range strings.Lines(string(o.Stdout)) {
+		f := strings.Split(strings.TrimRight(line, "\n"), "|")
+		if len(f) < 4 {
+			continue
+		}
+		job, index, array := strings.Cut(f[0], "_")
+		n, err := strconv.Atoi(index)
+		if array && err != nil {
+			continue
+		}
+		job, _, _ = strings.Cut(job, "+") // a component of a heterogeneous job
+		e := Element{Job: job + suffix, Index: n, State: slurmState(f[1]), End: slurmEnd(f[1]), Raw: f[1], Reason: f[2], Node: f[3]}
+		if e.Reason == "None" {
+			e.Reason = ""
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// slurmFind asks each cluster to which command submits for the jobs of a name.
+func slurmFind(user, name string, command []string) []search {
+	ask := []string{"squeue", "-h", "-t", "all", "-u", user, "-o", "%F|%j"}
+	if !strings.Contains(name, ",") { // which parts names
+		ask = append(ask, "-n", name)
+	}
+	clusters := slurmClusters(command)
+	if len(clusters) == 0 {
+		clusters = []string{""}
+	}
+	var list []search
+	for _, cluster := range clusters {
+		argv, suffix := slices.Clone(ask), ""
+		if cluster != "" {
+			argv, suffix = slices.Insert(argv, 1, "-M", cluster), ";"+cluster
+		}
+		list = append(list, search{argv, func(o Output) ([]string, error) {
+			if o.Code != 0 {
+				return nil, o.failed()
+			}
+			var ids []string
+			for line := range strings.Lines(string(o.Stdout)) {
+				if id, ok := strings.CutSuffix(line, "|"+name+"\n"); ok {
+					ids = append(ids, id+suffix)
+				}
+			}
+			return ids, o.whole()
+		}})
+	}
+	return list
+}
+
+// slurmClusters returns the clusters that a command line of sbatch names.
+func slurmClusters(command []string) []string {
+	if len(command) == 0 {
+		return nil
+	}
+	var list []string
+	words := make([]word, len(command)-1)
+	for i, w := range command[1:] {
+		words[i] = word{text: w, at: make([]int, len(w))}
+	}
+	for _, o := range slurmGrammar.getopt(words) {
+		if o.key == "--clusters" || o.key == "-M" {
+			list = strings.Split(o.value, ",")
+		}
+	}
+	return list
+}
+
+func slurmState(s string) State {
+	switch s {
+	case "PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD":
+		return Pending
+	case "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING":
+		return Running
+	case "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "REVOKED":
+		return Ended
+	}
+	return Unknown
+}
+
+// slurmEnd reads the states of squeue(1) in which a job has ended.
+func slurmEnd(s string) End {
+	switch s {
+	case "COMPLETED", "FAILED":
+		return EndOrdinary
+	case "CANCELLED", "REVOKED":
+		return EndCancelled
+	case "PREEMPTED":
+		return EndPreempted
+	case "TIMEOUT", "DEADLINE":
+		return EndWalltime
+	case "OUT_OF_MEMORY":
+		return EndMemory
+	case "NODE_FAIL", "BOOT_FAIL":
+		return EndNode
+	}
+	return EndUnknown
+}
+
+// number reads a number, 0 if it is none.
+func number(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}
