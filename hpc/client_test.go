@@ -1,6 +1,11 @@
 package hpc
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -23,12 +28,153 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// TestIDBesideOtherLines: login files and wrappers print lines of their own.
+func TestIDBesideOtherLines(t *testing.T) {
+	for dialect, line := range map[string]string{"slurm": "12", "pbs": "0[].s", "torque": "7[].s", "sge": "12.1-4:1", "lsf": "Job <12> is submitted to queue <q>."} {
+		want := submitted(t, dialect, line+"\n")
+		if got := submitted(t, dialect, "*** Welcome to X, 2 users ***\n\n"+line+"\r\nQuota: 3 of 5\n"); got != want || want == "" {
+			t.Errorf("%s: the id is %q, want %q", dialect, got, want)
+		}
+		c := answering(dialect, Output{Stdout: []byte("Welcome\n")})
+		if id, err := c.Submit(t.Context(), Command{Argv: []string{"submit"}}); id != "" || err == nil || errors.Is(err, ErrRefused) {
+			t.Errorf("%s: no id at all is %q, %v", dialect, id, err)
+		}
+		c = answering(dialect, Output{Stdout: []byte(line + "\n"), Code: 1})
+		if id, err := c.Submit(t.Context(), Command{Argv: []string{"submit"}}); id != "" || err == nil || errors.Is(err, ErrRefused) {
+			t.Errorf("%s: an id and a failure are %q, %v", dialect, id, err)
+		}
+	}
+}
+
+// recording is a scheduler that keeps what it is told and answers by command.
+func recording(dialect string, answers map[string]string) (*Client, *[]string) {
+	var told []string
+	return &Client{Dialect: Dialects[dialect], User: "me", Run: func(_ context.Context, argv []string, _ string) (Output, error) {
+		told = append(told, strings.Join(argv, " "))
+		for begin, answer := range answers {
+			if strings.HasPrefix(told[len(told)-1], begin) {
+				return Output{Stdout: []byte(answer)}, nil
+			}
+		}
+		return Output{}, nil
+	}}, &told
+}
+
+// TestClusters: what a job's id says of its cluster goes with each question and
+// each order.
+func TestClusters(t *testing.T) {
+	c, told := recording("slurm", map[string]string{
+		"squeue -M other": "CLUSTER: other\n12_1|RUNNING|None|n1\n5|RUNNING|None|n1\n", "squeue -h": "12|PENDING|Priority|\n99_1|RUNNING|None|n2\n"})
+	list, err := c.List(t.Context(), []string{"12;other", "12", "13;other"})
+	if want := []Element{{Job: "12", State: Pending, Raw: "PENDING", Reason: "Priority"}, {Job: "12;other", Index: 1, State: Running, Raw: "RUNNING", Node: "n1"}}; err != nil || !slices.Equal(list, want) {
+		t.Errorf("%+v, %v\nwant %+v", list, err, want)
+	}
+	c.Cancel(t.Context(), "12;other")
+	c.CancelElements(t.Context(), "12;other", []int{3, 1})
+	c.Command = []string{"sbatch", "-M", "other", "--clusters=far"}
+	*told = append(*told, strings.Join(c.CancelCommand("12;other"), " "))
+	c.Find(t.Context(), "a,b")
+	want := []string{"squeue -h -r -t all -u me -j 12 -o %i|%T|%r|%N", "squeue -M other -h -r -t all -u me -j 12,13 -o %i|%T|%r|%N",
+		"scancel -M other 12", "scancel -M other 12_1 12_3", "scancel -M other 12", "squeue -M far -h -t all -u me -o %F|%j"}
+	if !slices.Equal(*told, want) {
+		t.Errorf("it is told %q\nwant %q", *told, want)
+	}
+	if got := slurm.Element("12;other", 3, true); got != "12_3" {
+		t.Errorf("an element is called %s", got)
+	}
+	if ids, err := answering("slurm", Output{Stdout: []byte("7|x\n8|n\n")}).Find(t.Context(), "n"); err != nil || !slices.Equal(ids, []string{"8"}) {
+		t.Errorf("found %v, %v", ids, err)
+	}
+}
+
+// TestFind: other jobs have names with line breaks and bars, which make lines of
+// their own.
+func TestFind(t *testing.T) {
+	for _, c := range []struct {
+		dialect, answer string
+		want            []string
+	}{
+		{"slurm", "12|sim|n\n12|sim|n\n13|sim|n|x\n14|other\nsim|n\n15|sim\n", []string{"12"}},
+		{"pbs", "Welcome\n0[].s\n0[].s\n", []string{"0[].s"}},
+		{"torque", "7[2].s\n7[].s\n8.s\n", []string{"7[].s", "8.s"}},
+		{"sge", "<?xml version='1.0'?>\n<job_info><job_info><job_list><JB_job_number>4</JB_job_number><JB_name>sim|n</JB_name></job_list>" +
+			"<job_list><JB_job_number>5</JB_job_number><JB_name>sim</JB_name></job_list></job_info></job_info>\n", []string{"4"}},
+		{"lsf", "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n101     me      RUN   normal     login       n1          sim|n[2]  Nov 24 12:00\n" +
+			"101     me      RUN   normal     login       n1          sim|n[3]  Nov 24 12:00\n102     me      RUN   normal     login       n1          sim|n x  Nov 24 12:00\n", []string{"101"}},
+	} {
+		got, err := answering(c.dialect, Output{Stdout: []byte(c.answer)}).Find(t.Context(), "sim|n")
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v; want %v", c.dialect, got, err, c.want)
+		}
+		if got, err := answering(c.dialect, Output{Code: 1, Stderr: []byte("cannot connect")}).Find(t.Context(), "n"); err == nil {
+			t.Errorf("%s: no answer is %v", c.dialect, got)
+		}
+	}
+}
+
+// TestListOfManyIsOneQuery: a thousand ids fit into one command line, and none
+// into no question at all.
+func TestListOfManyIsOneQuery(t *testing.T) {
+	for dialect, form := range map[string]string{"slurm": "%d", "pbs": "%d[].server.example.org", "torque": "%d[].server.example.org", "sge": "%d", "lsf": "%d"} {
+		c, told := recording(dialect, nil)
+		var ids []string
+		for i := range 1000 {
+			ids = append(ids, fmt.Sprintf(form, 12_345_678+i))
+		}
+		c.List(t.Context(), ids)
+		if len(*told) != 1 {
+			t.Errorf("%s is asked %d times", dialect, len(*told))
+		}
+		for i := range 20_000 {
+			ids = append(ids, fmt.Sprintf(form, 22_345_678+i))
+		}
+		c.List(t.Context(), ids)
+		for _, line := range *told {
+			if len(line) > 128<<10-100 {
+				t.Errorf("%s is asked in a line of %d bytes", dialect, len(line))
+			}
+		}
+		before := len(*told)
+		if list, err := c.List(t.Context(), nil); list != nil || err != nil || len(*told) != before {
+			t.Errorf("%s: no ids are answered %v, %v", dialect, list, err)
+		}
+	}
+}
+
 // TestCancelNamesAJob: an empty id, or 0 for LSF, would mean all of a user's.
 func TestCancelNamesAJob(t *testing.T) {
-	for _, id := range []string{"", " ", "-u", "x"} {
-		c := &Client{Dialect: lsf, Run: nil} // nothing may be run
-		if err := c.Cancel(t.Context(), id); err == nil {
-			t.Errorf("%q was cancelled", id)
+	for dialect := range Dialects {
+		for _, id := range []string{"", " ", "-u", "x", "123 456", "123,456", "1;", "12;-x", "[]", ".", "12;a b", "*", "0"} {
+			if dialect == "pbs" && id == "0" {
+				continue // its first job
+			}
+			c := &Client{Dialect: Dialects[dialect], Run: nil} // nothing may be run
+			if c.Cancel(t.Context(), id) == nil || c.CancelElements(t.Context(), id, []int{1}) == nil {
+				t.Errorf("%s: %q was cancelled", dialect, id)
+			}
+			if _, err := c.List(t.Context(), []string{id}); err == nil {
+				t.Errorf("%s: %q was asked after", dialect, id)
+			}
+		}
+	}
+	c, told := recording("pbs", nil)
+	if err := c.Cancel(t.Context(), "0"); err != nil || !slices.Equal(*told, []string{"qdel 0"}) {
+		t.Errorf("%v, %v", *told, err)
+	}
+}
+
+// TestElementsOfAnArray: cancelling a thousand takes few commands of bounded size.
+func TestElementsOfAnArray(t *testing.T) {
+	for dialect, id := range map[string]string{"slurm": "12345678;other", "pbs": "12345678[].server.example.org", "torque": "12345678[].server.example.org", "sge": "12", "lsf": "12"} {
+		c, told := recording(dialect, nil)
+		a, _ := ParseArray("1-1000")
+		if err := c.CancelElements(t.Context(), id, a.Expand()); err != nil || len(*told) != 2 {
+			t.Errorf("%s: %d commands, %v", dialect, len(*told), err)
+		}
+		for _, line := range *told {
+			if len(line) > 64<<10 {
+				t.Errorf("%s is told a line of %d bytes", dialect, len(line))
+			}
 		}
 	}
 }

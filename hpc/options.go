@@ -257,6 +257,9 @@ func (g *grammar) longOption(name string) (full string, kind arity, known bool) 
 func (g *grammar) bundle(w word, next func(*option)) []option {
 	var list []option
 	for k := 1; k < len(w.text); k++ {
+		if w.text[k] == ':' || !strings.Contains(g.letters, w.text[k:k+1]) {
+			break // getopt refuses the word
+		}
 		o := option{key: "-" + w.text[k:k+1], start: w.at[k], end: w.at[k] + 1}
 		if name := g.names[w.text[k]]; name != "" {
 			o.key = name
@@ -287,8 +290,6 @@ func (g *grammar) bundle(w word, next func(*option)) []option {
 func (g *grammar) letter(b byte) arity {
 	i := strings.IndexByte(g.letters, b)
 	switch {
-	case i < 0 || b == ':':
-		return noValue
 	case strings.HasPrefix(g.letters[i+1:], "::"):
 		return attachedValue
 	case strings.HasPrefix(g.letters[i+1:], ":"):

@@ -11,7 +11,7 @@ import (
 )
 
 // pbsJobID matches 123.server and 123[].server. The first job of PBS Pro is 0.
-var pbsJobID = regexp.MustCompile(`^[0-9]+(\[[0-9]*\])?(\.[A-Za-z0-9_.-]+)?$`)
+var pbsJobID = regexp.MustCompile(`^[0-9]+(\[[0-9]*\])?(\.[A-Za-z0-9][A-Za-z0-9_.-]*)?$`)
 
 func pbsID(line string) string {
 	if pbsJobID.MatchString(line) {

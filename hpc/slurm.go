@@ -21,7 +21,7 @@ var slurm = &Dialect{
 	outputs:    "%a.out",
 	literal:    func(dir string) string { return strings.ReplaceAll(dir, "%", "%%") },
 	parseID:    slurmID,
-	jobID:      regexp.MustCompile(`^[1-9][0-9]*(;[A-Za-z0-9_.-]+)?$`),
+	jobID:      regexp.MustCompile(`^[1-9][0-9]*(;[A-Za-z0-9][A-Za-z0-9_.-]*)?$`),
 	list:       slurmList,
 	find:       slurmFind,
 	limits:     []string{"scontrol", "show", "config"},

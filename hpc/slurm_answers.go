@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var slurmPrinted = regexp.MustCompile(`^(?:Submitted batch job )?([1-9][0-9]*)(?:;(\S+)| on cluster (\S+))?$`)
+var slurmPrinted = regexp.MustCompile(`^(?:Submitted batch job )?([1-9][0-9]*)(?:;([A-Za-z0-9][A-Za-z0-9_.-]*)| on cluster ([A-Za-z0-9][A-Za-z0-9_.-]*))?$`)
 
 // slurmID reads ID or ID;CLUSTER, and the sentence of an sbatch without
 // --parsable.

@@ -26,7 +26,7 @@ var torque = &Dialect{
 	outputs:    "out",
 	literal:    asItIs,
 	parseID:    pbsID,
-	jobID:      regexp.MustCompile(`^[1-9][0-9]*(\[[0-9]*\])?(\.[A-Za-z0-9_.-]+)?$`),
+	jobID:      regexp.MustCompile(`^[1-9][0-9]*(\[[0-9]*\])?(\.[A-Za-z0-9][A-Za-z0-9_.-]*)?$`),
 	list: func(_ string, ids []string) (list []query) {
 		for _, part := range batches(ids) {
 			list = append(list, query{append([]string{"qstat", "-t", "-x"}, part...), parseQstatXML})

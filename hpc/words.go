@@ -85,11 +85,15 @@ func (q quoting) word(line string, i int) (w word, closed bool) {
 	return w, quote == 0
 }
 
-// cut returns line without what stands from start to end and the blanks after it.
+// cut returns line without what stands from start to end, and without the blanks
+// after it unless they part the words on either side.
 func cut(line string, start, end int) string {
 	rest := strings.TrimLeft(line[end:], " \t")
-	if rest == "" {
+	switch {
+	case rest == "":
 		return strings.TrimRight(line[:start], " \t")
+	case start > 0 && !blank(line[start-1]):
+		return line[:start] + " " + rest
 	}
 	return line[:start] + rest
 }
