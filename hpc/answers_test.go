@@ -57,6 +57,10 @@ func TestAnswers(t *testing.T) {
 			{"12", 3, Running, "RUNNING", "", "n1", EndUnknown}, {"12", 4, Pending, "PENDING", "Priority", "", EndUnknown},
 			{"13", 0, Ended, "COMPLETED", "", "n2", EndOrdinary}, {"14", 0, Unknown, "WHATEVER", "", "", EndUnknown}}},
 		{"none", "slurm", out(0, "", ""), []Element{}},
+		{"lines that are not ours", "slurm", out(0, "CLUSTER: x\nJob|of|somebody\n12|RUNNING|None|n1\nelse\n12_x|RUNNING|None|n1\n", ""), []Element{
+			{"12", 0, Running, "RUNNING", "", "n1", EndUnknown}}},
+		{"part of a heterogeneous job", "slurm", out(0, "12+0|RUNNING|None|n1\n", ""), []Element{{"12", 0, Running, "RUNNING", "", "n1", EndUnknown}}},
+		{"one that is unknown", "slurm", out(1, "", "slurm_load_jobs error: Invalid job id specified\n"), []Element{}},
 		{"down", "slurm", out(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"), nil},
 		{"cut short", "slurm", out(0, "12_3|RUNNING|None|n1|a\n12_4|PEN", ""), nil},
 		{"qstat -F json", "pbs", out(35, `{"Jobs":{"0[].s":{"Job_Name":"a","job_state":"B"},"0[1].s":{"Job_Name":"a","job_state":"R","exec_host":"n1/0*2"},
@@ -64,6 +68,8 @@ func TestAnswers(t *testing.T) {
 			{"0[].s", 1, Running, "R", "", "n1", EndUnknown}, {"0[].s", 2, Ended, "X (Exit_status 271)", "", "", EndCancelled}}},
 		{"a name like a number", "pbs", out(0, `{"Jobs":{"3.s":{"Job_Name":12,"job_state":"Q","comment":7}}}`, ""), []Element{
 			{"3.s", 0, Pending, "Q", "7", "", EndUnknown}}},
+		{"login files write too", "pbs", out(0, "Welcome {user}\n{\"Jobs\":{\"3.s\":{\"job_state\":\"Q\"},\"4.s\":{\"job_state\":\"Q\"}}}\n", ""), []Element{
+			{"3.s", 0, Pending, "Q", "", "", EndUnknown}, {"4.s", 0, Pending, "Q", "", "", EndUnknown}}},
 		{"all unknown", "pbs", out(153, `{"timestamp":1,"pbs_server":"s"}`, "qstat: Unknown Job Id 12.s\n"), []Element{}},
 		{"an answer and a failure", "pbs", out(153, `{"Jobs":{"3.s":{"job_state":"R"}}}`, "qstat: Server disconnected\n"), nil},
 		{"ended", "pbs", out(153, "", "qstat: Unknown Job Id 12.s"), []Element{}},
@@ -72,6 +78,12 @@ func TestAnswers(t *testing.T) {
 		{"nothing", "pbs", out(0, "", ""), nil},
 		{"qstat -x", "torque", out(0, `<Data><Job><Job_Id>7[2].s</Job_Id><Job_Name>a-2</Job_Name><job_state>C</job_state><exit_status>-11</exit_status></Job></Data>`, ""),
 			[]Element{{"7[].s", 2, Ended, "C (Exit_status -11)", "", "", EndWalltime}}},
+		{"nothing", "torque", out(0, "", ""), nil},
+		{"ended", "torque", out(153, "", "qstat: Unknown Job Id 12.s\n"), []Element{}},
+		{"cut short", "torque", out(0, "<Data><Job><Job_Id>7[2].s", ""), nil},
+		{"somebody else's", "sge", out(0, "<job_info><queue_info><job_list><JB_job_number>9</JB_job_number><state>r</state><tasks>x</tasks></job_list><job_list><JB_job_number>4</JB_job_number>"+
+			"<state>r</state></job_list></queue_info></job_info>", ""), []Element{{"4", 0, Running, "r", "", "", EndUnknown}}},
+		{"nothing", "sge", out(0, "", ""), nil},
 		{"qstat -xml", "sge", out(0, `<?xml version='1.0'?><job_info><queue_info><job_list state="running"><JB_job_number>4</JB_job_number><JB_name>a</JB_name>
 			<state>r</state><queue_name>all.q@h</queue_name><tasks>1</tasks></job_list></queue_info><job_info><job_list state="pending"><JB_job_number>4</JB_job_number>
 			<JB_name>a</JB_name><state>qw</state><queue_name></queue_name><tasks>2-3:1</tasks></job_list><job_list><JB_job_number>5</JB_job_number><state>Eqw</state></job_list></job_info></job_info>`, ""),
@@ -83,6 +95,12 @@ func TestAnswers(t *testing.T) {
 			"101     me      PEND  normal     login                   job[4]  Nov 24 12:00\n101     me      EXIT  normal     login                   job[5]  Nov 24 12:00\n", ""),
 			[]Element{{"101", 2, Running, "RUN", "", "n1", EndUnknown}, {"101", 3, Pending, "PEND", "", "", EndUnknown},
 				{"101", 4, Pending, "PEND", "", "", EndUnknown}, {"101", 5, Ended, "EXIT", "", "", EndUnknown}}},
+		{"some unknown", "lsf", out(255, "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n"+
+			"101     me      RUN   normal     login       n1          x  Nov 24 12:00\n", "Job <102> is not found\n"), []Element{{"101", 0, Running, "RUN", "", "n1", EndUnknown}}},
+		{"all unknown", "lsf", out(255, "", "Job <102> is not found\nJob <103> is not found\n"), []Element{}},
+		{"cut short", "lsf", out(0, "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n101     me      RUN   nor", ""), nil},
+		{"nothing", "lsf", out(0, "", ""), nil},
+		{"rows and a failure", "lsf", out(255, "JOBID   USER\n", "Job <102> is not found\nlsbatch daemon not responding\n"), nil},
 		{"none", "lsf", out(255, "", "No job found"), []Element{}},
 		{"down", "lsf", out(255, "", "LSF is down. Please wait ..."), nil},
 	} {

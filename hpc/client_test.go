@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -49,7 +50,10 @@ func TestIDBesideOtherLines(t *testing.T) {
 // recording is a scheduler that keeps what it is told and answers by command.
 func recording(dialect string, answers map[string]string) (*Client, *[]string) {
 	var told []string
+	var mu sync.Mutex // a check asks side by side
 	return &Client{Dialect: Dialects[dialect], User: "me", Run: func(_ context.Context, argv []string, _ string) (Output, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		told = append(told, strings.Join(argv, " "))
 		for begin, answer := range answers {
 			if strings.HasPrefix(told[len(told)-1], begin) {

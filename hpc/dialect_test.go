@@ -98,8 +98,8 @@ func TestSchedulerWithoutDirectives(t *testing.T) {
 	condor.directives = func(j *Job, l *list) {
 		l.prefix = ""
 		l.value("output", setsOutput, "output = ", j.Output)
-		l.add(j.CPUs > 0, "cpus", setsCPUs, "request_cpus = %d", j.CPUs)
-		l.add(j.Array != nil, "array", setsArray, "queue %d", j.Array.Count())
+		l.add(j.CPUs > 0, setsCPUs, "request_cpus = %d", j.CPUs)
+		l.add(j.Array != nil, setsArray, "queue %d", j.Array.Count())
 	}
 	condor.compose = func(argv []string, j *Job, p parts) (Command, error) {
 		dir := filepath.Dir(j.Output)

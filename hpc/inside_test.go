@@ -15,6 +15,9 @@ func TestInside(t *testing.T) {
 		{"SLURM_JOB_ID=7", Identity{"slurm", "7", 0, "7", 0}},
 		{"SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_NTASKS=4 SLURM_PROCID=2", Identity{"slurm", "7", 0, "7.2", 0}},
 		{"PBS_JOBID=123[4].server PBS_ARRAY_INDEX=4", Identity{"pbs", "123[].server", 4, "123[4]", 0}},
+		{"PBS_JOBID=7[4].server PBS_ARRAYID=4", Identity{"torque", "7[].server", 4, "7[4]", 0}},
+		{"PBS_JOBID=7.server PBS_VERSION=TORQUE-6.1.3", Identity{"torque", "7.server", 0, "7", 0}},
+		{"SLURM_JOB_ID=7 PBS_JOBID=7 PBS_ARRAYID=1", Identity{"slurm", "7", 0, "7", 0}},
 		{"PBS_JOBID=0.server", Identity{"pbs", "0.server", 0, "0", 0}},
 		{"JOB_ID=9 SGE_TASK_ID=2 RESTARTED=1", Identity{"sge", "9", 2, "9.2", 1}},
 		{"JOB_ID=9 SGE_TASK_ID=undefined", Identity{"sge", "9", 0, "9", 0}},
@@ -52,6 +55,13 @@ func TestScrub(t *testing.T) {
 		"JOB_ID=1 SGE_TASK_ID=1 SGE_ROOT=/r SGE_CELL=c NSLOTS=4 QUEUE=q TMPDIR=/t SGE_STDOUT_PATH=x": "SGE_ROOT=/r SGE_CELL=c",
 		"QUEUE=mine NSLOTS=4 JOB_ID=1":                             "QUEUE=mine NSLOTS=4 JOB_ID=1",
 		"LSB_JOBID=1 LSB_DEFAULTQUEUE=q LSF_ENVDIR=/e LS_SUBCWD=/": "LSB_DEFAULTQUEUE=q LSF_ENVDIR=/e",
+		// What filters, colours or redirects, and what sites need.
+		"SQUEUE_PARTITION= SQUEUE_FORMAT2=x SCANCEL_STATE=R SINFO_ALL=1 SACCT_LOCAL=1 SCONTROL_ALL=1 SLURM_TIME_FORMAT=x":                                               "",
+		"SLURM_CONF=/c SLURM_CONF_SERVER=s SLURM_JWT=t SLURM_CLUSTERS=a SLURM_DEBUG_FLAGS=x":                                                                            "SLURM_CONF=/c SLURM_CONF_SERVER=s SLURM_JWT=t SLURM_CLUSTERS=a",
+		"SBATCH_WAIT=1 SBATCH_JOB_NAME=x SBATCH_ARRAY_INX=1-2 SBATCH_OUTPUT=x SBATCH_ERROR=x SBATCH_INPUT=x SBATCH_SIGNAL=x SBATCH_PARTITION=p SBATCH_WAIT_ALL_NODES=1": "SBATCH_PARTITION=p SBATCH_WAIT_ALL_NODES=1",
+		"PBS_DPREFIX=#X PBS_QSTAT_EXECONLY=1 PBSDEBUG=1 PBS_CONF_FILE=/c PBS_EXEC=/x PBS_LEAF_NAME=l":                                                                   "PBS_CONF_FILE=/c PBS_EXEC=/x PBS_LEAF_NAME=l",
+		"SGE_DEBUG_LEVEL=1 MORE_INFO=1 SGE_LONG_QNAMES=1 SGE_QMASTER_PORT=1 SGE_EXECD_PORT=2 SGE_CLUSTER_NAME=n SGE_ARCH=a":                                             "SGE_QMASTER_PORT=1 SGE_EXECD_PORT=2 SGE_CLUSTER_NAME=n SGE_ARCH=a",
+		"LSB_BJOBS_FORMAT=x LSB_BJOBS_CONSISTENT_EXIT_CODE=y BSUB_BLOCK=1 BSUB_QUIET=1 LSB_DEFAULTPROJECT=p LSF_SERVERDIR=/s LSF_BINDIR=/b":                             "LSB_DEFAULTPROJECT=p LSF_SERVERDIR=/s LSF_BINDIR=/b",
 	} {
 		if got := kept(env); got != want {
 			t.Errorf("%s\nbecame %s\nwant   %s", env, got, want)

@@ -134,17 +134,17 @@ func lsfDirectives(j *Job, l *list) {
 		if name == "" {
 			name = "muster"
 		}
-		l.add(true, "array", setsArray, `-J "%s[%s]%s"`, name, j.Array.spans(), j.Array.throttle())
+		l.add(true, setsArray, `-J "%s[%s]%s"`, name, j.Array.spans(), j.Array.throttle())
 	} else {
-		l.add(name != "", "name", setsName, `-J "%s"`, name)
+		l.add(name != "", setsName, `-J "%s"`, name)
 	}
 	minutes := int((j.Walltime + time.Minute - 1) / time.Minute)
-	l.add(j.Walltime > 0, "walltime", setsTime, "-W %d:%02d", minutes/60, minutes%60)
-	l.add(j.CPUs > 0, "cpus", setsCPUs, "-n %d", j.CPUs)
-	l.add(j.CPUs > 1, "cpus", setsSpread, `-R "span[hosts=1]"`)
-	l.add(j.Memory > 0, "memory", setsMemory, "-M %d", (j.Memory+1023)>>10) // KB, by LSF's default
-	l.add(j.Memory > 0, "memory", setsReserve, `-R "rusage[mem=%d]"`, mebi(j.Memory))
-	l.add(j.GPUs > 0, "gpus", setsGPUs, `-gpu "num=%d"`, j.GPUs)
+	l.add(j.Walltime > 0, setsTime, "-W %d:%02d", minutes/60, minutes%60)
+	l.add(j.CPUs > 0, setsCPUs, "-n %d", j.CPUs)
+	l.add(j.CPUs > 1, setsSpread, `-R "span[hosts=1]"`)
+	l.add(j.Memory > 0, setsMemory, "-M %d", (j.Memory+1023)>>10) // KB, by LSF's default
+	l.add(j.Memory > 0, setsReserve, `-R "rusage[mem=%d]"`, mebi(j.Memory))
+	l.add(j.GPUs > 0, setsGPUs, `-gpu "num=%d"`, j.GPUs)
 	l.value("queue", setsQueue, "-q ", j.Queue)
 	l.value("account", setsAccount, "-P ", j.Account)
 	l.value("output", setsOutput, "-o ", j.Output)

@@ -45,9 +45,12 @@ var pbsPro = &Dialect{
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"usage: qsub", twoPBS}, {"exceeds server or queue size limit", tooLarge}},
 	cancel: func(id string) []string { return []string{"qdel", id} }, cancelSome: pbsCancelSome,
-	gone:        []string{"Unknown Job Id", "has finished"},
-	element:     pbsElementName,
-	inside:      func(getenv func(string) string) (Identity, bool) { return pbsInside("pbs", getenv) },
+	gone:    []string{"Unknown Job Id", "has finished"},
+	element: pbsElementName,
+	inside: func(getenv func(string) string) (Identity, bool) {
+		id, ok := pbsInside("pbs", getenv)
+		return id, ok && !ofTorque(getenv)
+	},
 	environment: pbsEnvironment,
 	probes:      pbsProbes,
 }
@@ -82,8 +85,8 @@ func pbsQuote(s string) (word, why string) {
 
 func pbsDirectives(j *Job, l *list) {
 	l.value("name", setsName, "-N ", j.Name)
-	l.add(j.Array != nil, "array", setsArray, "-J %v", j.Array)
-	l.add(j.Walltime > 0, "walltime", setsTime, "-l walltime=%s", hms(j.Walltime))
+	l.add(j.Array != nil, setsArray, "-J %v", j.Array)
+	l.add(j.Walltime > 0, setsTime, "-l walltime=%s", hms(j.Walltime))
 	sel := "select=1"
 	if j.CPUs > 0 {
 		sel += ":ncpus=" + strconv.Itoa(j.CPUs)
@@ -95,11 +98,11 @@ func pbsDirectives(j *Job, l *list) {
 		sel += fmt.Sprintf(":mem=%dmb", mebi(j.Memory))
 	}
 	// select and the older forms exclude each other.
-	l.add(sel != "select=1", "cpus, gpus or memory", setsCPUs, "-l %s", sel)
+	l.add(sel != "select=1", setsCPUs, "-l %s", sel)
 	l.also(sel != "select=1", setsGPUs, setsMemory)
 	l.value("queue", setsQueue, "-q ", j.Queue)
 	l.value("account", setsAccount, "-A ", j.Account)
-	l.add(j.Output != "", "output", setsJoin, "-j oe")
+	l.add(j.Output != "", setsJoin, "-j oe")
 	l.value("output", setsOutput, "-o ", j.Output)
 }
 

@@ -74,28 +74,40 @@ func (c *Client) probe(ctx context.Context, p probe) ([]*FieldError, string) {
 	return found, ""
 }
 
-// settle gives problems that the scheduler did not put down to a setting one of
-// those that the job has, and leaves them out where others say more.
+// settle keeps one problem of each setting, the last that was asked about since
+// it says more than a refusal. What the scheduler did not put down to a setting is
+// left out where there is anything else, and otherwise put down to one that the
+// job has.
 func settle(problems []*FieldError, j *Job) []*FieldError {
-	vague := func(e *FieldError) bool { return e.Field == "" }
-	if slices.ContainsFunc(problems, func(e *FieldError) bool { return !vague(e) }) {
-		return slices.DeleteFunc(problems, vague)
-	}
+	var list []*FieldError
+	var vague *FieldError
 	for _, e := range problems {
+		i := slices.IndexFunc(list, func(l *FieldError) bool { return l.Field == e.Field })
 		switch {
-		case j.Options != "":
-			e.Field = "options"
-		case j.Memory > 0:
-			e.Field = "memory"
-		case j.GPUs > 0:
-			e.Field = "gpus"
-		case j.CPUs > 0:
-			e.Field = "cpus"
+		case e.Field == "":
+			vague = e
+		case i >= 0:
+			list[i] = e
 		default:
-			e.Field = "queue"
+			list = append(list, e)
 		}
 	}
-	return problems
+	if len(list) > 0 || vague == nil {
+		return list
+	}
+	switch {
+	case j.Options != "":
+		vague.Field = "options"
+	case j.Memory > 0:
+		vague.Field = "memory"
+	case j.GPUs > 0:
+		vague.Field = "gpus"
+	case j.CPUs > 0:
+		vague.Field = "cpus"
+	default:
+		vague.Field = "queue"
+	}
+	return []*FieldError{vague}
 }
 
 func asField(err error) *FieldError {

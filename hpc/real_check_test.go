@@ -42,11 +42,11 @@ func TestSlurmCheck(t *testing.T) {
 	checked(t, c, checks{
 		{hpc.Job{Name: "my sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9000, Step: 1}}}}, "", ""},
 		{hpc.Job{Queue: "high", Walltime: time.Hour}, "", ""},
-		{hpc.Job{Queue: "nowhere"}, "queue queue", "there are high, main"},
-		{hpc.Job{Options: "#SBATCH -p nowhere"}, "queue queue", `no partition "nowhere"`},
+		{hpc.Job{Queue: "nowhere"}, "queue", "there are high, main"},
+		{hpc.Job{Options: "#SBATCH -p nowhere"}, "queue", `no partition "nowhere"`},
 		{hpc.Job{CPUs: 99}, "cpus", "no node of partition main has 99 CPUs: the largest has 4"},
 		{hpc.Job{Memory: 99 << 30}, "memory", "the largest has 4000 MiB"},
-		{hpc.Job{GPUs: 2}, "gpus gpus", "no node of partition main has 2 GPUs"},
+		{hpc.Job{GPUs: 2}, "gpus", "no node of partition main has 2 GPUs"},
 		{hpc.Job{Options: "#SBATCH -c 99"}, "options", "Requested node configuration is not available"},
 		{hpc.Job{Options: "#SBATCH --no-such-option"}, "options", "unrecognized option"},
 		{hpc.Job{Name: "a\nb"}, "name", "line break"},
@@ -62,11 +62,11 @@ func TestGridEngineCheck(t *testing.T) {
 	c := gridEngineHere(t)
 	checked(t, c, checks{
 		{hpc.Job{Name: "sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Queue: "all.q", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 99_000, Step: 1}}}}, "", ""},
-		{hpc.Job{Queue: "nowhere.q"}, "queue queue", "there are all.q"},
-		{hpc.Job{CPUs: 2, PE: "mpi"}, "parallel_environment parallel_environment", "there are smp"},
+		{hpc.Job{Queue: "nowhere.q"}, "queue", "there are all.q"},
+		{hpc.Job{CPUs: 2, PE: "mpi"}, "parallel_environment", "there are smp"},
 		{hpc.Job{CPUs: 99}, "cpus", "only offers"},
-		{hpc.Job{Account: "proj"}, "account account", `no project "proj"`},
-		{hpc.Job{GPUs: 1}, "gpus gpus", "qconf -sc"},
+		{hpc.Job{Account: "proj"}, "account", `no project "proj"`},
+		{hpc.Job{GPUs: 1}, "gpus", "qconf -sc"},
 		{hpc.Job{Options: "#$ -l fast=1"}, "options", "unknown resource"},
 	})
 }

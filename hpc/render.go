@@ -31,12 +31,11 @@ type parts struct {
 	Body       string
 }
 
-// directive is a generated line: the setting that it comes from, and what it sets,
-// by which a user's own option replaces it.
+// directive is a generated line, and what it sets, by which a user's own option
+// replaces it.
 type directive struct {
-	field string
-	sets  []role
-	text  string
+	sets []role
+	text string
 }
 
 // list gathers directives.
@@ -48,13 +47,13 @@ type list struct {
 }
 
 // add adds a directive that sets r, if when.
-func (l *list) add(when bool, field string, r role, format string, args ...any) {
+func (l *list) add(when bool, r role, format string, args ...any) {
 	if when {
-		l.lines = append(l.lines, directive{field, []role{r}, l.prefix + fmt.Sprintf(format, args...)})
+		l.lines = append(l.lines, directive{[]role{r}, l.prefix + fmt.Sprintf(format, args...)})
 	}
 }
 
-// value adds a directive with a value that may have any characters.
+// value adds a directive with the value of a field, which may have any characters.
 func (l *list) value(field string, r role, option, value string) {
 	if value == "" {
 		return
@@ -63,7 +62,7 @@ func (l *list) value(field string, r role, option, value string) {
 	if why != "" && l.err == nil {
 		l.err = &FieldError{field, 0, fmt.Sprintf("%q: %s", value, why), ""}
 	}
-	l.add(true, field, r, "%s%s", option, word)
+	l.add(true, r, "%s%s", option, word)
 }
 
 // also names what else the last directive sets.

@@ -156,6 +156,90 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestQuoting: values of any characters are one word for each scheduler, or
+// refused with the setting's name.
+func TestQuoting(t *testing.T) {
+	for _, c := range []struct {
+		dialect string
+		job     Job
+		want    string // a line, or the beginning of an error
+	}{
+		{"slurm", Job{Name: "my sim"}, `#SBATCH --job-name="my sim"`},
+		{"slurm", Job{Name: `a"b\c#d`}, `#SBATCH --job-name="a\"b\\c#d"`},
+		{"slurm", Job{Name: "äöü|$x"}, "#SBATCH --job-name=äöü|$x"},
+		{"slurm", Job{Output: "/a b/%%c/%a.out"}, `#SBATCH --output="/a b/%%c/%a.out"`},
+		{"slurm", Job{Output: `/a\b`}, "output: "},
+		{"slurm", Job{Account: "my account"}, `#SBATCH --account="my account"`},
+		{"slurm", Job{Name: strings.Repeat("a", 201)}, "name: "},
+		{"pbs", Job{Output: "/a b/x"}, `#PBS -o "/a b/x"`},
+		{"pbs", Job{Output: `/a"b/x`}, `#PBS -o '/a"b/x'`},
+		{"pbs", Job{Output: `/a"b'/x`}, "output: "},
+		{"pbs", Job{Name: "a#b"}, "name: "},
+		{"pbs", Job{Name: "1a.b_c+d-e"}, "#PBS -N 1a.b_c+d-e"},
+		{"pbs", Job{Name: strings.Repeat("a", 231)}, "name: "},
+		{"torque", Job{Output: "/a b/x"}, `#PBS -o "/a b/x"`},
+		{"torque", Job{Name: "it's"}, "name: "},
+		{"sge", Job{Output: "/a b/$TASK_ID.out"}, `#$ -o "/a b/$TASK_ID.out"`},
+		{"sge", Job{Output: "/a:b/x"}, "#$ -o :/a:b/x"},
+		{"sge", Job{Output: "host:/a/x"}, "#$ -o host:/a/x"},
+		{"sge", Job{Output: "/a,b"}, "output: "}, {"sge", Job{Output: "/a#b"}, "output: "}, {"sge", Job{Output: "/it's"}, "output: "},
+		{"sge", Job{Account: "a b"}, "account: "}, {"sge", Job{Name: "a<b"}, "name: "},
+		{"sge", Job{Shell: "/my shell"}, "#$ -S /my"}, // the shell is its first word
+		{"lsf", Job{Output: "/a b/%I.out"}, `#BSUB -o "/a b/%I.out"`},
+		{"lsf", Job{Output: "/a$b/x"}, "#BSUB -o '/a$b/x'"},
+		{"lsf", Job{Output: "/a$b'/x"}, "output: "},
+		{"lsf", Job{Name: "my sim"}, `#BSUB -J "my sim"`},
+		{"slurm", Job{Queue: "a#b"}, "queue: "}, {"slurm", Job{Workdir: "/a\nb"}, "workdir: "}, {"slurm", Job{Output: "/a\x00"}, "output: "},
+		// Of several mistakes the first is told each time.
+		{"slurm", Job{Name: "a\n", Queue: "b\n", Account: "c\n", Output: "d\n", Shell: "e\n"}, "name: "},
+		{"slurm", Job{Queue: "b c", Account: "c\n"}, "account: "},
+		{"slurm", Job{Queue: "b c", PE: "d e"}, "queue: "},
+	} {
+		for range 3 {
+			c.job.Body = "true"
+			got, err := rendered(Dialects[c.dialect], c.job)
+			if err != nil && !strings.HasPrefix(err.Error(), c.want) || err == nil && !strings.Contains(got, "\n"+c.want+"\n") {
+				t.Errorf("%s, %+v: %v; want %q in\n%s", c.dialect, c.job, err, c.want, got)
+			}
+		}
+	}
+}
+
+// TestCommand: the user's own command submits, with what has the scheduler print
+// the id.
+func TestCommand(t *testing.T) {
+	for dialect, want := range map[string]string{"slurm": "my-sbatch -M x --parsable", "sge": "my-sbatch -M x -terse", "pbs": "my-sbatch -M x", "lsf": "my-sbatch -M x"} {
+		command := []string{"my-sbatch", "-M", "x"}
+		got, err := Dialects[dialect].Render(Job{Body: "true"}, command)
+		if err != nil || strings.Join(got.Argv, " ") != want || len(got.Files) != 0 || len(command) != 3 {
+			t.Errorf("%s: %q, %v", dialect, got.Argv, err)
+		}
+	}
+	if got, _ := slurm.Render(Job{}, []string{"sbatch", "--parsable"}); strings.Join(got.Argv, " ") != "sbatch --parsable" {
+		t.Errorf("%q", got.Argv)
+	}
+}
+
+// TestWarnings: module works on many clusters with /bin/sh, and not on all.
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		shell, setup string
+		warned       bool
+	}{
+		{"", "module load gcc", true}, {"/bin/sh", "cd x\n  module purge", true}, {"/bin/sh -l", "module load gcc", true},
+		{"/bin/bash -l", "module load gcc", false}, {"/bin/bash", "module load gcc", false}, {"", "my module load", false}, {"", "", false},
+	} {
+		j := Job{Shell: c.shell, Setup: []string{c.setup}, Body: "true"}
+		if _, err := slurm.Render(j, nil); err != nil {
+			t.Errorf("%q with %q: %v", c.setup, c.shell, err)
+		}
+		got := slurm.Warnings(j)
+		if (len(got) == 1) != c.warned || len(got) > 0 && (got[0].Field != "setup" || !strings.Contains(got[0].Hint, "bash -l")) {
+			t.Errorf("%q with %q: %v", c.setup, c.shell, got)
+		}
+	}
+}
+
 // FuzzOptions: whatever options say, a script is one that the scheduler reads,
 // or an error names the field.
 func FuzzOptions(f *testing.F) {

@@ -50,7 +50,7 @@ func (o Output) failed() error {
 }
 
 // Runner runs a scheduler's command, here or elsewhere. Its error means that
-// it is unknown what the command did, if it ran at all.
+// it is unknown what the command did, if it ran at all. Several may run at once.
 type Runner func(ctx context.Context, argv []string, stdin string) (Output, error)
 
 // maxAnswer bounds what is kept of a command's output, in bytes: a line of

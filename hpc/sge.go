@@ -156,19 +156,19 @@ func sgeDirectives(j *Job, l *list) {
 	l.value("shell", setsShell, "-S ", shell)
 	l.value("name", setsName, "-N ", j.Name)
 	if j.Array != nil {
-		l.add(true, "array", setsArray, "-t %s", j.Array.spans())
-		l.add(j.Array.Throttle > 0, "array", setsThrottle, "-tc %d", j.Array.Throttle)
+		l.add(true, setsArray, "-t %s", j.Array.spans())
+		l.add(j.Array.Throttle > 0, setsThrottle, "-tc %d", j.Array.Throttle)
 	}
-	l.add(j.Walltime > 0, "walltime", setsTime, "-l h_rt=%s", hms(j.Walltime))
-	l.add(j.Walltime > 0 && j.Warn > 0, "walltime", setsWarning, "-l s_rt=%s", hms(j.Walltime-j.Warn))
-	l.add(j.CPUs > 1, "cpus", setsCPUs, "-pe %s %d", j.PE, j.CPUs)
+	l.add(j.Walltime > 0, setsTime, "-l h_rt=%s", hms(j.Walltime))
+	l.add(j.Walltime > 0 && j.Warn > 0, setsWarning, "-l s_rt=%s", hms(j.Walltime-j.Warn))
+	l.add(j.CPUs > 1, setsCPUs, "-pe %s %d", j.PE, j.CPUs)
 	// h_vmem counts for each slot.
 	slots := int64(max(j.CPUs, 1))
-	l.add(j.Memory > 0, "memory", setsMemory, "-l h_vmem=%dM", mebi((j.Memory+slots-1)/slots))
-	l.add(j.GPUs > 0, "gpus", setsGPUs, "-l gpu=%d", j.GPUs)
+	l.add(j.Memory > 0, setsMemory, "-l h_vmem=%dM", mebi((j.Memory+slots-1)/slots))
+	l.add(j.GPUs > 0, setsGPUs, "-l gpu=%d", j.GPUs)
 	l.value("queue", setsQueue, "-q ", j.Queue)
 	l.value("account", setsAccount, "-P ", j.Account)
-	l.add(j.Output != "", "output", setsJoin, "-j y")
+	l.add(j.Output != "", setsJoin, "-j y")
 	l.value("output", setsOutput, "-o ", output)
 }
 

@@ -42,21 +42,24 @@ var torque = &Dialect{
 	gone:    []string{"Unknown Job Id", "has finished"},
 	element: pbsElementName,
 	inside: func(getenv func(string) string) (Identity, bool) {
-		if getenv("PBS_ARRAYID") == "" && !strings.HasPrefix(getenv("PBS_VERSION"), "TORQUE") {
-			return Identity{}, false
-		}
-		return pbsInside("torque", getenv)
+		id, ok := pbsInside("torque", getenv)
+		return id, ok && ofTorque(getenv)
 	},
 	environment: pbsEnvironment,
 	probes:      pbsProbes,
+}
+
+// ofTorque reports whether a job of either PBS is Torque's.
+func ofTorque(getenv func(string) string) bool {
+	return getenv("PBS_ARRAYID") != "" || strings.HasPrefix(getenv("PBS_VERSION"), "TORQUE")
 }
 
 var torqueName = regexp.MustCompile(`^[A-Za-z][!#-&(-~]*$`)
 
 func torqueDirectives(j *Job, l *list) {
 	l.value("name", setsName, "-N ", j.Name)
-	l.add(j.Array != nil, "array", setsArray, "-t %v", j.Array)
-	l.add(j.Walltime > 0, "walltime", setsTime, "-l walltime=%s", hms(j.Walltime))
+	l.add(j.Array != nil, setsArray, "-t %v", j.Array)
+	l.add(j.Walltime > 0, setsTime, "-l walltime=%s", hms(j.Walltime))
 	nodes := "nodes=1"
 	if j.CPUs > 0 {
 		nodes += ":ppn=" + strconv.Itoa(j.CPUs)
@@ -64,11 +67,11 @@ func torqueDirectives(j *Job, l *list) {
 	if j.GPUs > 0 {
 		nodes += ":gpus=" + strconv.Itoa(j.GPUs)
 	}
-	l.add(nodes != "nodes=1", "cpus or gpus", setsCPUs, "-l %s", nodes)
+	l.add(nodes != "nodes=1", setsCPUs, "-l %s", nodes)
 	l.also(nodes != "nodes=1", setsGPUs)
-	l.add(j.Memory > 0, "memory", setsMemory, "-l mem=%dmb", mebi(j.Memory))
+	l.add(j.Memory > 0, setsMemory, "-l mem=%dmb", mebi(j.Memory))
 	l.value("queue", setsQueue, "-q ", j.Queue)
 	l.value("account", setsAccount, "-A ", j.Account)
-	l.add(j.Output != "", "output", setsJoin, "-j oe")
+	l.add(j.Output != "", setsJoin, "-j oe")
 	l.value("output", setsOutput, "-o ", j.Output)
 }
