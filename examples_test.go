@@ -54,7 +54,7 @@ func TestFullExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Launchers) != 5 || len(f.Profiles) != 1 {
+	if len(f.Launchers) != 7 || len(f.Profiles) != 3 {
 		t.Errorf("%d launchers, %d profiles", len(f.Launchers), len(f.Profiles))
 	}
 }

@@ -37,6 +37,8 @@ var layers = map[string][]string{
 	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/internal/config":             {"muster/internal/address"},
+	"muster/internal/newconfig":          {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
+	"muster/internal/plan":               {"muster/internal/newconfig"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.

@@ -1,0 +1,231 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// secret marks values that come from outside; a value of exec() that was not run
+// is unknown and has the mark notRun too.
+const secret = "secret"
+
+// notRun marks what depends on the output of a program that was not run.
+type notRun string
+
+// unknownError says that a value depends on the output of a program that was
+// not run.
+type unknownError struct{ program string }
+
+func (e unknownError) Error() string { return "it depends on " + e.placeholder() }
+
+func (e unknownError) placeholder() string { return outputOf + e.program + "]" }
+
+// reading says how values are made of what expressions give.
+type reading struct {
+	redact       bool // strings that are secret
+	placeholders bool // stand for strings that are not known
+}
+
+// value makes a value of the field's type.
+func (r reading) value(f *Field, v cty.Value) (any, error) {
+	got, err := r.typed(f, v)
+	var unknown unknownError
+	switch {
+	case err == nil:
+		return got, f.allowed(got, isSecret(v) || f.Secret)
+	case errors.As(err, &unknown):
+		return nil, err
+	case isSecret(v) || f.Secret:
+		return nil, fmt.Errorf("its value, which is not shown, is not %s", an(f.Type))
+	}
+	return nil, err
+}
+
+func (r reading) typed(f *Field, v cty.Value) (any, error) {
+	if f.Secret && r.redact {
+		v = v.Mark(secret)
+	}
+	switch zero(f).(type) {
+	case string:
+		return r.text(v, true)
+	case TextFile:
+		path, err := r.text(v, true)
+		return TextFile{Path: path}, err
+	case Array:
+		text, err := r.text(v, false)
+		return Array(text), err
+	case []string:
+		return r.texts(v)
+	case URLs:
+		if !isList(v) {
+			text, err := r.text(v, true)
+			return URLs{text}, err
+		}
+		list, err := r.texts(v)
+		return URLs(list), err
+	case int:
+		return wholeNumber(v)
+	case Count:
+		n, err := wholeNumber(v)
+		return Count{n, true}, err
+	case bool:
+		v, err := known(v, cty.Bool)
+		if err != nil {
+			return nil, err
+		}
+		return v.True(), nil
+	case time.Duration:
+		v, err := known(v, cty.String)
+		if err != nil {
+			return nil, err
+		}
+		return ParseDuration(v.AsString())
+	case Size:
+		v, err := known(v, cty.String)
+		if err != nil {
+			return nil, err
+		}
+		n, err := ParseSize(v.AsString())
+		return Size(n), err
+	}
+	return nil, errors.New("a launcher cannot be named here")
+}
+
+// allowed checks a text that may have some values only.
+func (f *Field) allowed(got any, hidden bool) error {
+	text, ok := got.(string)
+	if !ok || len(f.OneOf) == 0 || slices.Contains(f.OneOf, text) || StandsIn(text) {
+		return nil
+	}
+	all := strings.Join(f.OneOf, ", ")
+	if hidden {
+		return fmt.Errorf("its value, which is not shown, is none of %s", all)
+	}
+	lower := strings.ToLower(text)
+	hint := near(lower, f.OneOf)
+	if value, ok := f.like[lower]; ok {
+		hint = fmt.Sprintf("%s = %q", f.local(), value)
+	}
+	return hintedError{fmt.Sprintf("%s is %q, and can be %s", f.local(), text, all), hint}
+}
+
+// hintedError is a mistake in a value, which says itself of which setting.
+type hintedError struct{ msg, hint string }
+
+func (e hintedError) Error() string { return e.msg }
+
+// text makes a string. Unless strict, a number will do.
+func (r reading) text(v cty.Value, strict bool) (string, error) {
+	got, err := known(v, cty.String)
+	var unknown unknownError
+	switch {
+	case errors.As(err, &unknown) && r.placeholders:
+		return unknown.placeholder(), nil
+	case err != nil:
+		return "", err
+	}
+	if t := v.Type(); t != cty.String && (strict || t != cty.Number) {
+		return "", fmt.Errorf("this must be a string, and is %s", an(t.FriendlyName()))
+	}
+	if isSecret(v) && r.redact {
+		return Redacted, nil
+	}
+	return got.AsString(), nil
+}
+
+func isList(v cty.Value) bool {
+	t := v.Type()
+	return t.IsListType() || t.IsTupleType() || t.IsSetType()
+}
+
+// texts makes a list of strings.
+func (r reading) texts(v cty.Value) ([]string, error) {
+	if t := v.Type(); !isList(v) && t != cty.DynamicPseudoType {
+		return nil, hintedError{"this must be a list of strings, and is " + an(t.FriendlyName()), `a list is written ["...", "..."]`}
+	}
+	inner, marks := v.Unmark()
+	if inner.IsNull() {
+		return nil, errors.New("it is null")
+	}
+	if !inner.IsKnown() {
+		text, err := r.text(cty.UnknownVal(cty.String).WithMarks(marks), true)
+		return []string{text}, err
+	}
+	list := make([]string, 0, inner.LengthInt())
+	for _, e := range inner.AsValueSlice() {
+		text, err := r.text(e.WithMarks(marks), false)
+		if err != nil && e.IsKnown() && e.IsNull() {
+			err = errors.New("an element is null")
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, text)
+	}
+	return list, nil
+}
+
+func wholeNumber(v cty.Value) (int, error) {
+	v, err := known(v, cty.Number)
+	if err != nil {
+		return 0, err
+	}
+	n, accuracy := v.AsBigFloat().Int64()
+	if accuracy != big.Exact || n < 0 || n > 1<<30 {
+		return 0, fmt.Errorf("this must be a whole number from 0 to %d, and is %s", 1<<30, v.AsBigFloat().Text('g', 20))
+	}
+	return int(n), nil
+}
+
+// known returns a value without its marks, as the type that is wanted.
+func known(v cty.Value, want cty.Type) (cty.Value, error) {
+	v, marks := v.UnmarkDeep()
+	if !v.IsWhollyKnown() {
+		return v, unknownError{programOf(marks)}
+	}
+	if v.IsNull() {
+		return v, errors.New("it is null")
+	}
+	got, err := convert.Convert(v, want)
+	if err != nil {
+		return v, fmt.Errorf("this must be %s, and is %s", wanted[want], an(v.Type().FriendlyName()))
+	}
+	return got, nil
+}
+
+var wanted = map[cty.Type]string{cty.String: "a string", cty.Number: "a whole number", cty.Bool: "true or false"}
+
+// an puts the article before the name of a type.
+func an(name string) string {
+	switch {
+	case name == "true or false":
+		return name
+	case strings.ContainsRune("aeiou", rune(name[0])):
+		return "an " + name
+	}
+	return "a " + name
+}
+
+func isSecret(v cty.Value) bool {
+	_, marks := v.UnmarkDeep()
+	_, ok := marks[secret]
+	return ok
+}
+
+func programOf(marks cty.ValueMarks) string {
+	var all []string
+	for m := range marks {
+		if p, ok := m.(notRun); ok {
+			all = append(all, string(p))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}

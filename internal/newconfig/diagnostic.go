@@ -1,0 +1,170 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/xrash/smetrics"
+
+	"muster/internal/terminal"
+)
+
+// Diagnostic is one mistake and where it stands.
+type Diagnostic struct {
+	Range hcl.Range
+	Msg   string
+	Hint  string
+
+	cause  error // what an expression failed of, if anything
+	secret bool  // whether the line that it stands on may hold a secret
+}
+
+// Error is what is wrong with a config file: every mistake, with its place and
+// the line it stands on.
+type Error struct {
+	List []Diagnostic
+	src  map[string][]byte // file name → text
+}
+
+// maxMistakes is how many are told at once.
+const maxMistakes = 20
+
+// Error writes each mistake as FILE:LINE:COLUMN: message, and its source line
+// below it, safe to print.
+func (e *Error) Error() string {
+	var parts []string
+	for _, d := range e.List[:min(len(e.List), maxMistakes)] {
+		text := fmt.Sprintf("%s:%d:%d: %s", d.Range.Filename, d.Range.Start.Line, d.Range.Start.Column, d.Msg)
+		if line, ok := e.line(d.Range); ok && !d.secret {
+			text += snippet([]rune(line), d.Range)
+		}
+		if d.Hint != "" {
+			text += "\n       hint: " + d.Hint
+		}
+		parts = append(parts, text)
+	}
+	if more := len(e.List) - maxMistakes; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return terminal.Safe(strings.Join(parts, "\n"))
+}
+
+// maxLine is how much of a source line is shown, in characters.
+const maxLine = 160
+
+// snippet shows a source line and marks the range in it. Of a long line it shows
+// what is around the range's begin.
+func snippet(line []rune, r hcl.Range) string {
+	end := r.End.Column - 1
+	if r.End.Line != r.Start.Line {
+		end = len(line)
+	}
+	from := min(max(r.Start.Column-1, 0), len(line))
+	to := max(from, min(end, len(line)))
+	if len(line) > maxLine {
+		cut := max(0, min(from-maxLine/2, len(line)-maxLine))
+		line, from, to = line[cut:cut+maxLine], from-cut, min(to-cut, maxLine)
+	}
+	blank := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, string(line[:from]))
+	return fmt.Sprintf("\n  %4d | %s\n       | %s%s", r.Start.Line, string(line), blank, strings.Repeat("^", max(1, to-from)))
+}
+
+// Unwrap returns what expressions failed of, such as the context's end.
+func (e *Error) Unwrap() []error {
+	var causes []error
+	for _, d := range e.List {
+		if d.cause != nil {
+			causes = append(causes, d.cause)
+		}
+	}
+	return causes
+}
+
+func (e *Error) line(r hcl.Range) (string, bool) {
+	lines := strings.Split(string(e.src[r.Filename]), "\n")
+	if n := r.Start.Line; n >= 1 && n <= len(lines) && strings.TrimSpace(lines[n-1]) != "" {
+		return strings.TrimRight(lines[n-1], "\r"), true
+	}
+	return "", false
+}
+
+// Mistake is a mistake in a setting, where it stands, or in the block if it is
+// not there.
+func (b *Block) Mistake(setting, msg, hint string) Diagnostic {
+	return Diagnostic{Range: b.Where(setting), Msg: msg, Hint: hint}
+}
+
+// Errors is an *Error of a file's mistakes, in the order in which they stand; nil
+// if there are none.
+func (f *File) Errors(list []Diagnostic) error {
+	if len(list) == 0 {
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Diagnostic) int {
+		return cmp.Or(a.Range.Start.Line-b.Range.Start.Line, a.Range.Start.Column-b.Range.Start.Column)
+	})
+	return &Error{list, map[string][]byte{f.Path: f.src}}
+}
+
+// At puts a mistake that others found in the value of a setting where the
+// setting stands; line is one of a heredoc's, from 1, or 0.
+func (f *File) At(r hcl.Range, line int, msg, hint string) error {
+	if line > 0 && r.End.Line > r.Start.Line {
+		at := r.Start.Line + line // the heredoc's text begins below <<EOT
+		r = hcl.Range{Filename: r.Filename, Start: hcl.Pos{Line: at, Column: 1}, End: hcl.Pos{Line: at, Column: 1 << 20}}
+	}
+	return f.Errors([]Diagnostic{{Range: r, Msg: msg, Hint: hint}})
+}
+
+// translate makes diagnostics of hcl's own.
+func translate(diags hcl.Diagnostics) []Diagnostic {
+	var list []Diagnostic
+	for _, d := range diags {
+		if d.Severity != hcl.DiagError {
+			continue
+		}
+		out := Diagnostic{Msg: d.Summary}
+		if d.Detail != "" && d.Detail != d.Summary {
+			out.Msg += ": " + strings.ReplaceAll(d.Detail, "\n", " ")
+		}
+		if d.Subject != nil {
+			out.Range = *d.Subject
+		}
+		if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && call.FunctionCallError() != nil {
+			out.cause = call.FunctionCallError()
+			out.Msg = call.CalledFunctionName() + "(): " + out.cause.Error()
+		}
+		if d.Summary == "Invalid expression" || strings.Contains(d.Summary, "template") && d.Summary != "Unterminated template string" {
+			out.Hint = shellHint
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+// near returns a hint that names what was probably meant.
+func near(word string, names []string) string {
+	best, hint := 0.8, ""
+	for _, n := range names {
+		like := smetrics.JaroWinkler(n, word, 0.7, 4)
+		if n != "" && slices.Equal(letters(n), letters(word)) {
+			like = 1 // of a short word it says little that two letters are exchanged
+		}
+		if like > best {
+			best, hint = like, fmt.Sprintf("did you mean %q?", n)
+		}
+	}
+	return hint
+}
+
+func letters(word string) []byte { return slices.Sorted(slices.Values([]byte(word))) }

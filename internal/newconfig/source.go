@@ -1,0 +1,160 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Source is a config that may be read.
+type Source struct {
+	Path  string // empty if there is none
+	Named bool   // by the user, who knows whose it is
+}
+
+// Find returns the config to read: the one named, else ./muster.hcl, else
+// muster.hcl in $XDG_CONFIG_HOME/muster or ~/.config/muster, else a Source
+// without a path.
+func Find(named string, getenv func(string) string) (Source, error) {
+	if named != "" {
+		return Source{named, true}, nil
+	}
+	base := getenv("XDG_CONFIG_HOME")
+	if base == "" && getenv("HOME") != "" {
+		base = filepath.Join(getenv("HOME"), ".config")
+	}
+	paths := []string{"muster.hcl"}
+	if base != "" {
+		paths = append(paths, filepath.Join(base, "muster", "muster.hcl"))
+	}
+	for _, p := range paths {
+		if _, err := os.Stat(p); err == nil {
+			return Source{Path: p}, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return Source{}, fmt.Errorf("look for a config: %w", err)
+		}
+	}
+	return Source{}, nil
+}
+
+// maxConfig bounds a config, and maxFile a file that one names, in bytes.
+const (
+	maxConfig = 1 << 20
+	maxFile   = 4 << 20
+)
+
+// pipeWait is how long the writer of a pipe that is named as a config may take.
+const pipeWait = time.Minute
+
+// Load reads the config. Mistakes in it are an *Error.
+//
+// One that was not named is used only if nobody else can have written it, see
+// judge: its expressions run programs.
+func (s Source) Load(schema Schema) (*File, error) {
+	src, dir, err := s.read()
+	if err != nil {
+		return nil, fmt.Errorf("read the config: %w", err)
+	}
+	f, err := Parse(s.Path, src, schema)
+	if err != nil {
+		return nil, err
+	}
+	f.dir = dir
+	return f, nil
+}
+
+// Load reads the config that the user named. Mistakes in it are an *Error.
+func Load(path string, schema Schema) (*File, error) {
+	return Source{Path: path, Named: true}.Load(schema)
+}
+
+// read returns the text of the config, and the folder from which paths in it count.
+func (s Source) read() (src []byte, dir string, err error) {
+	if s.Named && s.Path == os.DevNull {
+		return nil, ".", nil // a usual way to say: none
+	}
+	f, st, err := open(s.Path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	switch {
+	case s.Named && st.Mode()&fs.ModeNamedPipe != 0: // -c <(COMMAND)
+		src, err = readPipe(f)
+		return src, ".", err
+	case !st.Mode().IsRegular():
+		return nil, "", notRegular(s.Path, st)
+	case !s.Named:
+		if err := judge(s.Path, st); err != nil {
+			return nil, "", err
+		}
+	}
+	src, err = readBounded(f, maxConfig)
+	return src, filepath.Dir(s.Path), err
+}
+
+// open opens a file for reading without waiting for anybody, and says what it is.
+func open(path string) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
+}
+
+// readText reads a file that a config names.
+func readText(path string) (string, error) {
+	f, st, err := open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if !st.Mode().IsRegular() {
+		return "", notRegular(path, st)
+	}
+	b, err := readBounded(f, maxFile)
+	return string(b), err
+}
+
+func readBounded(f *os.File, most int) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(b) > most {
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), most)
+	}
+	return b, err
+}
+
+// readPipe reads what somebody writes into a pipe.
+func readPipe(f *os.File) ([]byte, error) {
+	if err := f.SetReadDeadline(time.Now().Add(pipeWait)); err != nil {
+		return nil, err
+	}
+	b, err := readBounded(f, maxConfig)
+	if err == nil && len(b) == 0 {
+		err = fmt.Errorf("%s is a pipe into which nobody has written", f.Name())
+	}
+	return b, err
+}
+
+func notRegular(path string, st os.FileInfo) error {
+	what := "a device"
+	switch {
+	case st.IsDir():
+		what = "a folder"
+	case st.Mode()&fs.ModeNamedPipe != 0:
+		what = "a pipe"
+	case st.Mode()&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return fmt.Errorf("%s is %s, and no file", path, what)
+}

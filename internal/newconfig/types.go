@@ -1,0 +1,36 @@
+package config
+
+import "reflect"
+
+// Size is a number of bytes.
+type Size int64
+
+// Array is the indices of a job array as they are written: a string, or a
+// number for one index.
+type Array string
+
+// Count is a whole number that may not be given.
+type Count struct {
+	N     int
+	Given bool
+}
+
+// URLs are a list of strings that may be written as one.
+type URLs []string
+
+// TextFile is a setting that names a file whose text counts, byte for byte.
+type TextFile struct {
+	Path string // as it is written; empty if there is none
+	Text string
+}
+
+// Reference is the launcher that a setting names; its tag kind says of which
+// kind that must be.
+type Reference struct{ Launcher *Launcher }
+
+// References are the launchers that a setting names: one, or a list. "local" is
+// the launcher of kind Local.
+type References struct{ Launchers []*Launcher }
+
+// zero is the zero value of a field's type, to tell types apart.
+func zero(f *Field) any { return reflect.Zero(f.typ).Interface() }

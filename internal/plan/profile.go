@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"time"
+
+	config "muster/internal/newconfig"
+)
+
+// DefaultReattach is how long a worker may be cut off from its dispatcher
+// before its tasks are given to others, unless a profile says otherwise.
+const DefaultReattach = 10 * time.Minute
+
+// ProfileSettings are what a profile can say.
+type ProfileSettings struct {
+	Launcher   config.References `set:"launcher" doc:"what starts the workers: a launcher, \"local\", or a list of such" example:"launcher.cluster.slurm" unset:"workers on this machine" near:"launchers,backend,executor,provider"`
+	URL        config.URLs       `set:"url" doc:"where workers dial, a string or a list: tls+tcp://HOST:PORT, or what host_url() and local_url() make" example:"host_url({ port = 5555 })" unset:"any free port of this machine, if workers are elsewhere" near:"urls,host,address,listen,port"`
+	Workers    config.Count      `set:"workers" doc:"how often the configured array goes out, or how many workers start on each machine" example:"2" unset:"the configured array once, or one worker on each machine" near:"n,daemons,num_workers,n_workers,jobs"`
+	Memory     config.Size       `set:"memory" doc:"submissions wait while so many bytes of tasks are queued" example:"100MB" unset:"no limit" near:"mem,queue_size,capacity"`
+	Scheduling string            `set:"scheduling" doc:"who gets a task: fifo is whoever is free, round-robin is everybody in turn" example:"fifo" unset:"fifo" oneof:"fifo,round-robin" near:"scheduler,policy"`
+	Reattach   time.Duration     `set:"reattach" doc:"how long a worker is waited for whose connection broke, with its tasks; 0s is not at all" example:"10m" default:"10m" near:"lease,reconnect,heartbeat_timeout"`
+	Everywhere []string          `set:"everywhere" doc:"lines of shell that every worker runs before its first task" example:"[\"export OMP_NUM_THREADS=8\"]" unset:"none" near:"setup,prologue,env,environment"`
+	Sync       bool              `set:"sync" doc:"for debugging: tasks run where they are submitted, one after another, without workers" example:"false" default:"false" near:"synchronous"`
+	Seed       int               `set:"seed" doc:"the seed of the tasks' random streams" example:"42" unset:"none" later:"true" near:"random_seed,rng"`
+	Worker     WorkerSettings    `set:"worker" doc:"options of each worker" near:"daemon"`
+	TLS        TLSSettings       `set:"tls" doc:"certificates of your own" later:"true" near:"ssl,certificates"`
+}
+
+// WorkerSettings are what the worker block of a profile can say.
+type WorkerSettings struct {
+	Slots     int           `set:"slots" doc:"tasks at once in each worker, unless the launcher says" example:"8" unset:"as the launcher says" near:"cpus,cores,threads,nprocs,concurrency"`
+	IdleTime  time.Duration `set:"idletime" doc:"a worker leaves after so long without a task" example:"5m" unset:"no limit" near:"idle_time,idle_timeout,seconds_idle"`
+	Walltime  time.Duration `set:"walltime" doc:"a worker leaves before it has lived so long" example:"3h50m" unset:"as the launcher says" near:"time,time_limit,lifetime,seconds_wall"`
+	MaxTasks  int           `set:"maxtasks" doc:"a worker leaves after so many tasks; 0 is no limit" example:"1000" unset:"no limit" near:"max_tasks,tasks_max"`
+	Cleanup   bool          `set:"cleanup" doc:"MUSTER_TASK_DIR is emptied after each task" example:"true" default:"true"`
+	AutoExit  string        `set:"autoexit" doc:"what a worker does when its dispatcher ends: now gives tasks 200 ms, finish lets them end, never waits for a dispatcher" example:"now" unset:"now" oneof:"now,finish,never" near:"auto_exit"`
+	Output    string        `set:"output" doc:"what becomes of what tasks print: it comes back, it is thrown away, or it comes back and is printed by the worker too" example:"collect" unset:"collect" oneof:"collect,discard,echo" near:"stdout"`
+	AsyncDial bool          `set:"asyncdial" doc:"a worker goes on dialling when nobody answers at first" example:"false" default:"false" near:"async_dial"`
+}
+
+// TLSSettings are what the tls block of a profile can say.
+type TLSSettings struct {
+	Cert string `set:"cert" doc:"the dispatcher's certificate, in PEM" expr:"file(\"host.pem\")" unset:"one made on first use" near:"certificate,crt"`
+	Key  string `set:"key" doc:"its key, in PEM" expr:"file(\"host.key\")" unset:"one made on first use" secret:"true" near:"private_key"`
+	CA   string `set:"ca" doc:"the chain by which workers judge the certificate, in PEM" expr:"file(\"ca.pem\")" unset:"workers pin the key" near:"chain,root,ca_cert"`
+	Pass string `set:"pass" doc:"the passphrase of the key" expr:"exec([\"pass\", \"muster\"])" unset:"none" secret:"true" near:"password,passphrase"`
+}

@@ -1,0 +1,177 @@
+package plan_test
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"muster/hpc"
+	config "muster/internal/newconfig"
+	"muster/internal/plan"
+)
+
+// TestSchedulers: those that a config may name are those that are spoken.
+func TestSchedulers(t *testing.T) {
+	for _, f := range config.Fields(plan.ClusterSettings{}) {
+		if f.Name == "scheduler" && !slices.Equal(f.OneOf, hpc.Names()) {
+			t.Errorf("a config may name %v, and there are %v", f.OneOf, hpc.Names())
+		}
+	}
+}
+
+// TestDefaults: a profile that is in no config has them too.
+func TestDefaults(t *testing.T) {
+	f, err := config.Parse("the command line", nil, plan.Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s plan.ProfileSettings
+	p := f.EmptyProfile("p")
+	want := plan.ProfileSettings{Reattach: plan.DefaultReattach, Worker: plan.WorkerSettings{Cleanup: true}}
+	if err := f.Evaluate(config.Options{}).Profile(p, &s); err != nil || !reflect.DeepEqual(s, want) || p.Has("reattach") {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// check evaluates a launcher and returns what is wrong with it.
+func check(e *config.Evaluation, f *config.File, l *config.Launcher) error {
+	if l.Kind == "ssh" {
+		var s plan.SSHSettings
+		if err := e.LauncherFor(l, config.Worker{}, &s); err != nil {
+			return err
+		}
+		return f.Errors(s.Check(l))
+	}
+	var s plan.ClusterSettings
+	if err := e.LauncherFor(l, config.Worker{}, &s); err != nil {
+		return err
+	}
+	return f.Errors(s.Check(l))
+}
+
+// TestFullExample has every setting that is implemented, and nothing wrong.
+func TestFullExample(t *testing.T) {
+	f, err := plan.Load("../../examples/full.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := f.Evaluate(config.Options{Exec: config.Leave})
+	for _, l := range f.Launchers {
+		if err := check(e, f, l); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, p := range f.Profiles {
+		var s plan.ProfileSettings
+		if err := e.Profile(p, &s); err != nil {
+			t.Error(err)
+		}
+	}
+	has := func(kind, setting string) bool {
+		return slices.ContainsFunc(f.Launchers, func(l *config.Launcher) bool { return l.Kind == kind && l.Has(setting) })
+	}
+	for _, k := range plan.Schema().Kinds {
+		for _, s := range config.Fields(k.Settings) {
+			if !s.Later && s.Type != "block" && !has(k.Name, s.Name) {
+				t.Errorf("no launcher of kind %s has %s", k.Name, s.Name)
+			}
+		}
+	}
+	for _, s := range config.Fields(plan.Schema().Profile) {
+		if !s.Later && s.Type != "block" && !slices.ContainsFunc(f.Profiles, func(p *config.Profile) bool { return p.Has(s.Name) }) {
+			t.Errorf("no profile has %s", s.Name)
+		}
+	}
+}
+
+// TestExamplesOfSettings: each can be read as it stands on the page.
+func TestExamplesOfSettings(t *testing.T) {
+	for _, k := range plan.Schema().Kinds {
+		for _, s := range config.Fields(k.Settings) {
+			src := "launcher \"ssh\" \"login\" {\n remotes = [\"h\"]\n}\nlauncher \"ssh\" \"gate\" {\n remotes = [\"h\"]\n}\nlauncher \"" + k.Name + "\" \"a\" {\n" + s.Name + " = " + s.Example + "\n}"
+			if _, err := config.Parse("f", []byte(src), plan.Schema()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, s := range config.Fields(plan.ProfileSettings{}) {
+		if s.Later || s.Type == "block" {
+			continue
+		}
+		line := s.Name + " = " + s.Example
+		if s.Block != "" {
+			line = s.Block + " {\n" + strings.TrimPrefix(line, s.Block+".") + "\n}"
+		}
+		f, err := config.Parse("f", []byte("launcher \"cluster\" \"slurm\" {}\nprofile \"p\" {\n"+line+"\n}"), plan.Schema())
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var p plan.ProfileSettings
+		if err := f.Evaluate(config.Options{}).Profile(f.Profiles[0], &p); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMistakesTogether are those that one setting alone does not make.
+func TestMistakesTogether(t *testing.T) {
+	for src, wants := range map[string][]string{
+		"cluster": {"muster.hcl:1:1: it does not say which scheduler", `hint: scheduler = "slurm", "pbs"`},
+		"cluster\nscheduler = \"slurm\"\noptions = \"a\"\noptions_file = \"../../examples/full.hcl\"": {"muster.hcl:4:16: there are options and options_file", "hint: keep one of them"},
+		"cluster\nscheduler = \"slurm\"\nbare = true":                                                 {"muster.hcl:3:8: bare is for the command of other people's workers", "hint: give worker_command too"},
+		"cluster\nscheduler = \"slurm\"\npoll = \"0.5s\"":                                             {"muster.hcl:3:8: a scheduler is asked once a second at most"},
+		"ssh":                           {"muster.hcl:1:1: it names no machine", `hint: remotes = ["ssh://user@host:22"]`},
+		"ssh\nremotes = []":             {"muster.hcl:2:11: it names no machine"},
+		"ssh\nremotes = concat([], [])": {"muster.hcl:2:11: it names no machine"},
+		"ssh+\nclient = \"openshh\"":    {`muster.hcl:3:10: client is "openshh", and can be native, openssh`, `did you mean "openssh"?`},
+		"ssh+\nworkdir = \"data\"\nmuster = \"./m\"": {`3:11: workdir is "data", which depends on where a login begins`, `4:10: muster is "./m"`, "hint: write a path from the root"},
+		"ssh+\nworkdir = \"~/x\"":                    {`workdir is "~/x"`},
+		"ssh+\nmuster = \"~/m\"":                     {`muster is "~/m", which depends on where a login begins`},
+		"ssh+\nmuster = \"/a b\"":                    {`muster is "/a b", and " " cannot be in it`},
+		"ssh+\nstate = \"s\"":                        {`3:9: state is "s", which depends on where a login begins: it starts with / or ~/ or $`, `hint: such as "/scratch/me/muster" or "$SCRATCH/muster"`},
+		"ssh+\nstate = \"~bob/s\"":                   {`state is "~bob/s", which depends`},
+		"ssh+\nstate = \"/a/~/b\"":                   {`"~" cannot be in it`},
+		"ssh+\nstate = \"/$(id)\"":                   {`"(" cannot be in it`},
+		"ssh+\nstate = \"/`id`\"":                    {"\"`\" cannot be in it"},
+		"ssh+\nstate = \"/a'b\"":                     {`"'" cannot be in it`},
+		"ssh+\nstate = \"/ü\"":                       {`"ü" cannot be in it`},
+		"ssh+\nstate = \"/a\\nb\"":                   {`"\n" cannot be in it`},
+		"ssh+\nbare = true":                          {"3:8: bare is for the command of other people's workers", "hint: give worker_command too"},
+		"ssh+\nslots = -1":                           {"3:9: slots"},
+	} {
+		kind, settings, _ := strings.Cut(src, "\n")
+		if kind == "ssh+" {
+			kind, settings = "ssh", "remotes = [\"ssh://h\"]\n"+settings
+		}
+		f, err := config.Parse("muster.hcl", []byte("launcher \""+kind+"\" \"a\" {\n"+settings+"\n}"), plan.Schema())
+		if err == nil {
+			err = check(f.Evaluate(config.Options{}), f, f.Launchers[0])
+		}
+		for _, want := range wants {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s\nno %q in\n%v", src, want, err)
+			}
+		}
+	}
+	for _, state := range []string{"/", "~/s", "$HOME", "/$A/$B", "$SCRATCH/muster_1.2-x,+@:=%y"} {
+		f, err := config.Parse("f", []byte("launcher \"ssh\" \"a\" {\nremotes = [\"ssh://h\"]\nstate = \""+state+"\"\n}"), plan.Schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(f.Evaluate(config.Options{}), f, f.Launchers[0]); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	// What is not known, or only shown, is not wrong.
+	f, err := config.Parse("f", []byte("launcher \"ssh\" \"a\" {\nremotes = [exec([\"x\"])]\nstate = exec([\"x\"])\nworkdir = exec([\"x\"])\nmuster = env(\"HOME\")\nbare = true\nworker_command = exec([\"x\"])\n}"), plan.Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []config.ExecPolicy{config.Leave, config.Placeholder} {
+		if err := check(f.Evaluate(config.Options{Exec: policy, Redact: true}), f, f.Launchers[0]); err != nil {
+			t.Errorf("policy %d: %v", policy, err)
+		}
+	}
+}
