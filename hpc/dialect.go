@@ -3,6 +3,7 @@ package hpc
 import (
 	"path/filepath"
 	"regexp"
+	"unicode/utf8"
 )
 
 // Dialect is one scheduler's language: a table of what it is told, what it says,
@@ -35,6 +36,9 @@ type Dialect struct {
 	outputs string
 	// literal writes a folder so that nothing in it is taken for a pattern.
 	literal func(dir string) string
+	// delivers says that it copies what a job prints to its file when the job has
+	// ended, and lists the job until it has.
+	delivers bool
 
 	// What it says.
 	parseID func(line string) string // the id in a line that submission prints
@@ -59,6 +63,7 @@ type Dialect struct {
 	// What a job is called, and what it finds in its environment.
 	element     func(job string, index int, array bool) string
 	inside      func(getenv func(string) string) (Identity, bool)
+	index       string // the variable with an array element's index
 	environment environment
 
 	// probes ask whether it would take a job and run it.
@@ -87,6 +92,27 @@ func (d *Dialect) Outputs(dir string, array bool) string {
 
 // NameMax is how many bytes a job's name may have here.
 func (d *Dialect) NameMax() int { return d.nameMax }
+
+// Unique makes a name of a job unique by an ending, and cuts the name to the bytes that
+// it may have here.
+func (d *Dialect) Unique(name, ending string) string {
+	room := max(d.nameMax-len(ending), 0)
+	if len(name) > room {
+		for room > 0 && !utf8.RuneStart(name[room]) {
+			room--
+		}
+		name = name[:room]
+	}
+	return name + ending
+}
+
+// IndexVariable is the variable in which an array's element finds its index.
+func (d *Dialect) IndexVariable() string { return d.index }
+
+// DeliversAtEnd reports whether the scheduler copies what a job prints to its file when
+// the job has ended, and lists the job until it has: the file's folder has to be there
+// until then.
+func (d *Dialect) DeliversAtEnd() bool { return d.delivers }
 
 // Submitted returns a as it is submitted: nil, which is a plain job, for an array
 // that this scheduler would refuse because it has one element.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestDialectsAreWhole: a dialect says everything, or that it has nothing to say.
@@ -16,6 +17,7 @@ func TestDialectsAreWhole(t *testing.T) {
 		"ofOne":                     {"pbs"},                           //
 		"firstZero":                 {"sge", "lsf"},                    //
 		"throttleApart":             {"slurm", "pbs", "torque", "lsf"}, //
+		"delivers":                  {"slurm", "sge", "lsf"},           // jobs write their own files
 		"fates":                     {"slurm", "torque"},               // their lists tell how jobs ended
 		"advice":                    {"sge"},                           // qsub's own words are enough
 		"reasons":                   {"pbs", "torque", "lsf"},          // they write sentences, or no reason
@@ -117,5 +119,18 @@ func TestSchedulerWithoutDirectives(t *testing.T) {
 		{"/o/job.sh", "#!/bin/sh\nexec x\n"}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+// TestUnique: the ending is whole, and nothing else is cut in the middle of a letter.
+func TestUnique(t *testing.T) {
+	long := strings.Repeat("ü", 200)
+	for name, d := range Dialects {
+		for _, start := range []string{"muster", "a", long} {
+			got := d.Unique(start, "-abc123-12")
+			if !strings.HasSuffix(got, "-abc123-12") || len(got) > d.NameMax() || !utf8.ValidString(got) || got == "-abc123-12" && start != long {
+				t.Errorf("%s: %q becomes %q", name, start, got)
+			}
+		}
 	}
 }

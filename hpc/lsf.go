@@ -72,6 +72,7 @@ var lsf = &Dialect{
 		}
 		return id, job != ""
 	},
+	index: "LSB_JOBINDEX",
 	environment: environment{
 		inside:   []string{"LSB_JOBID"},
 		prefixes: []string{"LSB_", "LS_", "BSUB_"},

@@ -24,6 +24,7 @@ var pbsPro = &Dialect{
 	directives: pbsDirectives,
 	compose:    byStdin,
 	outputs:    "^array_index^.out",
+	delivers:   true,
 	literal:    asItIs,
 	parseID:    pbsID,
 	jobID:      pbsJobID,
@@ -51,6 +52,7 @@ var pbsPro = &Dialect{
 		id, ok := pbsInside("pbs", getenv)
 		return id, ok && !ofTorque(getenv)
 	},
+	index:       "PBS_ARRAY_INDEX",
 	environment: pbsEnvironment,
 	probes:      pbsProbes,
 }

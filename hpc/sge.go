@@ -74,6 +74,7 @@ var gridEngine = &Dialect{
 		}
 		return id, job != "" && getenv("SGE_TASK_ID") != ""
 	},
+	index: "SGE_TASK_ID",
 	environment: environment{
 		inside:   []string{"JOB_ID", "SGE_TASK_ID"},
 		prefixes: []string{"SGE_"},

@@ -66,6 +66,7 @@ var slurm = &Dialect{
 		return job + "_" + strconv.Itoa(index)
 	},
 	inside: slurmInside,
+	index:  "SLURM_ARRAY_TASK_ID",
 	environment: environment{
 		inside:   []string{"SLURM_JOB_ID"},
 		prefixes: []string{"SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_", "SCONTROL_"},

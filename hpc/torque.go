@@ -24,6 +24,7 @@ var torque = &Dialect{
 	directives: torqueDirectives,
 	compose:    byStdin,
 	outputs:    "out",
+	delivers:   true,
 	literal:    asItIs,
 	parseID:    pbsID,
 	jobID:      regexp.MustCompile(`^[1-9][0-9]*(\[[0-9]*\])?(\.[A-Za-z0-9][A-Za-z0-9_.-]*)?$`),
@@ -45,6 +46,7 @@ var torque = &Dialect{
 		id, ok := pbsInside("torque", getenv)
 		return id, ok && ofTorque(getenv)
 	},
+	index:       "PBS_ARRAYID",
 	environment: pbsEnvironment,
 	probes:      pbsProbes,
 }
