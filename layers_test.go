@@ -38,7 +38,7 @@ var layers = map[string][]string{
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/internal/config":             {"muster/internal/address"},
 	"muster/internal/newconfig":          {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
-	"muster/internal/plan":               {"muster/internal/newconfig"},
+	"muster/internal/plan":               {"muster/hpc", "muster/internal/newconfig", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.
@@ -58,6 +58,7 @@ var layers = map[string][]string{
 
 // impure are what pure packages may not import, whatever layers allow.
 var impure = map[string][]string{
+	"muster/internal/plan":             {"os", "net", "io"},
 	"muster/dispatcher/internal/queue": {"os", "net", "sync", "context", "io"},
 	"muster/internal/expand":           {"os", "net", "time", "io"},
 	"muster/internal/shell":            {"os", "net", "time", "io"},

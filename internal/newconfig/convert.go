@@ -54,12 +54,19 @@ func (r reading) typed(f *Field, v cty.Value) (any, error) {
 	}
 	switch zero(f).(type) {
 	case string:
-		return r.text(v, true)
+		text, err := r.text(v, true)
+		if open, _ := (reading{}).text(v, true); text == Redacted && !f.Secret && slices.Contains(f.OneOf, open) {
+			return open, nil // no secret is one of a few words
+		}
+		return text, err
 	case TextFile:
 		path, err := r.text(v, true)
 		return TextFile{Path: path}, err
 	case Array:
-		text, err := r.text(v, false)
+		text, err := reading{}.text(v, false)
+		if r.redact && isSecret(v) && strings.Trim(text, "0123456789,:-%") != "" {
+			text = Redacted
+		}
 		return Array(text), err
 	case []string:
 		return r.texts(v)

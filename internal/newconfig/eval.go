@@ -43,7 +43,8 @@ type Options struct {
 	// say it; nobody if nil. The end of it is in the error of one that fails.
 	Stderr io.Writer
 	// Redact puts Redacted in the place of strings that come from env(), file()
-	// and exec(), and of secret settings.
+	// and exec(), and of secret settings. An array, and one of the few words that a
+	// setting may have, stay.
 	Redact bool
 }
 

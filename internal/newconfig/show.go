@@ -79,8 +79,6 @@ func plain(v any, redact bool) any {
 	switch v := v.(type) {
 	case string, []string:
 		return v
-	case Array:
-		return string(v)
 	case URLs:
 		return []string(v)
 	case TextFile:
@@ -90,6 +88,8 @@ func plain(v any, redact bool) any {
 		return Redacted
 	}
 	switch v := v.(type) {
+	case Array:
+		return string(v)
 	case Count:
 		return v.N
 	case Size:

@@ -1,9 +1,18 @@
 package plan
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
 	"time"
 
+	"muster/hpc"
 	config "muster/internal/newconfig"
+	"muster/internal/shell"
 )
 
 // ClusterSettings are what a launcher of kind cluster can say.
@@ -44,11 +53,246 @@ func (s *ClusterSettings) Check(l *config.Launcher) []config.Diagnostic {
 	if l.Has("options") && l.Has("options_file") {
 		add("options_file", "there are options and options_file", "keep one of them")
 	}
-	if s.Bare && !l.Has("worker_command") {
+	switch {
+	case s.Bare && !l.Has("worker_command"):
 		add("bare", "bare is for the command of other people's workers", "give worker_command too")
+	case s.Bare && s.Join == "script" && whoseOf(l) != Foreign:
+		add("join", "bare submits nothing but options and worker_command, so no script can carry the join string", `join = "file"`)
+	}
+	if s.Bare && l.Has("array") {
+		add("array", "bare submits nothing but options and worker_command, and no array beside them", "write it in options")
 	}
 	if s.Poll < time.Second {
 		add("poll", "a scheduler is asked once a second at most", `such as poll = "10s"`)
 	}
-	return bad
+	return append(bad, early(l, "name", "account", "queue", "output", "setup", "options", "options_file", "worker_command")...)
+}
+
+// planCluster plans a cluster launcher.
+func planCluster(x *drafting, names []Names) (*Plan, error) {
+	var s ClusterSettings
+	if err := x.e.Launcher(x.l, &s); err != nil {
+		return nil, err
+	}
+	if err := x.f.Errors(s.Check(x.l)); err != nil {
+		return nil, err
+	}
+	if hpc.Dialects[s.Scheduler] == nil {
+		return nil, x.at("scheduler", "it cannot be told here which scheduler it is: its name comes from outside of the config", "write the name out")
+	}
+	c := &Cluster{Scheduler: s.Scheduler, Command: words(s.Command), Bare: s.Bare, JoinInScript: s.Join == "script"}
+	var err error
+	if c.Login, err = via(x.e, x.f, x.l); err != nil {
+		return nil, err
+	}
+	p := x.begin(c, s.Poll, s.Slots, s.Workdir, s.Muster)
+	p.Worker.Slots = cmp.Or(p.Worker.Slots, max(s.CPUs, 1))
+	if s.Walltime > 0 && (p.Worker.Walltime == 0 || s.Walltime < p.Worker.Walltime) {
+		p.Worker.Walltime = s.Walltime
+	}
+	p.Names = names
+	if c.Jobs, err = x.jobs(p, &s); err != nil {
+		return nil, err
+	}
+	return p, x.tryCluster(p, names == nil)
+}
+
+// jobs makes the jobs of a plan. The array is known before a worker is, so that no
+// setting that speaks of one can change it.
+func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
+	c := p.Kind.(*Cluster)
+	first, err := x.job(c, p.Whose, s)
+	if err != nil {
+		return nil, err
+	}
+	array := c.dialect().Submitted(first.Array)
+	var list []hpc.Job
+	for i := range x.times(c, first.Array != nil) {
+		job := first
+		if p.Names != nil && speaks(x.l) {
+			if job, err = x.jobFor(p, i, array != nil); err != nil {
+				return nil, err
+			}
+			if !reflect.DeepEqual(job.Array, first.Array) {
+				return nil, x.at(optionsOf(x.l), "there is an array in options that speak of the worker, and how many workers there are has to be known before", "write it as the setting array")
+			}
+		}
+		job.Array = array
+		list = append(list, job)
+	}
+	return list, nil
+}
+
+// optionsOf is the setting that has the raw options.
+func optionsOf(l *config.Launcher) string {
+	if l.Has("options_file") {
+		return "options_file"
+	}
+	return "options"
+}
+
+// times is how many jobs there are. If the wish says how many workers there are to be,
+// that is one array, or as many jobs if they are submitted as they are.
+func (x *drafting) times(c *Cluster, array bool) int {
+	switch {
+	case x.w.Workers > 0 && c.Bare:
+		return x.w.Workers
+	case x.w.Workers > 0:
+		return 1
+	case x.w.Times == AsArray && array:
+		return 1
+	}
+	return max(int(x.w.Times), 0)
+}
+
+// job makes a job of the settings, with as many elements as are wished.
+func (x *drafting) job(c *Cluster, whose Whose, s *ClusterSettings) (hpc.Job, error) {
+	d := c.dialect()
+	options := s.Options
+	if x.l.Has("options_file") {
+		options = s.OptionsFile.Text
+	}
+	j := hpc.Job{Name: name(s.Name), Walltime: s.Walltime, CPUs: s.CPUs, Memory: int64(s.Memory), GPUs: s.GPUs, Queue: word(s.Queue), Account: word(s.Account),
+		Output: s.Output, PE: word(s.ParallelEnvironment), Shell: s.Shell, Workdir: cmp.Or(s.Workdir, x.w.Dir), Setup: s.Setup, Options: options, Body: s.WorkerCommand}
+	if config.StandsIn(s.Shell) {
+		j.Shell = "/" + s.Shell
+	}
+	if whose != Foreign && s.Walltime > 0 {
+		j.Warn = warning(s.Walltime)
+	}
+	var err error
+	if s.Array != "" {
+		if j.Array, err = hpc.ParseArray(string(s.Array)); err != nil {
+			return j, x.at("array", err.Error(), "")
+		}
+	}
+	if c.Bare {
+		// Options stay as they are, whatever is in them; if it is an array it counts.
+		if read, err := d.Normal(j); err == nil {
+			j.Array = read.Array
+		}
+		return j, nil
+	}
+	if j, err = d.Normal(j); err != nil {
+		return j, x.field(err)
+	}
+	if n := x.w.Workers; n > 1 || n == 1 && j.Array != nil {
+		j.Array = j.Array.Sized(n)
+	}
+	return j, nil
+}
+
+// word makes one word of a text that stands for one which is not shown, or not known:
+// what is shown has to be what a scheduler would take.
+func word(text string) string {
+	if config.StandsIn(text) {
+		return strings.ReplaceAll(text, " ", "_")
+	}
+	return text
+}
+
+// name is a word that begins with a letter, as some schedulers want it.
+func name(text string) string {
+	if config.StandsIn(text) {
+		return strings.Trim(word(text), "[]")
+	}
+	return text
+}
+
+// words are those of a command line, which has no quotes.
+func words(line string) []string { return strings.Fields(word(line)) }
+
+// jobFor makes the i-th job of a plan that has names. array says that it is submitted
+// as one.
+func (x *drafting) jobFor(p *Plan, i int, array bool) (hpc.Job, error) {
+	c, n := p.Kind.(*Cluster), p.Names[0]
+	argv := p.Worker.Argv(n.Muster, c.joinFile(n))
+	w := config.Worker{Command: shell.Join(argv), Argv: argv, URL: n.URL, JoinFile: c.joinFile(n), Index: strconv.Itoa(i + 1)}
+	if array {
+		w.Index = "$" + c.dialect().IndexVariable()
+	}
+	var s ClusterSettings
+	if err := x.fill(&s, w); err != nil {
+		return hpc.Job{}, err
+	}
+	return x.job(c, p.Whose, &s)
+}
+
+// tryCluster finds what the scheduler would refuse before anything is sent.
+func (x *drafting) tryCluster(p *Plan, placeholders bool) error {
+	q := *p
+	if placeholders {
+		q.Names = []Names{{JoinFile: "join", Muster: "muster", Output: "/"}}
+	}
+	c := p.Kind.(*Cluster)
+	for i := range c.Jobs {
+		if i > 0 && placeholders {
+			break
+		}
+		if _, err := c.Render(&q, i, ""); err != nil {
+			return x.field(err)
+		}
+	}
+	return nil
+}
+
+// field puts a FieldError where the field's setting stands.
+func (x *drafting) field(err error) error {
+	var field *hpc.FieldError
+	if !errors.As(err, &field) {
+		return err
+	}
+	return place(x.f, x.l, field)
+}
+
+// place puts a FieldError where the field's setting stands.
+func place(f *config.File, l *config.Launcher, e *hpc.FieldError) error {
+	if e.Field == "options" && l.Has("options_file") && e.Line > 0 {
+		return f.At(l.Where("options_file"), 0, fmt.Sprintf("line %d of the file: %s", e.Line, e.Msg), e.Hint)
+	}
+	at := e.Field
+	if at == "options" {
+		at = optionsOf(l)
+	}
+	return f.At(l.Where(at), e.Line, e.Msg, e.Hint)
+}
+
+// Warnings are what a scheduler takes and may not do as it is meant.
+func (d *Draft) Warnings() []error {
+	var list []error
+	if c, j, is := d.job(); is {
+		for _, w := range c.dialect().Warnings(j) {
+			list = append(list, place(d.x.f, d.x.l, w))
+		}
+	}
+	return list
+}
+
+// Ask asks the scheduler what it would refuse of the draft, or let wait for ever, and
+// says what nobody could be asked.
+func (d *Draft) Ask(ctx context.Context, client *hpc.Client) (unasked []string, err error) {
+	_, j, is := d.job()
+	if !is {
+		return nil, nil
+	}
+	problems, unasked := client.Check(ctx, j)
+	var bad []error
+	for _, p := range problems {
+		bad = append(bad, place(d.x.f, d.x.l, p))
+	}
+	return unasked, errors.Join(bad...)
+}
+
+// job is the first job of a draft that has jobs, or would have one: the others are like
+// it.
+func (d *Draft) job() (*Cluster, hpc.Job, bool) {
+	p := d.Plan
+	if d.one != nil {
+		p = d.one
+	}
+	c, is := p.Kind.(*Cluster)
+	if !is || len(c.Jobs) == 0 {
+		return nil, hpc.Job{}, false
+	}
+	return c, c.Jobs[0], true
 }

@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	config "muster/internal/newconfig"
+	"muster/internal/remote"
+	mssh "muster/ssh"
 )
 
 // SSHSettings are what a launcher of kind ssh can say.
@@ -49,7 +52,7 @@ func (s *SSHSettings) Check(l *config.Launcher) []config.Diagnostic {
 	if s.Bare && !l.Has("worker_command") {
 		add("bare", "bare is for the command of other people's workers", "give worker_command too")
 	}
-	return bad
+	return append(bad, early(l, "worker_command")...)
 }
 
 // remotePath checks a path that a shell on the other side expands: whatever that
@@ -67,4 +70,115 @@ func remotePath(setting, path string, begins ...string) error {
 		}
 	}
 	return nil
+}
+
+// planSSH plans an ssh launcher.
+func planSSH(x *drafting, names []Names) (*Plan, error) {
+	hosts, s, err := loginsOf(x.e, x.f, x.l)
+	if err != nil {
+		return nil, err
+	}
+	k := &SSH{Hosts: hosts, Tunnel: s.Tunnel, Bare: s.Bare, Workdir: cmp.Or(s.Workdir, x.w.Dir), PerHost: max(int(x.w.Times), 0)}
+	if x.w.Workers > 0 {
+		k.PerHost = x.w.Workers
+	}
+	p := x.begin(k, s.Poll, s.Slots, s.Workdir, s.Muster)
+	if p.Names = names; p.Whose == Own {
+		return p, nil
+	}
+	if p.Whose == Foreign && s.Tunnel && x.w.Port == "" {
+		return nil, x.at("tunnel", "a tunnel for other people's workers needs to know which port they dial", `url = "tcp://127.0.0.1:5555" in the profile says`)
+	}
+	for host := range k.Hosts {
+		for i := range k.PerHost {
+			text, err := x.command(p, s, host, i+1)
+			if err != nil {
+				return nil, err
+			}
+			k.Commands = append(k.Commands, text)
+		}
+	}
+	return p, nil
+}
+
+// command is what a host's index-th worker runs, if it is not muster's own command
+// line; without names it is not known if it speaks of the worker.
+func (x *drafting) command(p *Plan, s *SSHSettings, host, index int) (string, error) {
+	if p.Names == nil || !x.l.Mentions("worker_command") {
+		return s.WorkerCommand, nil
+	}
+	var one SSHSettings
+	err := x.fill(&one, p.Kind.(*SSH).seen(p, host, index))
+	return one.WorkerCommand, err
+}
+
+// loginsOf are the machines of an ssh launcher, reached as its via says.
+func loginsOf(e *config.Evaluation, f *config.File, l *config.Launcher) ([]remote.Login, *SSHSettings, error) {
+	var s SSHSettings
+	if err := e.Launcher(l, &s); err != nil {
+		return nil, nil, err
+	}
+	if err := f.Errors(s.Check(l)); err != nil {
+		return nil, nil, err
+	}
+	var jump []mssh.Target
+	if l.Via != nil {
+		through, err := via(e, f, l)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := sameWay(f, l, &s, through); err != nil {
+			return nil, nil, err
+		}
+		jump = append(append(jump, through.Jump...), through.Target)
+	}
+	var list []remote.Login
+	for i, text := range s.Remotes {
+		if !config.StandsIn(text) && slices.Contains(s.Remotes[:i], text) {
+			return nil, nil, f.At(l.Where("remotes"), 0, text+" is named twice", "workers says how many are started on each")
+		}
+		target, err := mssh.ParseTarget(text)
+		if config.StandsIn(text) {
+			target, err = mssh.Target{Host: text}, nil // it is only shown
+		}
+		if err != nil {
+			return nil, nil, f.At(l.Where("remotes"), 0, err.Error(), `remotes = ["ssh://user@host:22"]`)
+		}
+		list = append(list, remote.Login{Target: target, Jump: jump, Client: s.Client, Command: s.Command, Timeout: s.Timeout,
+			AcceptNew: s.AcceptNew, State: s.State, Muster: s.Muster, Binary: s.Binary, Addresses: s.Addresses})
+	}
+	return list, &s, nil
+}
+
+// sameWay checks that the launcher that leads to a machine does not ask for another
+// way of logging in than the machine's own: it is one login.
+func sameWay(f *config.File, l *config.Launcher, s *SSHSettings, through remote.Login) error {
+	for _, c := range []struct {
+		name  string
+		other bool
+	}{{"client", through.Client != s.Client}, {"command", through.Command != "" && through.Command != s.Command},
+		{"timeout", l.Via.Has("timeout") && through.Timeout != s.Timeout}, {"accept_new", through.AcceptNew && !s.AcceptNew}} {
+		if c.other && l.Via.Has(c.name) {
+			return f.At(l.Where("via"), 0, fmt.Sprintf("launcher ssh.%s has a %s that this one has not, and both are one login", l.Via.Name, c.name), "give this one the same "+c.name)
+		}
+	}
+	return nil
+}
+
+// via is the login through which a launcher works; zero if it works from here.
+func via(e *config.Evaluation, f *config.File, l *config.Launcher) (remote.Login, error) {
+	if l.Via == nil {
+		return remote.Login{}, nil
+	}
+	list, _, err := loginsOf(e, f, l.Via)
+	if err != nil {
+		return remote.Login{}, err
+	}
+	if program, unknown := e.Unknown(&l.Via.Block, "remotes"); unknown {
+		return remote.Login{Target: mssh.Target{Host: "[output of " + program + "]"}}, nil
+	}
+	if len(list) != 1 {
+		return remote.Login{}, f.At(l.Where("via"), 0, fmt.Sprintf("via leads through one machine, and launcher ssh.%s names %d", l.Via.Name, len(list)), "")
+	}
+	return list[0], nil
 }

@@ -1,0 +1,190 @@
+package plan
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	config "muster/internal/newconfig"
+)
+
+// Wish is what the command line and the profile ask for beside a launcher.
+type Wish struct {
+	Profile  string
+	Workers  int // in each place, or of jobs that are submitted as they are; 0 is as Times says
+	Times    Times
+	Slots    int           // of each worker, unless the launcher says
+	Walltime time.Duration // of each worker; 0 is no limit but the launcher's
+	Estimate time.Duration // how long a task takes, about
+	Dir      string        // where jobs start, unless the launcher says
+	Port     string        // of the dispatcher; empty if any will do
+	URL      string        // that other people's workers dial; empty if the profile has none
+	Before   []string      // words before a worker's own command line
+	Options  WorkerOptions
+}
+
+// Times says how often a launcher's array, or a job without one, is submitted, and how
+// many workers are started on each machine.
+type Times int
+
+// AsArray is the configured array once, and nothing without one.
+const AsArray Times = -1
+
+// Draft is the plan of a launcher whose names are not minted yet. Settings that speak
+// of the worker are not evaluated in it.
+type Draft struct {
+	*Plan
+	x       *drafting
+	written []config.Shown // the settings that speak of the worker, as they stand in the config
+	// one is what one worker would be asked for, if the plan has none.
+	one *Plan
+}
+
+// New drafts the plan of a launcher. What its scheduler would refuse is found here.
+func New(e *config.Evaluation, f *config.File, l *config.Launcher, w Wish) (*Draft, error) {
+	x := &drafting{e, f, l, w}
+	p, err := kindOf(l.Kind).plan(x, nil)
+	if err != nil {
+		return nil, err
+	}
+	d := &Draft{Plan: p, x: x}
+	if p.Workers() == 0 {
+		y := *x
+		y.w.Workers = 1
+		if d.one, err = kindOf(l.Kind).plan(&y, nil); err != nil {
+			return nil, err
+		}
+	}
+	if speaks(l) {
+		shown, err := e.Show(l)
+		if err != nil {
+			return nil, err
+		}
+		d.written = slices.DeleteFunc(shown, func(s config.Shown) bool { return !l.Mentions(s.Name) })
+	}
+	return d, nil
+}
+
+// Named evaluates the settings that speak of the worker and returns the plan with
+// names, one for each place.
+func (d *Draft) Named(names []Names) (*Plan, error) {
+	if want := len(d.Kind.Places()); len(names) != want {
+		return nil, d.misnamed(len(names), want)
+	}
+	if !speaks(d.x.l) {
+		q := *d.Plan
+		q.Names = names
+		return &q, nil
+	}
+	return kindOf(d.x.l.Kind).plan(d.x, names)
+}
+
+// Sized returns the draft for n workers, in each place.
+func (d *Draft) Sized(n int) (*Draft, error) {
+	x := *d.x
+	x.w.Workers = n
+	return New(x.e, x.f, x.l, x.w)
+}
+
+// Pasted returns the plan as it is shown when no dispatcher has minted names: words in
+// capitals stand for them. muster is the program on this machine.
+func (d *Draft) Pasted(muster string) (*Plan, error) { return d.Named(d.Placeholders(muster)) }
+
+// Placeholders are names for a plan that is only shown.
+func (d *Draft) Placeholders(muster string) []Names {
+	var list []Names
+	for _, place := range d.Kind.Places() {
+		n := Names{JoinFile: "JOIN_FILE", Output: "RUN_DIR/" + cmp.Or(d.jobName(), d.Launcher), Muster: muster,
+			URL: cmp.Or(d.x.w.URL, "URL"), Port: cmp.Or(d.x.w.Port, "PORT")}
+		if _, cluster := d.Kind.(*Cluster); cluster && !place.Here() {
+			n.Muster = "MUSTER_THERE"
+		}
+		n.Muster = cmp.Or(d.Muster, n.Muster)
+		list = append(list, n)
+	}
+	return list
+}
+
+// jobName is the name of the first job, if the plan has jobs with names.
+func (d *Draft) jobName() string {
+	if c, is := d.Kind.(*Cluster); is && len(c.Jobs) > 0 {
+		return c.jobName(d.Plan, 0, "")
+	}
+	return ""
+}
+
+// drafting is what planners of all kinds work with.
+type drafting struct {
+	e *config.Evaluation
+	f *config.File
+	l *config.Launcher
+	w Wish
+}
+
+// fill evaluates all of the launcher's settings for one worker of a plan. Other
+// people's workers dial what the profile says.
+func (x *drafting) fill(settings any, w config.Worker) error {
+	if whoseOf(x.l) == Foreign {
+		w.URL = cmp.Or(x.w.URL, w.URL)
+	}
+	if w.URL == "" {
+		for _, f := range config.Fields(settings) {
+			if x.l.Mentions(f.Name, "url") {
+				return x.at(f.Name, "it speaks of worker.url, and the profile does not say where workers dial", `url = "tcp://HOST:PORT" in the profile says`)
+			}
+		}
+	}
+	return x.e.LauncherFor(x.l, w, settings)
+}
+
+// whoseOf tells whose workers a launcher starts.
+func whoseOf(l *config.Launcher) Whose {
+	switch {
+	case !l.Has("worker_command"):
+		return Own
+	case l.Mentions("worker_command", "command", "argv", "join_file"):
+		return Wrapped
+	}
+	return Foreign
+}
+
+// early finds settings that speak of the worker and are needed before there is one:
+// all but those that are named late.
+func early(l *config.Launcher, late ...string) []config.Diagnostic {
+	var bad []config.Diagnostic
+	for _, f := range config.Fields(kindOf(l.Kind).Settings) {
+		if l.Mentions(f.Name) && !slices.Contains(late, f.Name) {
+			bad = append(bad, l.Mistake(f.Name, f.Name+" cannot speak of the worker: it has to be known before there is one", "those that can are "+strings.Join(late, ", ")))
+		}
+	}
+	return bad
+}
+
+// at puts a mistake where a setting stands.
+func (x *drafting) at(setting, msg, hint string) error {
+	return x.f.At(x.l.Where(setting), 0, msg, hint)
+}
+
+// begin makes what plans of all kinds have in common. slots and dir are the
+// launcher's.
+func (x *drafting) begin(k Kind, poll time.Duration, slots int, dir, muster string) *Plan {
+	return &Plan{Profile: x.w.Profile, Launcher: x.l.Name, Poll: poll, Whose: whoseOf(x.l), Muster: muster, Kind: k,
+		Worker: Worker{Before: x.w.Before, Slots: cmp.Or(slots, x.w.Slots), Walltime: x.w.Walltime, Estimate: x.w.Estimate, Dir: dir, Options: x.w.Options}}
+}
+
+// Digest says in a few characters what the drafts ask for. The same drafts have the
+// same digest.
+func Digest(drafts []*Draft) string {
+	sum := sha256.New()
+	enc := json.NewEncoder(sum)
+	for _, d := range drafts {
+		if err := enc.Encode([]any{d.Plan, d.written, d.one}); err != nil {
+			panic(err) // a plan always marshals
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}

@@ -1,0 +1,109 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/hpc"
+	"muster/internal/plan"
+	"muster/internal/remote"
+	mssh "muster/ssh"
+)
+
+// whole are plans with something in every field, one of each kind.
+func whole() []*plan.Plan {
+	login := remote.Login{Target: mssh.Target{User: "me", Host: "h", Port: 22}, Jump: []mssh.Target{{User: "a", Host: "gate", Port: 2}},
+		Client: mssh.OpenSSH, Command: "ssh -4", Timeout: time.Second, AcceptNew: true, State: "/s", Muster: "/m", Binary: "/b", Addresses: []string{"login-ib0"}}
+	array := &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9, Step: 2}}, Throttle: 3}
+	job := hpc.Job{Name: "n", Array: array, Walltime: time.Hour, Warn: time.Minute, CPUs: 4, Memory: 5, GPUs: 6, Queue: "q", Account: "a", Output: "o", PE: "pe",
+		Shell: "/bin/bash", Workdir: "/w", Setup: []string{"module load x"}, Options: "#PBS -x\n", Body: "b"}
+	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1"}}
+	worker := plan.Worker{Before: []string{"env", "A=1"}, Slots: 2, Walltime: time.Hour, Estimate: time.Minute, Dir: "/d",
+		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
+	var list []*plan.Plan
+	for _, k := range []plan.Kind{
+		&plan.Cluster{Scheduler: "pbs", Login: login, Command: []string{"qsub", "-x"}, Jobs: []hpc.Job{job, {}}, Bare: true, JoinInScript: true},
+		&plan.SSH{Hosts: []remote.Login{login}, PerHost: 1, Tunnel: true, Bare: true, Workdir: "/w", Commands: []string{"dask worker"}},
+	} {
+		list = append(list, &plan.Plan{Profile: "p", Launcher: "l", Poll: time.Minute, Whose: plan.Wrapped, Worker: worker, Muster: "/m", Names: names, Kind: k})
+	}
+	return list
+}
+
+// empty lists the fields of a value, and of what it holds, that have their zero
+// value.
+func empty(v reflect.Value, name string) (list []string) {
+	switch {
+	case v.IsZero():
+		return []string{name}
+	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
+		return empty(v.Elem(), name)
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			list = append(list, empty(v.Field(i), name+"."+v.Type().Field(i).Name)...)
+		}
+	case v.Kind() == reflect.Slice && v.Len() > 0:
+		list = empty(v.Index(0), name+"[0]")
+	}
+	return list
+}
+
+// TestPlanTravelsWhole: the process that carries a plan out has all that the one that
+// evaluated it has.
+func TestPlanTravelsWhole(t *testing.T) {
+	kinds := map[string]bool{}
+	for _, p := range whole() {
+		kinds[p.Kind.Tag()] = true
+		if list := empty(reflect.ValueOf(p), "Plan"); len(list) > 0 {
+			t.Fatalf("the plan of this test has nothing in %s", strings.Join(list, ", "))
+		}
+		bare := &plan.Plan{Launcher: "l", Kind: reflect.New(reflect.TypeOf(p.Kind).Elem()).Interface().(plan.Kind)}
+		if c, is := bare.Kind.(*plan.Cluster); is {
+			c.Scheduler = "slurm"
+		}
+		for _, p := range []*plan.Plan{p, bare} {
+			b, err := json.Marshal(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := &plan.Plan{Launcher: "nothing of it stays", Worker: plan.Worker{Slots: 99}, Kind: &plan.SSH{PerHost: 99}}
+			if err := json.Unmarshal(b, q); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(p, q) {
+				t.Errorf("%s\ngives %+v %+v\nwant %+v %+v", b, q, q.Kind, p, p.Kind)
+			}
+		}
+	}
+	for _, k := range plan.Schema().Kinds {
+		if !kinds[k.Name] {
+			t.Errorf("there is no plan of the kind %s here", k.Name)
+		}
+	}
+}
+
+// TestPlanOfAnotherMuster: what this one cannot carry out is refused when it comes.
+func TestPlanOfAnotherMuster(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind": "cluster", "spec": {"scheduler": "nqs"}}`: `a plan for the scheduler "nqs", which is not known here`,
+		`{"kind": "cluster", "spec": {}}`:                   `a plan for the scheduler ""`,
+		`{"kind": "cluster", "spec": null}`:                 `a plan for the scheduler ""`,
+		`{"kind": "cluster"}`:                               "JSON",
+		`{"kind": "cloud", "spec": {}}`:                     `a plan of the kind "cloud", which is not known here`,
+		`{}`:                                                `a plan of the kind ""`,
+		`{"worker": {"slots": "two"}}`:                      "cannot unmarshal",
+		`{"kind": "ssh", "spec": {"per_host": "two"}}`:      "cannot unmarshal",
+		`{"kind": "ssh", "whose": 9, "spec": {}}`:           "a plan of workers of the kind 9, which is not known here",
+		`{"kind": "ssh", "spec": {"per_host": -1}}`:         "0 commands for 0 workers",
+		`{"kind": "ssh", "whose": 2, "spec": {"hosts": [{"target": {}}], "per_host": 2}}`:        "0 commands for 2 workers",
+		`{"kind": "ssh", "names": [{}, {}], "spec": {"hosts": [{"target": {}}], "per_host": 2}}`: "2 names for 1 places",
+	} {
+		p := &plan.Plan{Launcher: "as before"}
+		if err := json.Unmarshal([]byte(text), p); err == nil || !strings.Contains(err.Error(), want) || p.Launcher != "as before" {
+			t.Errorf("%s: %v, %+v", text, err, p)
+		}
+	}
+}
