@@ -241,14 +241,12 @@ func cmdGridEngine(ts *testscript.TestScript, neg bool, args []string) {
 // cmdDouble puts the commands of a double first in the script's PATH: double
 // pbs, torque or lsf.
 func cmdDouble(ts *testscript.TestScript, neg bool, args []string) {
-	commands := map[string][]string{"pbs": {"qsub", "qstat", "qdel", "qselect"}, "torque": {"qsub", "qstat", "qdel", "qselect"},
-		"lsf": {"bsub", "bjobs", "bkill", "bparams"}}
-	if neg || len(args) != 1 || commands[args[0]] == nil {
+	if neg || len(args) != 1 || testbed.DoubleCommands(args[0]) == nil {
 		ts.Fatalf("usage: double pbs|torque|lsf")
 	}
 	dir := ts.MkAbs("double")
 	ts.Check(os.MkdirAll(dir+"/bin", 0o755))
-	for _, c := range commands[args[0]] {
+	for _, c := range testbed.DoubleCommands(args[0]) {
 		ts.Check(os.WriteFile(dir+"/bin/"+c, []byte("#!/bin/sh\nexec double-"+args[0]+" "+c+` "$@"`+"\n"), 0o755))
 	}
 	ts.Setenv("DOUBLE_DIR", dir)
