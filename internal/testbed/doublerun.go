@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -29,17 +30,12 @@ func (d *double) run(arg string) int {
 		atOnce = min(slots, j.Throttle)
 	}
 	room := make(chan struct{}, atOnce)
-	done := make(chan struct{})
-	for _, i := range j.indices() {
-		go func() {
-			room <- struct{}{}
-			d.element(j, i, func() { <-room })
-			done <- struct{}{}
-		}()
+	var all sync.WaitGroup
+	for _, i := range j.indices() { // they start in their order
+		room <- struct{}{}
+		all.Go(func() { d.element(j, i, func() { <-room }) })
 	}
-	for range j.indices() {
-		<-done
-	}
+	all.Wait()
 	return 0
 }
 

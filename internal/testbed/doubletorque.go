@@ -169,7 +169,7 @@ func (t torque) qselect(args []string) int {
 
 // qmgr prints the server's settings, and those of the queue.
 func (t torque) qmgr(args []string) int {
-	if len(args) != 2 || args[0] != "-c" || !strings.HasPrefix("print server", strings.TrimSuffix(args[1], "erver")) {
+	if len(args) != 2 || args[0] != "-c" || args[1] != "print server" && args[1] != "p s" {
 		return say(1, "usage: qmgr [-a] [-c command] [-e] [-n] [-z] [server...]")
 	}
 	fmt.Printf("#\n# Create queues and set their attributes.\n#\n#\n# Create and define queue batch\n#\ncreate queue batch\nset queue batch queue_type = Execution\n"+
