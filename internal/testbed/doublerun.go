@@ -33,19 +33,20 @@ func (d *double) run(arg string) int {
 	var all sync.WaitGroup
 	for _, i := range j.indices() { // they start in their order
 		room <- struct{}{}
-		all.Go(func() { d.element(j, i, func() { <-room }) })
+		cmd, why := d.start(j, i)
+		if cmd == nil {
+			<-room
+			continue
+		}
+		all.Go(func() { d.finish(j, i, cmd, why, func() { <-room }) })
 	}
 	all.Wait()
 	return 0
 }
 
-// element runs one element to its end; leave gives its slot to another.
-func (d *double) element(j *doubleJob, i int, leave func()) {
-	cmd, why := d.start(j, i)
-	if cmd == nil {
-		leave()
-		return
-	}
+// finish waits for an element, and delivers its output; leave gives its slot to
+// another.
+func (d *double) finish(j *doubleJob, i int, cmd *exec.Cmd, why func() string, leave func()) {
 	cmd.Wait()
 	code := cmd.ProcessState.ExitCode()
 	e := d.ending()
