@@ -50,14 +50,14 @@ func Double(kind string, args []string) int {
 	return command(args[1:])
 }
 
-// DoubleCommands lists the commands of a kind that Double knows, none for a kind
-// that it does not.
+// DoubleCommands lists the commands of a kind that Double knows, preload among
+// them; none for a kind that it does not.
 func DoubleCommands(kind string) []string {
 	d := newDouble(kind, "")
 	if d == nil {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(d.commands()))
+	return append(slices.Sorted(maps.Keys(d.commands())), "preload")
 }
 
 // scheduler is what each kind does in its own way.

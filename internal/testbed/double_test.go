@@ -66,7 +66,7 @@ func newDouble(t *testing.T, kind string, env ...string) *double {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range append(testbed.DoubleCommands(kind), "preload") {
+	for _, c := range testbed.DoubleCommands(kind) {
 		text := "#!/bin/sh\nexec double-" + kind + " " + c + ` "$@"` + "\n"
 		if err := os.WriteFile(filepath.Join(bin, c), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
