@@ -81,7 +81,7 @@ func TestDoubleTorque(t *testing.T) {
 		asked{"DOUBLE_KEEP_COMPLETED=0s qstat '1[8].server'", 153, "", `qstat: Unknown Job Id Error 1\[8\].server`},
 		asked{"DOUBLE_KEEP_COMPLETED=0s qstat -t -x '1[].server' | grep -o '<Job_Id>[^<]*' | tr -d '\\n'", 0, `<Job_Id>1\[2\].server<Job_Id>1\[7\].server`, ""},
 		asked{`touch go; until_ 'test -e out-2 -a -e out-7'; until_ "qstat -t -x '1[].server' | grep '<job_state>C<.*<job_state>C<.*<job_state>C<'"; cat out-7`, 0, "said 7\ncomplained 7", ""},
-		asked{"qdel '1[].server'", 168, "", "qdel: Request invalid for state of job .*"},
+		asked{"qdel '1[].server'; qdel '1[7]'", 168, "", `qdel: Request invalid for state of job MSG=invalid state for job - COMPLETE 1\[7\].server`},
 		asked{"DOUBLE_KEEP_COMPLETED=0s qstat '1[].server'", 153, "", `qstat: Unknown Job Id Error 1\[\].server`},
 		asked{"grep -E '^(PBS_ARRAYID|MINE|PBS_JOBID)=' ran.7 | sort", 0, "PBS_ARRAYID=7\nPBS_JOBID=1\\[7\\].server", ""},
 		asked{`printf '#!/bin/sh\r\n' | qsub; echo true | qsub -t 4; preload 'a b'`, 2, "2.server\n3\\[\\].server", "usage: preload .*"},

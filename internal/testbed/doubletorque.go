@@ -140,7 +140,7 @@ func (t torque) qdel(args []string) int {
 			code = say(153, "qdel: nonexistent job id: %s\nqdel: Unknown Job Id Error %s", id, full(id))
 		case j.User != me():
 			code = say(159, "qdel: Unauthorized Request  %s", full(id))
-		case t.ended(j):
+		case len(some) == 1 && !strings.Contains(id, "[]") && t.state(j, some[0]).letter == "X": // of an array those are passed over
 			code = say(168, "qdel: Request invalid for state of job MSG=invalid state for job - COMPLETE %s", full(id))
 		default:
 			for _, i := range some {
