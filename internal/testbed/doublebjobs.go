@@ -39,7 +39,7 @@ func (r lsfRow) host() string {
 	return "node"
 }
 
-// bjobsField returns a field that -o may name.
+// field returns a field that -o may name.
 func (r lsfRow) field(name string) (string, bool) {
 	switch strings.ToLower(name) {
 	case "jobid", "id":
