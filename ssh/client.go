@@ -152,17 +152,29 @@ func (c *Client) Close() error {
 // Exec starts a command, which the user's login shell reads, with pipes and
 // without a terminal. The session is closed when ctx ends.
 func (c *Client) Exec(ctx context.Context, command string) (*Session, error) {
-	return c.exec(ctx, command, &tail{most: stderrTail})
+	return c.session(ctx, request{"exec", command}, &tail{most: stderrTail})
 }
 
-func (c *Client) exec(ctx context.Context, command string, stderr sink) (*Session, error) {
+// Subsystem starts one of the server's subsystems, such as sftp (Subsystem in
+// sshd_config(5)). The session is closed when ctx ends. An error of kind
+// ErrSubsystem says that the server does not offer it. A server may accept the
+// request and run something else, or nothing.
+func (c *Client) Subsystem(ctx context.Context, name string) (*Session, error) {
+	return c.session(ctx, request{"subsystem", name}, &tail{most: stderrTail})
+}
+
+// request is what a session is opened for (RFC 4254, section 6.5): the type of
+// the channel request, and the command or the subsystem's name.
+type request struct{ kind, text string }
+
+func (c *Client) session(ctx context.Context, r request, stderr sink) (*Session, error) {
 	type opening struct {
 		s   *Session
 		err error
 	}
 	opened := make(chan opening, 1)
 	if !c.spawn(func() {
-		s, err := c.open(command, stderr)
+		s, err := c.open(r, stderr)
 		opened <- opening{s, err}
 	}) {
 		return nil, c.unusable()
@@ -189,8 +201,8 @@ func (c *Client) unusable() error {
 	return fmt.Errorf("start a command on %s: %w", c.target.Host, c.Err())
 }
 
-// open opens a channel and starts the command in it (RFC 4254, section 6.5).
-func (c *Client) open(command string, stderr sink) (*Session, error) {
+// open opens a channel and makes the request in it.
+func (c *Client) open(r request, stderr sink) (*Session, error) {
 	ch, requests, err := c.conn.OpenChannel("session", nil)
 	var refused *gossh.OpenChannelError
 	switch {
@@ -200,7 +212,7 @@ func (c *Client) open(command string, stderr sink) (*Session, error) {
 	case err != nil:
 		return nil, c.lostWhile(err)
 	}
-	ok, err := ch.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{command}))
+	ok, err := ch.SendRequest(r.kind, true, gossh.Marshal(struct{ Text string }{r.text}))
 	if err == nil && ok {
 		return c.newSession(ch, requests, stderr), nil
 	}
@@ -208,6 +220,9 @@ func (c *Client) open(command string, stderr sink) (*Session, error) {
 	c.tasks.Go(func() { gossh.DiscardRequests(requests) })
 	if err != nil {
 		return nil, c.lostWhile(err)
+	}
+	if r.kind == "subsystem" {
+		return nil, failf(ErrSubsystem, c.target.Host, "start the subsystem %s on %s: the server does not offer it: see Subsystem in its sshd_config", r.text, c.target.Host)
 	}
 	return nil, failf(ErrSession, c.target.Host, "start a command on %s: the server refused to run one", c.target.Host)
 }
@@ -238,7 +253,7 @@ const maxOutput = 1 << 20
 // that it is in. A status other than 0 is no error.
 func (c *Client) Run(ctx context.Context, command string, stdin io.Reader) (Output, error) {
 	stdout, stderr := &head{most: maxOutput}, &head{most: maxOutput}
-	s, err := c.exec(ctx, command, stderr)
+	s, err := c.session(ctx, request{"exec", command}, stderr)
 	if err != nil {
 		return Output{}, err
 	}

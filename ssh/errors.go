@@ -8,13 +8,14 @@ import (
 // Where on the way a login or a connection failed. Errors of this package are
 // matched with errors.Is.
 var (
-	ErrResolve = errors.New("host name not found")      // DNS
-	ErrConnect = errors.New("host not reached")         // TCP, or no SSH server behind it
-	ErrHostKey = errors.New("host key not trusted")     // unknown, changed or revoked
-	ErrAuth    = errors.New("login refused")            // every way to log in was tried
-	ErrForward = errors.New("forwarding not permitted") // by a jump host
-	ErrLost    = errors.New("connection lost")          // after the login
-	ErrSession = errors.New("session not permitted")    // by a server that allows few or none
+	ErrResolve   = errors.New("host name not found")      // DNS
+	ErrConnect   = errors.New("host not reached")         // TCP, or no SSH server behind it
+	ErrHostKey   = errors.New("host key not trusted")     // unknown, changed or revoked
+	ErrAuth      = errors.New("login refused")            // every way to log in was tried
+	ErrForward   = errors.New("forwarding not permitted") // by a jump host
+	ErrLost      = errors.New("connection lost")          // after the login
+	ErrSession   = errors.New("session not permitted")    // by a server that allows few or none
+	ErrSubsystem = errors.New("subsystem not offered")    // by a server that runs commands alone
 )
 
 // Error is a failure at one host. Kind is one of the errors above.

@@ -6,8 +6,9 @@
 //	                       └─ openssh: a master `ssh -M` of our own, or the user's;
 //	                                   its control socket in proxy mode
 //	            │
-//	         Client ─ Exec ─ Session      both roads end in the same SSH channels
-//	                └ Run  ─ Output
+//	         Client ─ Exec ────── Session    both roads end in the same SSH channels
+//	                ├ Subsystem ─ Session
+//	                └ Run ─────── Output
 //
 // Both roads read the user's ssh_config and known_hosts. The native one knows
 // what most people's files hold and says so where it does not; the other one

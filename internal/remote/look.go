@@ -11,12 +11,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"muster/internal/terminal"
 	mssh "muster/ssh"
@@ -29,13 +30,13 @@ type place struct {
 	state    string // muster's folder there
 	program  string // muster there
 	present  bool   // the program is there, and is what it should be
+	log      hclog.Logger
 }
 
 // Times that steps on the other side may take: login scripts load modules from
 // slow file systems.
 const (
 	lookTime  = time.Minute
-	copyTime  = 30 * time.Minute
 	maxNoise  = 64 << 10 // of what login scripts print
 	markerLen = 12
 )
@@ -125,7 +126,7 @@ func oneLine(s string) string {
 }
 
 // look finds out what the machine is and where muster's folder on it would be.
-func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
+func look(ctx context.Context, c *mssh.Client, state string, log hclog.Logger) (*place, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	text, err := run(ctx, c, `d="`+stateDir(state)+`"; echo "$(uname -sm)"; echo "$d"`, nil)
@@ -136,7 +137,7 @@ func look(ctx context.Context, c *mssh.Client, state string) (*place, error) {
 	if len(lines) < 2 {
 		return nil, fmt.Errorf("look at the machine: %w", strange(text, ""))
 	}
-	p := &place{system: terminal.Safe(lines[0]), state: lines[1]}
+	p := &place{system: terminal.Safe(lines[0]), state: lines[1], log: log}
 	p.os, p.arch = goNames(p.system)
 	if !filepath.IsAbs(p.state) {
 		return nil, fmt.Errorf("muster's folder there would be %q, which is no path from the root: set state in the launcher", p.state)
@@ -166,7 +167,7 @@ func (p *place) find(ctx context.Context, c *mssh.Client, sum string) error {
 	// A sum that is not what it should be is taken again, before megabytes are
 	// copied for it: on a busy machine the program that takes it may fail.
 	for range 2 {
-		text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then echo there; { sha256sum "$f" || shasum -a 256 "$f" || openssl dgst -r -sha256 "$f"; } 2>/dev/null | cut -c1-64; fi`, nil)
+		text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then echo there; `+sumOf+`; fi`, nil)
 		if err != nil {
 			return fmt.Errorf("look for %s: %w", p.program, err)
 		}
@@ -176,35 +177,6 @@ func (p *place) find(ctx context.Context, c *mssh.Client, sum string) error {
 		}
 	}
 	return nil
-}
-
-// install copies a program to where find looked for it. It comes whole or not at
-// all: a connection that breaks ends the copy's input, which is then too short
-// and removed, as it is when the shell is told to end or has nobody to tell that to.
-func (p *place) install(ctx context.Context, c *mssh.Client, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, copyTime)
-	defer cancel()
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("copy muster: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("copy muster: %w", err)
-	}
-	dir := filepath.Dir(p.program)
-	script := fmt.Sprintf(`umask 077; d="%s"; t="$d/.new-%s"; clean() { rm -f "$t"; rmdir "$d" 2>/dev/null; }; trap clean EXIT; trap "exit 1" HUP INT TERM PIPE; mkdir -p "$d" && cat >"$t" && test "$(wc -c <"$t")" -eq %d && chmod 700 "$t" && mv -f "$t" "$d/muster"`,
-		dir, marker(), st.Size())
-	_, err = run(ctx, c, script, f)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil, errors.Is(err, mssh.ErrLost), errors.Is(err, mssh.ErrSession), errors.Is(err, errStrange):
-		return fmt.Errorf("copy muster to %s: %w", dir, err)
-	}
-	return fmt.Errorf("copy muster (%.1f MB) to %s: %w; is the disk or a quota full there? `state = \"/a/folder/with/room\"` in the launcher names another place",
-		float64(st.Size())/1e6, dir, err)
 }
 
 // version runs the program there and returns what it calls itself.

@@ -162,7 +162,7 @@ func (s *Site) step(what, found string) {
 
 // equip sees to it that muster is there.
 func (s *Site) equip(ctx context.Context, client *mssh.Client) (*place, error) {
-	p, err := look(ctx, client, s.login.State)
+	p, err := look(ctx, client, s.login.State, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +188,11 @@ func (s *Site) equip(ctx context.Context, client *mssh.Client) (*place, error) {
 		return p, nil
 	}
 	if !p.present {
-		s.o.Say("copying muster to %s", s.login.Name())
-		if err := p.install(ctx, client, file); err != nil {
+		if s.o.Progress == nil {
+			s.o.Say("copying muster to %s", s.login.Name())
+		}
+		o := copyOptions{host: s.login.Name(), progress: s.o.Progress, patience: cmp.Or(s.o.CopyPatience, defaultPatience)}
+		if err := p.install(ctx, client, file, o); err != nil {
 			return nil, err
 		}
 	}

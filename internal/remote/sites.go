@@ -13,6 +13,7 @@ import (
 	"errors"
 	"os/exec"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -40,8 +41,21 @@ type Options struct {
 	// Needed reports whether something that was begun on a site is still there, so
 	// that its link stays though nobody holds it; nil is never.
 	Needed func(*Site) bool
+	// Progress, if not nil, is told how far a copy of the program is, where
+	// otherwise Say says that there is one. Copies to several machines call it at
+	// the same time.
+	Progress func(Progress)
+	// CopyPatience is how long such a copy may make no progress; 0 is a minute.
+	CopyPatience time.Duration
 	// Step, if not nil, is told what has been found on the way to a machine.
 	Step func(what, found string)
+}
+
+// Progress says how much of the program is on a machine.
+type Progress struct {
+	Host        string
+	Done, Total int64 // bytes
+	Over        bool  // the copy has ended, well or not
 }
 
 // Sites are the machines that one dispatcher, or one command, works on. A login

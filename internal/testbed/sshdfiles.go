@@ -83,6 +83,9 @@ func (s *SSHD) writeConfig() error {
 	if !slices.ContainsFunc(first, isKeyword("MaxStartups")) { // of this one the last value counts
 		lines = append(lines, "MaxStartups 100:30:200")
 	}
+	if !slices.ContainsFunc(first, isKeyword("Subsystem")) { // and this one is an error if it is there twice
+		lines = append(lines, "Subsystem sftp internal-sftp")
+	}
 	listen := "0.0.0.0\nListenAddress ::"
 	if s.o.Net == nil {
 		listen = s.Addr
@@ -107,8 +110,7 @@ MaxSessions 50
 UseDNS no
 PrintMotd no
 PrintLastLog no
-LogLevel VERBOSE
-Subsystem sftp internal-sftp`
+LogLevel VERBOSE`
 
 func isKeyword(keyword string) func(line string) bool {
 	return func(line string) bool {
