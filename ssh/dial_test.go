@@ -233,3 +233,50 @@ func TestClose(t *testing.T) {
 		}
 	})
 }
+
+// TestSubsystem: what a server offers is had, also beside what else runs on the one
+// login, and what it does not offer is told from a server that opens no session.
+func TestSubsystem(t *testing.T) {
+	s := startServer(t, "MaxSessions 2", "Subsystem upper tr a-z A-Z", "Subsystem gone /nowhere/program")
+	each(t, nil, func(t *testing.T, o Options, _ *person) {
+		o.Config = s.config(t)
+		c := dial(t, o)
+		defer c.Close()
+		up, err := c.Subsystem(t.Context(), "upper")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(up, "hello")
+		up.CloseWrite()
+		if b, err := io.ReadAll(up); string(b) != "HELLO" || err != nil || up.Wait() != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		eventually(t, "a free session", func() bool {
+			_, err := c.Subsystem(t.Context(), "none")
+			if errors.Is(err, ErrSession) {
+				return false
+			}
+			if !errors.Is(err, ErrSubsystem) {
+				t.Error(err)
+			}
+			has(t, err, "Subsystem in its sshd_config")
+			return true
+		})
+		var gone *Session
+		eventually(t, "a free session", func() bool { gone, err = c.Subsystem(t.Context(), "gone"); return err == nil })
+		var exit *ExitError
+		if b, err := io.ReadAll(gone); len(b) > 0 || err != nil || !errors.As(gone.Wait(), &exit) || exit.Code != 127 {
+			t.Errorf("%q, %v, %+v", b, err, exit)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		eventually(t, "a free session", func() bool { up, err = c.Subsystem(ctx, "upper"); return err == nil })
+		cancel()
+		if err := up.Wait(); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		c.Close()
+		if _, err := c.Subsystem(t.Context(), "upper"); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}

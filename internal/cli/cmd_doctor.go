@@ -16,7 +16,6 @@ import (
 	"muster/dispatcher"
 	"muster/internal/host"
 	"muster/internal/launch"
-	"muster/internal/prompt"
 	"muster/internal/remote"
 	"muster/internal/spool"
 	mssh "muster/ssh"
@@ -73,6 +72,7 @@ type doctor struct {
 	h     *host.Host
 	dir   string
 	asker string
+	bar   *progress
 
 	mu       sync.Mutex // guards all below
 	launcher string
@@ -104,21 +104,23 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	opt, err := hostOptions(s, log)
+	bar := newCopyProgress(s)
+	opt, err := hostOptions(s, log, bar)
 	if err != nil {
 		return err
 	}
-	d := &doctor{s: s, o: o, dir: dir}
+	d := &doctor{s: s, o: o, dir: dir, bar: bar}
 	opt.Say = func(format string, args ...any) {
 		d.mu.Lock()
 		d.said = fmt.Sprintf(format, args...)
 		d.mu.Unlock()
+		d.bar.clear()
 		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
 	}
 	opt.Step = func(what, found string) { d.ok(what, found) }
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	asker, end, err := answer(&prompt.Terminal{})
+	asker, end, err := answer(bar)
 	if err != nil {
 		return err
 	}
@@ -161,6 +163,7 @@ func (d *doctor) note(f finding) {
 	if d.o.json {
 		return
 	}
+	d.bar.clear()
 	word := "ok  "
 	if !f.OK {
 		word = "FAIL"

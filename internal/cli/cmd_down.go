@@ -15,7 +15,6 @@ import (
 
 	"muster/internal/control"
 	"muster/internal/launch"
-	"muster/internal/prompt"
 	"muster/internal/state"
 )
 
@@ -154,12 +153,13 @@ func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, 
 	}
 	runs := state.Ended(dir)
 	var failed []error
-	fleet, end, err := newFleet(s, log, nil)
+	bar := newCopyProgress(s)
+	fleet, end, err := newFleet(s, log, nil, bar)
 	if err != nil {
 		return false, err
 	}
 	defer end()
-	asker, stop, err := answer(&prompt.Terminal{})
+	asker, stop, err := answer(bar)
 	if err != nil {
 		return false, err
 	}

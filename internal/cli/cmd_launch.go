@@ -122,7 +122,7 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	if err != nil {
 		return err
 	}
-	asker, end, err := answerer(plans)
+	asker, end, err := answerer(plans, nil)
 	if err != nil {
 		return err
 	}
@@ -373,12 +373,13 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 		return err
 	}
 	defer run.Close() // stays as long as a job is on record
-	asker, end, err := answerer(plans)
+	bar := newCopyProgress(s)
+	asker, end, err := answerer(plans, bar)
 	if err != nil {
 		return err
 	}
 	defer end()
-	f, closeSites, err := newFleet(s, log, run)
+	f, closeSites, err := newFleet(s, log, run, bar)
 	if err != nil {
 		return err
 	}

@@ -274,7 +274,8 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	for _, spec := range list {
 		plans = append(plans, spec.Plans...)
 	}
-	asker, end, err := answerer(plans)
+	bar := newCopyProgress(s)
+	asker, end, err := answerer(plans, bar)
 	if err != nil {
 		return err
 	}
@@ -301,7 +302,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 		return answered(err)
 	}
 	stop() // a dispatcher has its own way to end
-	return s.serve(c, serve, func(a *control.UpAnswer) error {
+	return s.serve(c, serve, bar, func(a *control.UpAnswer) error {
 		err := s.sayUp(c, client, a, o.json)
 		fmt.Fprintln(s.err, "muster: Ctrl-C or `muster down` ends it")
 		return err
@@ -340,18 +341,21 @@ type serveOptions struct {
 }
 
 // serve is a dispatcher until it is told to end. ready is called when it
-// answers.
-func (s streams) serve(c *cli.Context, o serveOptions, ready func(*control.UpAnswer) error) error {
+// answers; bar shows copies, or is nil.
+func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func(*control.UpAnswer) error) error {
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
 	}
-	opt, err := hostOptions(s, log)
+	opt, err := hostOptions(s, log, bar)
 	if err != nil {
 		return err
 	}
 	opt.Keep = o.Keep
-	opt.Say = func(format string, args ...any) { fmt.Fprintf(s.err, "muster: "+format+"\n", args...) }
+	opt.Say = func(format string, args ...any) {
+		bar.clear()
+		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+	}
 	unlock, err := lock(opt.SocketDir, o.Name)
 	if err != nil {
 		return err
@@ -512,7 +516,7 @@ func serveDetached(c *cli.Context, s streams) error {
 			ready.Close()
 		}
 	}
-	err := s.serve(c, o, func(a *control.UpAnswer) error {
+	err := s.serve(c, o, newCopyProgress(s), func(a *control.UpAnswer) error {
 		tell(readyMessage{Answer: a})
 		return nil
 	})

@@ -154,7 +154,7 @@ type full struct{ error }
 func (e full) Unwrap() error { return e.error }
 
 // hostOptions are those of every dispatcher that a command runs.
-func hostOptions(s streams, log hclog.Logger) (host.Options, error) {
+func hostOptions(s streams, log hclog.Logger, bar *progress) (host.Options, error) {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return host.Options{}, err
@@ -167,7 +167,7 @@ func hostOptions(s streams, log hclog.Logger) (host.Options, error) {
 	if err != nil {
 		return host.Options{}, fmt.Errorf("find muster's own path: %w", err)
 	}
-	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: s.err, Build: Version, Askpass: askpass, Worker: []string{exe, "worker"}}, nil
+	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: s.err, Build: Version, Askpass: askpass, Copied: bar.copied(), Worker: []string{exe, "worker"}}, nil
 }
 
 // dispatchers lists the names of dispatchers that may be up.

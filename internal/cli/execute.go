@@ -19,7 +19,6 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/launch"
-	"muster/internal/prompt"
 	"muster/internal/report"
 	mtls "muster/tls"
 )
@@ -105,7 +104,7 @@ func (e *execution) open() (cleanup func(), err error) {
 			undo[i]()
 		}
 	}
-	opt, err := hostOptions(e.s, e.log)
+	opt, err := hostOptions(e.s, e.log, e.bar)
 	if err != nil {
 		return cleanup, err
 	}
@@ -161,7 +160,7 @@ func (e *execution) open() (cleanup func(), err error) {
 func (e *execution) launchPlans() (end func(), err error) {
 	end = func() {}
 	if slices.ContainsFunc(e.p.pool.plans, (*launch.Plan).Remote) {
-		asker, stop, err := answer(&prompt.Terminal{Before: e.bar.clear})
+		asker, stop, err := answer(e.bar)
 		if err != nil {
 			return end, err
 		}

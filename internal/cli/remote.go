@@ -39,16 +39,16 @@ func newRelay(s streams) *cli.Command {
 
 // answerer serves a socket at which logins for the plans ask their questions, as
 // long as this command lives; it returns an empty path if nothing will be asked
-// or there is no terminal.
-func answerer(plans []*launch.Plan) (path string, end func(), err error) {
+// or there is no terminal. bar is what else is shown there, or nil.
+func answerer(plans []*launch.Plan, bar *progress) (path string, end func(), err error) {
 	if !slices.ContainsFunc(plans, (*launch.Plan).Remote) {
 		return "", func() {}, nil
 	}
-	return answer(&prompt.Terminal{})
+	return answer(bar)
 }
 
 // answer serves a socket at which questions are asked at the terminal.
-func answer(t *prompt.Terminal) (path string, end func(), err error) {
+func answer(bar *progress) (path string, end func(), err error) {
 	if !prompt.Present() {
 		return "", func() {}, nil
 	}
@@ -63,7 +63,7 @@ func answer(t *prompt.Terminal) (path string, end func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("let logins ask for passwords: %w", err)
 	}
-	return path, prompt.Serve(l, t.Ask), nil
+	return path, prompt.Serve(l, bar.terminal().Ask), nil
 }
 
 // askpass is the environment in which OpenSSH's client asks at a socket.
@@ -76,8 +76,8 @@ func askpass(socket string) []string {
 }
 
 // newFleet is a fleet without a dispatcher, for what is started by other means or
-// taken back.
-func newFleet(s streams, log hclog.Logger, run *state.Run) (*launch.Fleet, func(), error) {
+// taken back. bar shows copies, or is nil.
+func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*launch.Fleet, func(), error) {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return nil, nil, err
@@ -86,8 +86,11 @@ func newFleet(s streams, log hclog.Logger, run *state.Run) (*launch.Fleet, func(
 	if err != nil {
 		return nil, nil, err
 	}
-	say := func(format string, args ...any) { fmt.Fprintf(s.err, "muster: "+format+"\n", args...) }
-	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say}
+	say := func(format string, args ...any) {
+		bar.clear()
+		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+	}
+	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say, Progress: bar.copied()}
 	f := &launch.Fleet{Run: here(), User: userName(), Log: log, Say: say}
 	if run != nil {
 		o.Run, f.Dir = run.ID, run.Launches()

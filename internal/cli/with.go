@@ -36,7 +36,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return err
 	}
 	// The pool is gone when this process is, however that ends.
-	asker, stop, err := answerer(list[0].Plans)
+	asker, stop, err := answerer(list[0].Plans, nil)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,9 @@ type Options struct {
 	// Step, if not nil, is told what has been found on the way to a machine behind
 	// SSH.
 	Step func(what, found string)
+	// Copied, if not nil, is told how far copies of the program to such machines
+	// are; where it is nil, Say says that there is one.
+	Copied func(remote.Progress)
 	// Askpass makes environment for OpenSSH's client of the path of the socket
 	// where questions are answered; nil if it can ask nobody.
 	Askpass func(socket string) []string
@@ -126,7 +129,7 @@ func Open(opt Options) (h *Host, err error) {
 	}
 	h.serve(h.unix)
 	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.children.command, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
-		Log: opt.Log, Say: opt.Say})
+		Log: opt.Log, Say: opt.Say, Progress: opt.Copied})
 	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
 	return h, nil
 }

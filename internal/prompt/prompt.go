@@ -37,8 +37,9 @@ var ErrNobody = errors.New("nobody can be asked: there is no terminal")
 
 // Terminal asks at this process's terminal, one question at a time.
 type Terminal struct {
-	// Before is called before a question is shown, to clear a progress bar.
-	Before func()
+	// Before is called before a question is shown, to clear a progress bar, and
+	// After when it was answered or given up.
+	Before, After func()
 
 	mu   sync.Mutex // held while a question is open
 	left bool       // a question was given up on: what reads its answer still reads
@@ -73,6 +74,9 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	}
 	if t.Before != nil {
 		t.Before()
+	}
+	if t.After != nil {
+		defer t.After()
 	}
 	fmt.Fprint(tty, terminal.Safe(q.Text))
 	type answer struct {

@@ -147,7 +147,7 @@ func TestTerminalHidesASecret(t *testing.T) {
 	s.hides()
 	s.types("se cret\x7f7\n") // a key is taken back
 	s.hears(said{Answer: "se cre7"})
-	if got := s.shows("Again: "); strings.Contains(got, "cre") || !strings.HasPrefix(got, "\r\n") {
+	if got := s.shows("Again: "); strings.Contains(got, "cre") || !strings.HasPrefix(got, "\r\n[after][before]") {
 		t.Errorf("it shows %q", got)
 	}
 	s.types("x\n")

@@ -28,7 +28,7 @@ func ask(what string) {
 		out.Encode(s)
 	}
 	tty, _ := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
-	t := &prompt.Terminal{Before: func() { fmt.Fprint(tty, "[before]") }}
+	t := &prompt.Terminal{Before: func() { fmt.Fprint(tty, "[before]") }, After: func() { fmt.Fprint(tty, "[after]") }}
 	ctx := context.Background()
 	switch what {
 	case "present":

@@ -151,7 +151,7 @@ func (c *copying) prepare(ctx context.Context, begin string) (have int64, err er
 	c.partial = filepath.Join(dir, name)
 	const sweep = `find "$d%s" -name "%s" -o -name ".new-*" -type f %s -exec rm -f {} + 2>/dev/null; `
 	script := fmt.Sprintf(`umask 077; d="%s"; t="$d/%s"; mkdir -p "$d" && chmod 700 "$d" && : >"$t" || exit 1; `, dir, name) + begin +
-		fmt.Sprintf(sweep, "", name, "-mmin +2") + fmt.Sprintf(sweep, "/..", name, "-mtime +0") + `wc -c <"$t"`
+		fmt.Sprintf(sweep, "", name, "-mmin +2") + fmt.Sprintf(sweep, "/..", name, "-mtime +0") + `if test -e "$t"; then wc -c <"$t"; else echo 0; fi` // another copy may have finished
 	text, err := run(ctx, c.client, script, nil)
 	if err != nil {
 		return 0, err
@@ -189,7 +189,7 @@ func (c *copying) cat(ctx context.Context, f *os.File, have int64) error {
 	c.at(have)
 	rest := &counted{io.NewSectionReader(f, have, c.size-have), func(n int) { c.at(c.done.Load() + int64(n)) }}
 	return within(ctx, func() error {
-		_, err := run(ctx, c.client, `umask 077; cat >>"`+c.partial+`"`, rest)
+		_, err := run(ctx, c.client, `t="`+c.partial+`"; if test -e "$t"; then cat >>"$t"; fi`, rest)
 		return err
 	})
 }

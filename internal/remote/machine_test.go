@@ -31,6 +31,11 @@ func TestMain(m *testing.M) {
 		case "--version":
 			fmt.Println("muster version " + build)
 			os.Exit(0)
+		case "sftp":
+			if err := serveSFTP(os.Args[2]); err != nil {
+				os.Exit(1)
+			}
+			os.Exit(0)
 		case "relay":
 			rw, err := relay.Stdio()
 			if err == nil {

@@ -107,7 +107,7 @@ func (c *copying) write(to *sftp.File, f *os.File, from int64) error {
 	read := make(chan error, 1)
 	go func() {
 		defer close(pieces)
-		for off := from; off < c.size; {
+		for off := from; off < c.size; off += chunk {
 			b := make([]byte, min(chunk, c.size-off))
 			if _, err := f.ReadAt(b, off); err != nil {
 				read <- fmt.Errorf("read %s: %w", c.file, err)
@@ -123,7 +123,6 @@ func (c *copying) write(to *sftp.File, f *os.File, from int64) error {
 				_, err := to.WriteAt(b, off)
 				p.written <- err
 			}()
-			off += int64(len(b))
 		}
 		read <- nil
 	}()
