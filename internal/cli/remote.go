@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
+	"muster/hpc"
 	"muster/internal/host"
 	"muster/internal/launch"
 	"muster/internal/prompt"
@@ -33,7 +34,9 @@ func newRelay(s streams) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return relay.Serve(c.Context, rw, relay.ServeOptions{Log: log, Build: Version})
+			// What is run here are a scheduler's commands, which a login script's
+			// variables would have answer other than they are asked.
+			return relay.Serve(c.Context, rw, relay.ServeOptions{Log: log, Build: Version, RunEnv: hpc.Scrub(os.Environ())})
 		}}
 }
 

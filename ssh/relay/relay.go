@@ -48,6 +48,9 @@ type Options struct {
 type ServeOptions struct {
 	Log   hclog.Logger // nil: none
 	Build string       // this muster's version, for messages; cut at 48 bytes
+	// RunEnv is the environment of commands that Run runs, NAME=VALUE; nil is the
+	// process's own, which those that Start starts have in any case.
+	RunEnv []string
 
 	keepalive   time.Duration // 0: the usual interval and patience
 	connections int           // 0: maxRelayed

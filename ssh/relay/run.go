@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -58,6 +59,9 @@ func (s *server) run(ctx context.Context, a *asked) error {
 	cmd, err := args.command(ctx)
 	if err != nil {
 		return err
+	}
+	if s.o.RunEnv != nil {
+		cmd.Env = append(slices.Clone(s.o.RunEnv), "PWD="+cmd.Dir)
 	}
 	stdout, stderr := &capped{full: cancel}, &capped{full: cancel}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), stdout, stderr

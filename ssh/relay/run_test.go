@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -270,4 +271,25 @@ func TestSignalIsForOwnProcesses(t *testing.T) {
 	if err := c.Signal(t.Context(), c.Hello().Self, "NONSENSE"); err == nil || !strings.Contains(err.Error(), "no signal") {
 		t.Errorf("Signal: %v", err)
 	}
+}
+
+// TestRunEnv: what is run has the environment that the relay is told, and what is
+// started has that of the relay.
+func TestRunEnv(t *testing.T) {
+	t.Setenv("RELAY_TEST", "own")
+	near, far := net.Pipe()
+	c := inProcess(t, near, far, relay.Options{}, relay.ServeOptions{RunEnv: []string{"PATH=" + os.Getenv("PATH"), "GIVEN=1", "PWD=/wrong"}})
+	dir := t.TempDir()
+	cmd := sh("echo $GIVEN,$RELAY_TEST,$PWD")
+	cmd.Dir = dir
+	if o, err := c.Run(t.Context(), cmd); err != nil || string(o.Stdout) != "1,,"+dir+"\n" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := c.Start(t.Context(), cmd, dir+"/out"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was started", func() bool {
+		b, _ := os.ReadFile(dir + "/out")
+		return string(b) == ",own,"+dir+"\n"
+	})
 }
