@@ -60,6 +60,11 @@ const (
 	window = 32
 )
 
+// tailPatience is how much longer the end of a copy through cat may take: up to
+// 2 MiB are on their way by then (the window of a session in OpenSSH's server), and
+// nothing is heard of them.
+const tailPatience = 5
+
 // sumOf prints the SHA-256 of $f, or nothing if no program there can take it.
 const sumOf = `{ sha256sum "$f" || shasum -a 256 "$f" || openssl dgst -r -sha256 "$f"; } 2>/dev/null | cut -c1-64`
 
@@ -84,15 +89,15 @@ func (p *place) install(ctx context.Context, client *mssh.Client, file string, o
 	dir := filepath.Dir(p.program)
 	switch {
 	case ctx.Err() != nil:
-		c.discard(ctx)
+		c.discard(ctx, c.partial)
 		return fmt.Errorf("copy muster to %s: %w", dir, context.Cause(ctx))
 	case watched.Err() != nil:
 		return fmt.Errorf("copy muster to %s: %w for %v, after %.1f of %.1f MB: the link or the file system there may hang; the next attempt goes on from there",
-			dir, errStalled, o.patience, float64(c.done.Load())/1e6, float64(c.size)/1e6)
+			dir, errStalled, w.limit(), float64(c.done.Load())/1e6, float64(c.size)/1e6)
 	case errors.Is(err, mssh.ErrLost):
 		return fmt.Errorf("copy muster to %s: %w; the next attempt goes on after %.1f of %.1f MB", dir, err, float64(c.done.Load())/1e6, float64(c.size)/1e6)
 	}
-	c.discard(ctx)
+	c.discard(ctx, filepath.Join(dir, ".new-*")) // also what takes the room that this copy lacks
 	if errors.Is(err, mssh.ErrSession) || errors.Is(err, errStrange) {
 		return fmt.Errorf("copy muster to %s: %w", dir, err)
 	}
@@ -137,7 +142,7 @@ func (c *copying) sum() string { return filepath.Base(filepath.Dir(c.p.program))
 // has left in $d, less its last window, or with nothing. If there is no room for
 // both, the other file is removed.
 func (c *copying) adopt() string {
-	return fmt.Sprintf(`m=0; for f in "$d"/.new-*; do n=$(wc -c <"$f") && test "$n" -gt "$m" && test "$n" -le %d && m=$n && l=$f; done 2>/dev/null; `+
+	return fmt.Sprintf(`m=0; for f in "$d"/.new-*; do test -f "$f" && n=$(wc -c <"$f") && test "$n" -gt "$m" && test "$n" -le %d && m=$n && l=$f; done 2>/dev/null; `+
 		`k=$((m / %d - %d)); if test "$k" -gt 0; then dd if="$l" bs=%[2]d count=$k 2>/dev/null >"$t" || { rm -f "$l"; : >"$t"; }; fi; `, c.size, chunk, window+1)
 }
 
@@ -176,7 +181,7 @@ func (c *copying) send(ctx context.Context, f *os.File, have int64) error {
 		if _, err := run(ctx, c.client, `dd if=/dev/zero bs=65536 count=1 2>/dev/null | cat >>"`+c.partial+`"`, nil); err != nil {
 			return err
 		}
-		c.remove(ctx)
+		c.remove(ctx, c.partial)
 		if have, err = c.prepare(ctx, ""); err != nil {
 			return err
 		}
@@ -187,7 +192,11 @@ func (c *copying) send(ctx context.Context, f *os.File, have int64) error {
 // cat sends the program from an offset on through a shell.
 func (c *copying) cat(ctx context.Context, f *os.File, have int64) error {
 	c.at(have)
-	rest := &counted{io.NewSectionReader(f, have, c.size-have), func(n int) { c.at(c.done.Load() + int64(n)) }}
+	rest := &counted{io.NewSectionReader(f, have, c.size-have), func(n int) {
+		if c.at(c.done.Load() + int64(n)); n == 0 {
+			c.watch.wait(tailPatience * c.o.patience)
+		}
+	}}
 	return within(ctx, func() error {
 		_, err := run(ctx, c.client, `t="`+c.partial+`"; if test -e "$t"; then cat >>"$t"; fi`, rest)
 		return err
@@ -242,19 +251,23 @@ func (c *copying) finish(ctx context.Context) (got string, done bool, err error)
 // discardTime bounds the removal of what a copy has left.
 const discardTime = 5 * time.Second
 
-// discard removes what is there of the copy, though ctx may have ended.
-func (c *copying) discard(ctx context.Context) {
+// discard removes files of copies there, though ctx may have ended.
+func (c *copying) discard(ctx context.Context, files string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()
-	c.remove(ctx)
+	c.remove(ctx, files)
 }
 
-func (c *copying) remove(ctx context.Context) {
-	if c.partial == "" {
-		return
+// remove removes a file, or those that begin so if it ends in a star, and the
+// folder if nothing else is in it.
+func (c *copying) remove(ctx context.Context, file string) {
+	prefix, all := strings.CutSuffix(file, "*")
+	word := `"` + prefix + `"`
+	if all {
+		word += "*"
 	}
-	if _, err := run(ctx, c.client, fmt.Sprintf(`rm -f "%s"; rmdir "%s" 2>/dev/null; true`, c.partial, filepath.Dir(c.partial)), nil); err != nil {
-		c.p.log.Info("part of a copy is left", "host", c.o.host, "file", c.partial, "error", err)
+	if _, err := run(ctx, c.client, fmt.Sprintf(`rm -f %s; rmdir "%s" 2>/dev/null; true`, word, filepath.Dir(c.p.program)), nil); err != nil {
+		c.p.log.Info("part of a copy is left", "host", c.o.host, "file", file, "error", err)
 	}
 }
 
@@ -280,14 +293,27 @@ type watch struct {
 	patience time.Duration
 	timer    *time.Timer
 	cancel   context.CancelCauseFunc
+	most     atomic.Int64 // what limit returns
 }
 
 func newWatch(ctx context.Context, patience time.Duration) (context.Context, *watch) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &watch{patience: patience, cancel: cancel, timer: time.AfterFunc(patience, func() { cancel(errStalled) })}
+	w := &watch{patience: patience, cancel: cancel, timer: time.AfterFunc(patience, func() { cancel(errStalled) })}
+	w.moved()
+	return ctx, w
 }
 
-func (w *watch) moved() { w.timer.Reset(w.patience) }
+// moved says that something has happened.
+func (w *watch) moved() { w.wait(w.patience) }
+
+// wait says for how long nothing may happen from now on.
+func (w *watch) wait(limit time.Duration) {
+	w.most.Store(int64(limit))
+	w.timer.Reset(limit)
+}
+
+// limit is for how long nothing happened if the context has ended by that.
+func (w *watch) limit() time.Duration { return time.Duration(w.most.Load()) }
 
 func (w *watch) stop() {
 	w.timer.Stop()
