@@ -153,8 +153,9 @@ func (p *progress) copy(c remote.Progress) {
 		return
 	}
 	var done, total int64
-	what := "copying muster to " + c.Host
-	for _, c := range p.copying {
+	var what string
+	for host, c := range p.copying {
+		what = "copying muster to " + host
 		done, total = done+c.Done, total+c.Total
 	}
 	if n := len(p.copying); n > 1 {
