@@ -27,8 +27,8 @@ const (
 	dropPause = 700 * time.Millisecond
 )
 
-// road is the way to a host, as far as it is built.
-type road struct {
+// route is the chain of connections to a host, as far as it is built.
+type route struct {
 	o    Options
 	hops []*gossh.Client
 
@@ -47,7 +47,7 @@ func dialNative(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &road{o: o}
+	r := &route{o: o}
 	stop := context.AfterFunc(ctx, r.cut)
 	defer stop()
 	for _, h := range way {
@@ -70,7 +70,7 @@ func dialNative(ctx context.Context, o Options) (*Client, error) {
 }
 
 // cut ends all connections at once, and with them whatever waits for them.
-func (r *road) cut() {
+func (r *route) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
@@ -82,7 +82,7 @@ func (r *road) cut() {
 }
 
 // hold keeps a connection in its place, for cut to find.
-func (r *road) hold(place *net.Conn, c net.Conn) {
+func (r *route) hold(place *net.Conn, c net.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	*place = c
@@ -92,7 +92,7 @@ func (r *road) hold(place *net.Conn, c net.Conn) {
 }
 
 // free waits until nothing is left of them.
-func (r *road) free() error {
+func (r *route) free() error {
 	r.cut()
 	for _, c := range r.hops {
 		c.Close()
@@ -102,7 +102,7 @@ func (r *road) free() error {
 }
 
 // pass goes on to the next host.
-func (r *road) pass(ctx context.Context, h *host) error {
+func (r *route) pass(ctx context.Context, h *host) error {
 	for try := 1; ; try++ {
 		err, dropped := r.reach(ctx, h)
 		if ctx.Err() != nil {
@@ -131,7 +131,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // reach tries once. dropped says that to try again makes sense.
-func (r *road) reach(ctx context.Context, h *host) (err error, dropped bool) {
+func (r *route) reach(ctx context.Context, h *host) (err error, dropped bool) {
 	clock := newClock(h.timeout, r.cut)
 	defer clock.stop()
 	conn, err := r.connect(ctx, h)
@@ -141,7 +141,7 @@ func (r *road) reach(ctx context.Context, h *host) (err error, dropped bool) {
 		}
 		return err, false
 	}
-	a := &approach{r: r, h: h, conn: &opening{Conn: conn}, clock: clock}
+	a := &attempt{r: r, h: h, conn: &opening{Conn: conn}, clock: clock}
 	client, err := a.handshake(ctx)
 	if err != nil {
 		conn.Close()
@@ -152,7 +152,7 @@ func (r *road) reach(ctx context.Context, h *host) (err error, dropped bool) {
 }
 
 // connect opens the TCP connection, by way of the last hop if there is one.
-func (r *road) connect(ctx context.Context, h *host) (net.Conn, error) {
+func (r *route) connect(ctx context.Context, h *host) (net.Conn, error) {
 	if len(r.hops) > 0 {
 		before := r.hops[len(r.hops)-1]
 		conn, err := before.Dial("tcp", h.address())

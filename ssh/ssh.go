@@ -1,16 +1,16 @@
 // Package ssh logs in to other machines and runs commands there. Others import
 // it as mssh; what it exports names no type of an SSH library.
 //
-//	                       ┌─ native:  TCP, jump hosts, key exchange, host key, login
-//	Options ─ Dial ─ road ─┤
-//	                       └─ openssh: a master `ssh -M` of our own, or the user's;
-//	                                   its control socket in proxy mode
+//	                 ┌─ native:  TCP, jump hosts, key exchange, host key, login
+//	Options ─ Dial ──┤
+//	                 └─ openssh: a master `ssh -M` of our own, or the user's;
+//	                             its control socket in proxy mode
 //	            │
-//	         Client ─ Exec ────── Session    both roads end in the same SSH channels
+//	         Client ─ Exec ────── Session    both end in the same SSH channels
 //	                ├ Subsystem ─ Session
 //	                └ Run ─────── Output
 //
-// Both roads read the user's ssh_config and known_hosts. The native one knows
+// Both clients read the user's ssh_config and known_hosts. The native one knows
 // what most people's files hold and says so where it does not; the other one
 // is the user's own ssh, which knows all of it.
 package ssh

@@ -24,7 +24,7 @@ import (
 // newRelay is the process that muster starts on another machine, at the end of
 // an SSH session.
 func newRelay(s streams) *cli.Command {
-	return &cli.Command{Name: "relay", Hidden: true, Usage: "be muster's hand on a machine behind SSH", Flags: logFlags("", ""),
+	return &cli.Command{Name: "relay", Hidden: true, Usage: "act for muster on a machine behind SSH", Flags: logFlags("", ""),
 		Action: func(c *cli.Context) error {
 			log, err := logger(c, s.err)
 			if err != nil {

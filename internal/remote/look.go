@@ -193,9 +193,9 @@ func (p *place) version(ctx context.Context, c *mssh.Client) (string, error) {
 	return strings.TrimPrefix(oneLine(text), "muster version "), nil
 }
 
-// hand starts the relay there and returns a connection with it, at the first
+// startRelay starts the relay there and returns a connection with it, at the first
 // byte that it sends.
-func (p *place) hand(ctx context.Context, c *mssh.Client) (*wire, error) {
+func (p *place) startRelay(ctx context.Context, c *mssh.Client) (*wire, error) {
 	mark := marker()
 	command, err := mssh.LoginCommand(`echo ` + mark + `; exec "` + p.program + `" relay`)
 	if err != nil {

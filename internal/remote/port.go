@@ -34,7 +34,7 @@ var _ net.Listener = (*Port)(nil)
 // of them if that is empty. port 0 is any. The port stays, under the same number
 // if it can be had again, until it or the site is closed.
 func (s *Site) Listen(ctx context.Context, host string, port int) (*Port, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -25,10 +25,10 @@ type Site struct {
 	login Login
 	log   hclog.Logger
 
-	opening sync.Mutex // held while a link is made, by whoever makes it
-	ctx     context.Context
-	stop    context.CancelFunc
-	keeper  sync.WaitGroup
+	opening      sync.Mutex // held while a link is made, by whoever makes it
+	ctx          context.Context
+	stop         context.CancelFunc
+	reconnecting sync.WaitGroup // the goroutine that makes links again
 
 	mu      sync.Mutex // guards all below
 	link    *link      // the current one, or nil
@@ -85,7 +85,7 @@ func (s *Site) open(ctx context.Context, socket string) error {
 	s.wake()
 	s.mu.Unlock()
 	s.tell()
-	s.keeper.Go(func() { s.keep(l) })
+	s.reconnecting.Go(func() { s.reconnect(l) })
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (s *Site) connect(ctx context.Context) (l *link, err error) {
 		return nil, err
 	}
 	s.step("program", p.program+" can be run")
-	rw, err := p.hand(ctx, client)
+	rw, err := p.startRelay(ctx, client)
 	if err != nil {
 		return nil, err
 	}
@@ -203,8 +203,8 @@ func (s *Site) equip(ctx context.Context, client *mssh.Client) (*place, error) {
 	return p, err
 }
 
-// keep makes another link whenever one is lost.
-func (s *Site) keep(l *link) {
+// reconnect makes another link whenever one is lost.
+func (s *Site) reconnect(l *link) {
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -292,7 +292,7 @@ func (s *Site) retry() (*link, error) {
 // close ends the link and, if it is up, what was kept there for the run.
 func (s *Site) close(ctx context.Context, keep bool) {
 	s.stop() // no other link is made, but for one that is just about to be there
-	s.keeper.Wait()
+	s.reconnecting.Wait()
 	s.mu.Lock()
 	l, used, ports := s.link, s.used, slices.Clone(s.ports)
 	s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package remote keeps muster's hand on another machine: it logs in, puts
+// Package remote keeps a relay running on another machine: it logs in, puts
 // muster there, runs the relay over that one session, and does so again when
 // the link is lost, as long as there is work for it.
 //

@@ -14,8 +14,8 @@ import (
 // context ends before.
 const mostDown = 2 * time.Minute
 
-// hand returns the relay, once there is a link.
-func (s *Site) hand(ctx context.Context) (*relay.Conn, error) {
+// relay returns the connection to the relay, once there is a link.
+func (s *Site) relay(ctx context.Context) (*relay.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, mostDown, fmt.Errorf("the link has been down for %v", mostDown))
 	defer cancel()
 	for {
@@ -88,7 +88,7 @@ func (s *Site) OnRenewal(f func(context.Context)) {
 
 // WriteFile writes a file of mode 0600 there, and the folders to it.
 func (s *Site) WriteFile(ctx context.Context, file string, data []byte) error {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (s *Site) WriteFile(ctx context.Context, file string, data []byte) error {
 
 // Remove removes files or folders there.
 func (s *Site) Remove(ctx context.Context, paths ...string) error {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Site) Remove(ctx context.Context, paths ...string) error {
 
 // Tail returns the last n bytes of a file there.
 func (s *Site) Tail(ctx context.Context, file string, n int) ([]byte, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (s *Site) Tail(ctx context.Context, file string, n int) ([]byte, error) {
 
 // HasDir reports whether a folder is there.
 func (s *Site) HasDir(ctx context.Context, dir string) (bool, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -131,7 +131,7 @@ func (s *Site) HasDir(ctx context.Context, dir string) (bool, error) {
 
 // Run runs a command there and returns its output.
 func (s *Site) Run(ctx context.Context, argv []string, stdin string) (relay.Output, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return relay.Output{}, err
 	}
@@ -141,7 +141,7 @@ func (s *Site) Run(ctx context.Context, argv []string, stdin string) (relay.Outp
 // Start starts a command there that outlives the link, in a folder, with its
 // output in a file.
 func (s *Site) Start(ctx context.Context, argv []string, dir, log string) (relay.Process, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return relay.Process{}, err
 	}
@@ -153,7 +153,7 @@ func (s *Site) Start(ctx context.Context, argv []string, dir, log string) (relay
 
 // Alive reports which of the processes there are alive.
 func (s *Site) Alive(ctx context.Context, list []relay.Process) ([]bool, error) {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (s *Site) Alive(ctx context.Context, list []relay.Process) ([]bool, error) 
 
 // Signal sends a signal, such as SIGTERM, to a process there.
 func (s *Site) Signal(ctx context.Context, p relay.Process, name string) error {
-	c, err := s.hand(ctx)
+	c, err := s.relay(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
-// Package relay is muster's hand on another machine: one byte stream, in
-// production the standard input and output of one SSH session, carries what
-// has to be done there and the connections that come in there.
+// Package relay acts for muster on another machine: one byte stream, in production
+// the standard input and output of one SSH session, carries what has to be done
+// there and the connections that come in there.
 //
 //	dispatcher ── Listener ── Conn ══ rw ══ Serve ── TCP port ◄── workers
 //	launcher ──── Run, Start, ... ┘          └──── processes, files

@@ -13,9 +13,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// approach is one attempt at a host's key exchange and login.
-type approach struct {
-	r      *road
+// attempt is one attempt at a host's key exchange and login.
+type attempt struct {
+	r      *route
 	h      *host
 	conn   *opening
 	clock  *clock
@@ -25,7 +25,7 @@ type approach struct {
 	keyErr error           // and it was not trusted
 }
 
-func (a *approach) handshake(ctx context.Context) (*gossh.Client, error) {
+func (a *attempt) handshake(ctx context.Context) (*gossh.Client, error) {
 	ring, err := newKeyring(a.h, a.r.o, a.clock.aside)
 	if err != nil {
 		a.mu.Lock()
@@ -63,7 +63,7 @@ func (a *approach) handshake(ctx context.Context) (*gossh.Client, error) {
 
 // meet is called with the server's key, and again at each new key exchange of
 // the connection (RFC 4253, section 9): then it has to be the same.
-func (a *approach) meet(ctx context.Context, ring *keyring, remote net.Addr, key gossh.PublicKey) error {
+func (a *attempt) meet(ctx context.Context, ring *keyring, remote net.Addr, key gossh.PublicKey) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -79,7 +79,7 @@ func (a *approach) meet(ctx context.Context, ring *keyring, remote net.Addr, key
 }
 
 // prompt is the caller's, with the clock stopped.
-func (a *approach) prompt() Prompt {
+func (a *attempt) prompt() Prompt {
 	if a.r.o.Prompt == nil {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (a *approach) prompt() Prompt {
 
 // explain says why the handshake failed, and whether it makes sense to try
 // again.
-func (a *approach) explain(err error) (_ error, dropped bool) {
+func (a *attempt) explain(err error) (_ error, dropped bool) {
 	a.mu.Lock() // the key exchange may be asking still, which ends with ctx or an answer
 	defer a.mu.Unlock()
 	address, said := a.h.address(), a.conn.words()
