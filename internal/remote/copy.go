@@ -98,7 +98,7 @@ func (p *place) install(ctx context.Context, client *mssh.Client, file string, o
 		return fmt.Errorf("copy muster to %s: %w; the next attempt goes on after %.1f of %.1f MB", dir, err, float64(c.done.Load())/1e6, float64(c.size)/1e6)
 	}
 	c.discard(ctx, filepath.Join(dir, ".new-*")) // also what takes the room that this copy lacks
-	if errors.Is(err, mssh.ErrSession) || errors.Is(err, errStrange) {
+	if errors.Is(err, mssh.ErrSession) || errors.Is(err, errStrange) || errors.Is(err, errRead) {
 		return fmt.Errorf("copy muster to %s: %w", dir, err)
 	}
 	return fmt.Errorf("copy muster (%.1f MB) to %s: %w; is the disk or a quota full there? `state = \"/a/folder/with/room\"` in the launcher names another place",

@@ -234,6 +234,24 @@ func TestCopyStands(t *testing.T) {
 	}
 }
 
+// TestCopyOfWhatCannotBeRead: a folder has a size and can be opened.
+func TestCopyOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	m := newCarrier(t, "", plain)
+	dir := filepath.Join(t.TempDir(), strings.Repeat("0", 64), "muster")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.o.Program = func(string, string, string) (string, error) { return dir, nil }
+	m.sites = remote.New(m.o)
+	if err := m.fails(t.Context()); !strings.Contains(err.Error(), "read the program here: "+dir) || strings.Contains(err.Error(), "quota") {
+		t.Error(err)
+	}
+	if left := m.left(); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+}
+
 // TestCopyIsInterrupted: nothing is left of it.
 func TestCopyIsInterrupted(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,13 @@ import (
 // speaks SFTP. Where a command is forced on logins it may be one that says nothing.
 const answerPart = 3
 
+// endTime is how long the end of a session may take of which the answers have
+// ended.
+const endTime = 5 * time.Second
+
+// errRead says that the program here cannot be read.
+var errRead = errors.New("read the program here")
+
 // noSFTP says that a server cannot be written to by SFTP, though the link is well.
 type noSFTP struct {
 	err   error
@@ -55,10 +62,15 @@ func (c *copying) sftp(ctx context.Context, f *os.File, from int64) error {
 	if err == nil || errors.As(err, &no) {
 		return err
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, errRead):
+		return err
 	}
-	// It broke off: the server's end or the link's?
+	// It broke off: the server's end or the link's? A server that goes on, but has
+	// said something that is no SFTP, is not waited for.
+	defer time.AfterFunc(endTime, func() { s.Close() }).Stop()
 	if lost := s.Wait(); errors.Is(lost, mssh.ErrLost) {
 		return lost
 	} else if lost != nil {
@@ -110,7 +122,7 @@ func (c *copying) write(to *sftp.File, f *os.File, from int64) error {
 		for off := from; off < c.size; off += chunk {
 			b := make([]byte, min(chunk, c.size-off))
 			if _, err := f.ReadAt(b, off); err != nil {
-				read <- fmt.Errorf("read %s: %w", c.file, err)
+				read <- fmt.Errorf("%w: %s: %w", errRead, c.file, err)
 				return
 			}
 			p := piece{len(b), make(chan error, 1)}
