@@ -32,8 +32,8 @@ func slurmCluster(id string) (job string, at []string) {
 	return job, at
 }
 
-// slurmList asks each cluster after the jobs that it has. The controller looks at
-// this user's jobs alone, since one user is named.
+// slurmList asks each cluster after the jobs that it has. With one user named, the
+// controller looks at the jobs of this user alone, unless that is root.
 func slurmList(user string, ids []string) []query {
 	var clusters []string
 	jobs := map[string][]string{}
