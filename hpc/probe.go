@@ -35,7 +35,7 @@ func (c *Client) Check(ctx context.Context, j Job) (problems []*FieldError, unas
 	if err != nil {
 		return []*FieldError{asField(err)}, nil
 	}
-	probes := c.Dialect.probes(c, &j)
+	probes := append(c.Dialect.probes(c, &j), c.arrayProbe(&j)...)
 	found, reasons := make([][]*FieldError, len(probes)), make([]string, len(probes))
 	var all sync.WaitGroup
 	for i, p := range probes {
@@ -49,6 +49,22 @@ func (c *Client) Check(ctx context.Context, j Job) (problems []*FieldError, unas
 		}
 	}
 	return settle(problems, &j), unasked
+}
+
+// arrayProbe asks how large an array may be.
+func (c *Client) arrayProbe(j *Job) []probe {
+	if j.Array == nil {
+		return nil
+	}
+	return []probe{{asks: "array", argv: c.Dialect.limits, read: func(o Output) ([]*FieldError, error) {
+		if o.Code != 0 {
+			return nil, o.failed()
+		}
+		if limit := c.Dialect.limit(string(o.Stdout)); limit > 0 && j.Array.Last() > limit {
+			return []*FieldError{mistake("array", "with -n muster splits arrays by itself", "its largest index is %d, and this scheduler takes %d at most", j.Array.Last(), limit)}, nil
+		}
+		return nil, nil
+	}}}
 }
 
 // probe runs p, and says why there is no answer.
@@ -170,20 +186,18 @@ func (c *Client) trial(j *Job, asks string, option []string, read func(Output) (
 	return p
 }
 
-// words of a refusal, in lower case, and the setting that each is about.
+// complaint is what a refusal says, in lower case, and the setting that it is
+// about, if it says so much.
 type complaint struct{ said, field string }
 
-// complained reads a refusal.
-func complained(o Output, list []complaint) []*FieldError {
+// complained reads a refusal. What is none of the complaints is a failure to ask.
+func complained(o Output, list []complaint) ([]*FieldError, error) {
 	said := strings.ToLower(string(o.Stderr) + string(o.Stdout))
-	e := &FieldError{Msg: "the scheduler says: " + o.said()}
-	for _, c := range list {
-		if strings.Contains(said, c.said) {
-			e.Field = c.field
-			break
-		}
+	i := slices.IndexFunc(list, func(c complaint) bool { return strings.Contains(said, c.said) })
+	if i < 0 {
+		return nil, o.failed()
 	}
-	return []*FieldError{e}
+	return []*FieldError{{Field: list[i].field, Msg: "the scheduler says: " + o.said()}}, nil
 }
 
 // unknown is the problem of a name that is not among those that there are.

@@ -90,6 +90,24 @@ func TestCheckOfWhatDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// TestCheckWithoutScheduler: a command that fails for a reason of its own says
+// nothing of the job.
+func TestCheckWithoutScheduler(t *testing.T) {
+	for dialect, o := range map[string]Output{
+		"slurm":  {Code: 1, Stderr: []byte("sbatch: fatal: Could not establish a configuration source")},
+		"sge":    {Code: 1, Stderr: []byte("error: commlib error: got select error (Connection refused)\nUnable to run job: unable to contact qmaster using port 1 on host \"h\".\nExiting.")},
+		"pbs":    {Code: 255, Stderr: []byte("Connection refused\nqstat: cannot connect to server s (errno=111)")},
+		"torque": {Code: 255, Stderr: []byte("qstat: cannot connect to server s (errno=111) Connection refused")},
+		"lsf":    {Code: 255, Stderr: []byte("LSF is down. Please wait ...")},
+	} {
+		array, _ := ParseArray("1-9")
+		problems, unasked := answering(dialect, o).Check(t.Context(), Job{Queue: "q", Array: array, CPUs: 2, Account: "a"})
+		if len(problems) > 0 || len(unasked) < 2 {
+			t.Errorf("%s: %s, unasked %q", dialect, said(problems), unasked)
+		}
+	}
+}
+
 // TestCheckSubmitsNothing: a command that only tries a job is the scheduler's own,
 // and has the option for it.
 func TestCheckSubmitsNothing(t *testing.T) {

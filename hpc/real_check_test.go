@@ -40,7 +40,8 @@ type checks = []struct {
 func TestSlurmCheck(t *testing.T) {
 	c := slurmHere(t)
 	checked(t, c, checks{
-		{hpc.Job{Name: "my sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9000, Step: 1}}}}, "", ""},
+		{hpc.Job{Name: "my sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 900, Step: 1}}}}, "", ""},
+		{hpc.Job{Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 1001, Step: 1}}}}, "array", "this scheduler takes 1000 at most"},
 		{hpc.Job{Queue: "high", Walltime: time.Hour}, "", ""},
 		{hpc.Job{Queue: "nowhere"}, "queue", "there are high, main"},
 		{hpc.Job{Options: "#SBATCH -p nowhere"}, "queue", `no partition "nowhere"`},
@@ -61,7 +62,8 @@ func TestSlurmCheck(t *testing.T) {
 func TestGridEngineCheck(t *testing.T) {
 	c := gridEngineHere(t)
 	checked(t, c, checks{
-		{hpc.Job{Name: "sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Queue: "all.q", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 99_000, Step: 1}}}}, "", ""},
+		{hpc.Job{Name: "sim", CPUs: 2, Memory: 1 << 30, Walltime: time.Hour, Queue: "all.q", Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9000, Step: 1}}}}, "", ""},
+		{hpc.Job{Array: &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 99_000, Step: 1}}}}, "array", "takes 75000 at most"},
 		{hpc.Job{Queue: "nowhere.q"}, "queue", "there are all.q"},
 		{hpc.Job{CPUs: 2, PE: "mpi"}, "parallel_environment", "there are smp"},
 		{hpc.Job{CPUs: 99}, "cpus", "only offers"},

@@ -9,14 +9,13 @@ import (
 // queues, parallel environments, projects and resources.
 func sgeProbes(c *Client, j *Job) []probe {
 	list := []probe{c.trial(j, "job", []string{"-w", "v"}, func(o Output) ([]*FieldError, error) {
-		said := string(o.Stdout) + string(o.Stderr)
-		switch {
+		switch said := string(o.Stdout) + string(o.Stderr); {
 		case o.Code == 0:
 			return nil, nil
-		case strings.Contains(said, "commlib error"):
+		case strings.Contains(said, "commlib error"), strings.Contains(said, "contact qmaster"):
 			return nil, o.failed()
 		}
-		return complained(o, sgeComplaints), nil
+		return complained(o, sgeComplaints)
 	})}
 	named := func(when bool, field, what, option, name string) {
 		if !when || strings.ContainsAny(name, "*?[],@!|&(") { // a pattern, a list, or a queue's part
@@ -60,5 +59,5 @@ func sgeProbes(c *Client, j *Job) []probe {
 var sgeComplaints = []complaint{
 	{"unknown queue", "queue"}, {"parallel environment", "parallel_environment"}, {"cannot run in pe", "cpus"},
 	{"project", "account"}, {`unknown resource "gpu"`, "gpus"}, {"unknown resource", "options"}, {"unknown option", "options"},
-	{"objectname", "name"}, {"tasks", "array"}, {"hostname", "output"}, {"two files", "output"},
+	{"objectname", "name"}, {"hostname", "output"}, {"two files", "output"}, {"unable to run job", ""}, {"no suitable queues", ""},
 }

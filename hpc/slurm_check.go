@@ -19,10 +19,7 @@ func slurmProbes(c *Client, j *Job) []probe {
 			if o.Code == 0 {
 				return nil, nil
 			}
-			if strings.Contains(string(o.Stderr), "Unable to contact slurm controller") {
-				return nil, o.failed()
-			}
-			return complained(o, slurmComplaints), nil
+			return complained(o, slurmComplaints)
 		}),
 		{asks: "partition", argv: append(append([]string{"sinfo"}, at...), "-h", "-e", "-o", "%P|%c|%m|%G|%l|%a"), read: func(o Output) ([]*FieldError, error) {
 			if o.Code != 0 {
@@ -39,6 +36,7 @@ var slurmComplaints = []complaint{
 	{"invalid account", "account"}, {"invalid qos", "options"},
 	{"time limit", "walltime"}, {"invalid job array", "array"}, {"generic resource", "gpus"},
 	{"unrecognized option", "options"}, {"invalid directive", "options"}, {"--help", "options"},
+	{"sbatch: error: invalid", "options"}, {"allocation failure", ""},
 }
 
 // slurmNodes are the nodes of a partition that are equal.
