@@ -75,16 +75,19 @@ func TestClusters(t *testing.T) {
 	}
 	c.Cancel(t.Context(), "12;other")
 	c.CancelElements(t.Context(), "12;other", []int{3, 1})
-	c.Command = []string{"sbatch", "-M", "other", "--clusters=far"}
+	c.Command = []string{"sbatch", "-M", "other", "--clusters=far,near"}
 	*told = append(*told, strings.Join(c.CancelCommand("12;other"), " "))
 	c.Find(t.Context(), "a,b")
 	want := []string{"squeue -h -r -t all -u me -j 12 -o %i|%T|%r|%N", "squeue -M other -h -r -t all -u me -j 12,13 -o %i|%T|%r|%N",
-		"scancel -M other 12", "scancel -M other 12_1 12_3", "scancel -M other 12", "squeue -M far -h -t all -u me -o %F|%j"}
+		"scancel -M other 12", "scancel -M other 12_1 12_3", "scancel -M other 12", "squeue -M far,near -t all -u me -o %F|%j"}
 	if !slices.Equal(*told, want) {
 		t.Errorf("it is told %q\nwant %q", *told, want)
 	}
 	if got := slurm.Element("12;other", 3, true); got != "12_3" {
 		t.Errorf("an element is called %s", got)
+	}
+	if ids, err := answering("slurm", Output{Stdout: []byte("CLUSTER: far\nARRAY_JOB_ID|NAME\n7|x\n8|n\n\nCLUSTER: near\nARRAY_JOB_ID|NAME\n8|n\n")}).Find(t.Context(), "n"); err != nil || !slices.Equal(ids, []string{"8;far", "8;near"}) {
+		t.Errorf("found %v, %v", ids, err)
 	}
 	if ids, err := answering("slurm", Output{Stdout: []byte("7|x\n8|n\n")}).Find(t.Context(), "n"); err != nil || !slices.Equal(ids, []string{"8"}) {
 		t.Errorf("found %v, %v", ids, err)

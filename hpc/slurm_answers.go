@@ -93,36 +93,32 @@ func parseSqueue(o Output, suffix string) ([]Element, error) {
 	return list, nil
 }
 
-// slurmFind asks each cluster to which command submits for the jobs of a name.
+// slurmFind asks for the jobs of a name, on the clusters to which command submits.
+// With its headings squeue says of which cluster it speaks, if that is another.
 func slurmFind(user, name string, command []string) []search {
-	ask := []string{"squeue", "-h", "-t", "all", "-u", user, "-o", "%F|%j"}
+	argv := []string{"squeue"}
+	if clusters := slurmClusters(command); len(clusters) > 0 {
+		argv = append(argv, "-M", strings.Join(clusters, ","))
+	}
+	argv = append(argv, "-t", "all", "-u", user, "-o", "%F|%j")
 	if !strings.Contains(name, ",") { // which parts names
-		ask = append(ask, "-n", name)
+		argv = append(argv, "-n", name)
 	}
-	clusters := slurmClusters(command)
-	if len(clusters) == 0 {
-		clusters = []string{""}
-	}
-	var list []search
-	for _, cluster := range clusters {
-		argv, suffix := slices.Clone(ask), ""
-		if cluster != "" {
-			argv, suffix = slices.Insert(argv, 1, "-M", cluster), ";"+cluster
+	return []search{{argv, func(o Output) ([]string, error) {
+		if o.Code != 0 {
+			return nil, o.failed()
 		}
-		list = append(list, search{argv, func(o Output) ([]string, error) {
-			if o.Code != 0 {
-				return nil, o.failed()
+		var ids []string
+		suffix := ""
+		for line := range strings.Lines(string(o.Stdout)) {
+			if cluster, ok := strings.CutPrefix(line, "CLUSTER: "); ok {
+				suffix = ";" + strings.TrimSpace(cluster)
+			} else if id, ok := strings.CutSuffix(line, "|"+name+"\n"); ok {
+				ids = append(ids, id+suffix)
 			}
-			var ids []string
-			for line := range strings.Lines(string(o.Stdout)) {
-				if id, ok := strings.CutSuffix(line, "|"+name+"\n"); ok {
-					ids = append(ids, id+suffix)
-				}
-			}
-			return ids, o.whole()
-		}})
-	}
-	return list
+		}
+		return ids, o.whole()
+	}}}
 }
 
 // slurmClusters returns the clusters that a command line of sbatch names.
