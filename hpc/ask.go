@@ -107,20 +107,19 @@ func (c *Client) Fates(ctx context.Context, ids []string) ([]Element, error) {
 
 // Find returns the ids of this user's jobs with a name.
 func (c *Client) Find(ctx context.Context, name string) ([]string, error) {
+	s := c.Dialect.find(c.User, name, c.Command)
+	o, err := c.run(ctx, askTime, s.argv, "")
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.read(o)
+	if err != nil {
+		return nil, err
+	}
 	var ids []string
-	for _, s := range c.Dialect.find(c.User, name, c.Command) {
-		o, err := c.run(ctx, askTime, s.argv, "")
-		if err != nil {
-			return nil, err
-		}
-		found, err := s.read(o)
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range found {
-			if c.Dialect.valid(id) == nil && !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
+	for _, id := range found {
+		if c.Dialect.valid(id) == nil && !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
 	}
 	return ids, nil

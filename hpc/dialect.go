@@ -45,7 +45,7 @@ type Dialect struct {
 	jobID   *regexp.Regexp           // what an id looks like
 	list    func(user string, ids []string) []query
 	fates   func(ids []string) []query // how elements ended, nil where list tells
-	find    func(user, name string, command []string) []search
+	find    func(user, name string, command []string) search
 	limits  []string // a command that prints its limits
 	limit   func(out string) int
 	// version is the option with which the command that submits says which it is, and

@@ -119,7 +119,7 @@ var lsfRoles = map[string]role{"-W": setsTime, "-n": setsCPUs, "-R span": setsSp
 // lsfQuote puts in quotes what bsub would otherwise take apart.
 func lsfQuote(s string) (word, why string) {
 	switch {
-	case !strings.ContainsAny(s, " \t\"'#\\$`"):
+	case !strings.ContainsAny(s, " \t\v\f\"'#\\$`"):
 		return s, ""
 	case !strings.ContainsAny(s, "\"\\$`"):
 		return `"` + s + `"`, ""

@@ -52,8 +52,8 @@ func parseBjobs(o Output) ([]Element, error) {
 }
 
 // lsfFind asks for the jobs of a name.
-func lsfFind(user, name string, _ []string) []search {
-	return []search{{[]string{"bjobs", "-a", "-w", "-u", user, "-J", name}, func(o Output) ([]string, error) {
+func lsfFind(user, name string, _ []string) search {
+	return search{[]string{"bjobs", "-a", "-w", "-u", user, "-J", name}, func(o Output) ([]string, error) {
 		lines, err := bjobsAnswer(o)
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ func lsfFind(user, name string, _ []string) []search {
 			}
 		}
 		return ids, nil
-	}}}
+	}}
 }
 
 // bjobsLine reads JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME

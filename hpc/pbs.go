@@ -75,7 +75,7 @@ var pbsEnvironment = environment{
 // pbsQuote puts in quotes what qsub would otherwise take apart.
 func pbsQuote(s string) (word, why string) {
 	switch {
-	case !strings.ContainsAny(s, " \t\"'"):
+	case !strings.ContainsAny(s, " \t\v\f\"'"):
 		return s, ""
 	case !strings.Contains(s, `"`):
 		return `"` + s + `"`, ""

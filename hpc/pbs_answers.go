@@ -21,8 +21,8 @@ func pbsID(line string) string {
 }
 
 // qselect asks for the jobs of a name: without ids qstat lists everybody's.
-func qselect(user, name string, _ []string) []search {
-	return []search{{[]string{"qselect", "-u", user, "-N", name}, func(o Output) ([]string, error) {
+func qselect(user, name string, _ []string) search {
+	return search{[]string{"qselect", "-u", user, "-N", name}, func(o Output) ([]string, error) {
 		if o.Code != 0 {
 			return nil, o.failed()
 		}
@@ -34,7 +34,7 @@ func qselect(user, name string, _ []string) []search {
 			}
 		}
 		return ids, o.whole()
-	}}}
+	}}
 }
 
 // pbsElement takes 123[4].server apart into the id that the array was

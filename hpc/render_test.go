@@ -275,3 +275,26 @@ func TestMiraiScript(t *testing.T) {
 		t.Errorf("no options are rendered as %q", got)
 	}
 }
+
+// FuzzQuote: what is quoted for a scheduler is one word for it, and the same.
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"my sim", "it's", `a"b\c`, "a#b", "#", "-x", "äöü☃", "$x`y`", `"'`, "a\vb", ":a"} {
+		for _, d := range Names() {
+			f.Add(d, s)
+		}
+	}
+	f.Fuzz(func(t *testing.T, dialect, s string) {
+		d := Dialects[dialect]
+		if d == nil || s == "" || strings.ContainsAny(s, "\n\r\x00") {
+			return
+		}
+		quoted, why := d.quote(s)
+		if why != "" {
+			return
+		}
+		words, err := d.grammar.quoting.words(" -o " + quoted)
+		if err != nil || len(words) != 2 || words[1].text != s {
+			t.Errorf("%s: %q is written %s, which is read as %+v, %v", dialect, s, quoted, words, err)
+		}
+	})
+}

@@ -36,8 +36,8 @@ var gridEngine = &Dialect{
 		}
 		return list
 	},
-	find: func(user, name string, _ []string) []search {
-		return []search{{sgeJobs(user), func(o Output) ([]string, error) {
+	find: func(user, name string, _ []string) search {
+		return search{sgeJobs(user), func(o Output) ([]string, error) {
 			rows, err := sgeRows(o)
 			var ids []string
 			for _, r := range rows {
@@ -46,7 +46,7 @@ var gridEngine = &Dialect{
 				}
 			}
 			return ids, err
-		}}}
+		}}
 	},
 	limits:  []string{"qconf", "-sconf"},
 	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
@@ -136,7 +136,7 @@ func sgeQuote(s string) (word, why string) {
 	switch {
 	case strings.ContainsAny(s, `"'#`):
 		return "", "it has a quote or a #, which no directive of Grid Engine can say"
-	case strings.ContainsAny(s, " \t"):
+	case strings.ContainsAny(s, " \t\v\f"):
 		return `"` + s + `"`, ""
 	}
 	return s, ""

@@ -139,7 +139,7 @@ func one(key string, r role) []setting {
 
 // slurmQuote puts in double quotes what sbatch would otherwise not read as it is.
 func slurmQuote(s string) (word, why string) {
-	if !strings.ContainsAny(s, " \t\"'\\#") {
+	if !strings.ContainsAny(s, " \t\v\f\"'\\#") {
 		return s, ""
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, ""

@@ -95,7 +95,7 @@ func parseSqueue(o Output, suffix string) ([]Element, error) {
 
 // slurmFind asks for the jobs of a name, on the clusters to which command submits.
 // With its headings squeue says of which cluster it speaks, if that is another.
-func slurmFind(user, name string, command []string) []search {
+func slurmFind(user, name string, command []string) search {
 	argv := []string{"squeue"}
 	if clusters := slurmClusters(command); len(clusters) > 0 {
 		argv = append(argv, "-M", strings.Join(clusters, ","))
@@ -104,7 +104,7 @@ func slurmFind(user, name string, command []string) []search {
 	if !strings.Contains(name, ",") { // which parts names
 		argv = append(argv, "-n", name)
 	}
-	return []search{{argv, func(o Output) ([]string, error) {
+	return search{argv, func(o Output) ([]string, error) {
 		if o.Code != 0 {
 			return nil, o.failed()
 		}
@@ -118,7 +118,7 @@ func slurmFind(user, name string, command []string) []search {
 			}
 		}
 		return ids, o.whole()
-	}}}
+	}}
 }
 
 // slurmClusters returns the clusters that a command line of sbatch names.
