@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"muster/internal/config":             {"muster/internal/address"},
 	"muster/internal/newconfig":          {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
 	"muster/internal/plan":               {"muster/hpc", "muster/internal/newconfig", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
+	"muster/internal/fleet":              {"muster/hpc", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	// The only room that sees every launcher.

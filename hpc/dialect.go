@@ -123,6 +123,10 @@ func (d *Dialect) Submitted(a *Array) *Array {
 	return a
 }
 
+// Remembers reports whether the scheduler tells how elements have ended that it no
+// longer lists.
+func (d *Dialect) Remembers() bool { return d.fates != nil }
+
 // Explain returns the scheduler's reason, with what it means where that helps.
 func (d *Dialect) Explain(reason string) string {
 	if text := d.reasons[reason]; text != "" {

@@ -89,16 +89,16 @@ func (r *Run) Launches() string { return filepath.Join(r.Dir, launches) }
 const launches = "launches"
 
 // Close ends the run. Its folder is removed unless output was kept in it, or a
-// job is still with a scheduler.
+// job is still with a scheduler, or a scheduler may yet copy output into it.
 func (r *Run) Close() error {
 	close(r.over)
-	return removeEmpty(r.Dir)
+	return removeEmpty(r.Dir, time.Now())
 }
 
-// removeEmpty removes a run's folder if no output was kept in it and no launch
-// is on record.
-func removeEmpty(dir string) error {
-	if launched(dir) {
+// removeEmpty removes a run's folder if no output was kept in it, no launch is on
+// record, and no scheduler may yet copy output into it.
+func removeEmpty(dir string, now time.Time) error {
+	if launched(dir) || awaits(dir, now) {
 		return nil
 	}
 	if err := os.Remove(filepath.Join(dir, "out")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -111,6 +111,21 @@ func removeEmpty(dir string) error {
 func launched(dir string) bool {
 	records, _ := filepath.Glob(filepath.Join(dir, launches, "*.json"))
 	return len(records) > 0
+}
+
+// delivery is how long a scheduler may take to copy a job's output into the folder of
+// a launch that has no record any more: OpenPBS tries for half a minute, and a node
+// that does not answer is waited for longer.
+const delivery = time.Hour
+
+// awaits reports whether a launch without a record has left a folder for output that a
+// scheduler may yet copy.
+func awaits(dir string, now time.Time) bool {
+	left, _ := os.ReadDir(filepath.Join(dir, launches))
+	return slices.ContainsFunc(left, func(e fs.DirEntry) bool {
+		info, err := e.Info()
+		return err == nil && e.IsDir() && now.Sub(info.ModTime()) < delivery
+	})
 }
 
 // Ended returns the folders of launch records of runs whose process is certain
@@ -130,7 +145,7 @@ func Ended(stateDir string) map[string]string {
 }
 
 // Forget removes what is left of a run that is over, if nothing was kept in it.
-func Forget(stateDir, id string) { removeEmpty(filepath.Join(stateDir, "runs", id)) }
+func Forget(stateDir, id string) { removeEmpty(filepath.Join(stateDir, "runs", id), time.Now()) }
 
 // What is kept of runs that are over.
 const (
@@ -140,8 +155,8 @@ const (
 
 // Prune removes the folders of runs that are over: at once what was killed
 // before it kept anything, then what is older than 14 days, then the oldest
-// beyond 5 GiB in all. It never touches a run whose process may still live or
-// that has jobs with a scheduler.
+// beyond 5 GiB in all. It never touches a run whose process may still live, that has
+// jobs with a scheduler, or into which one may yet copy output.
 func Prune(stateDir string, now time.Time) {
 	runs := filepath.Join(stateDir, "runs")
 	entries, _ := os.ReadDir(runs)
@@ -166,8 +181,8 @@ func Prune(stateDir string, now time.Time) {
 		}
 		here, over := fate(dir)
 		switch {
-		case !over && (here || !old), launched(dir):
-		case old || removeEmpty(dir) != nil:
+		case !over && (here || !old), launched(dir), awaits(dir, now):
+		case old || removeEmpty(dir, now) != nil:
 			os.RemoveAll(dir)
 		default:
 			if n, err := size(dir); err == nil {

@@ -190,6 +190,38 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// TestOutputThatIsStillToCome: a scheduler copies what a job printed into a folder of
+// its launch when the job has ended, and the run with it.
+func TestOutputThatIsStillToCome(t *testing.T) {
+	dir := t.TempDir()
+	r, err := state.NewRun(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	output := filepath.Join(r.Launches(), "l-abc.out")
+	if err := os.Mkdir(output, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil || !exists(output) {
+		t.Errorf("it is gone with the run (%v)", err)
+	}
+	state.Forget(dir, r.ID)
+	if !exists(output) {
+		t.Error("it is gone when the run is forgotten")
+	}
+	run := owned(t, dir, func(o map[string]any) { o["boot"] = "another" }, 0, 0)
+	output = filepath.Join(run, "launches", "l-abc.out")
+	os.Mkdir(output, 0o700)
+	state.Prune(dir, time.Now())
+	if !exists(output) {
+		t.Error("it is gone with what other runs have left")
+	}
+	state.Prune(dir, time.Now().Add(2*time.Hour))
+	if exists(run) {
+		t.Error("it stays for ever")
+	}
+}
+
 func TestPruneKeepsTheYoungest(t *testing.T) {
 	dir := t.TempDir()
 	dead := func(o map[string]any) { o["boot"] = "another" }

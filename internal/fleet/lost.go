@@ -1,0 +1,181 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"muster/hpc"
+	"muster/internal/plan"
+	"muster/internal/terminal"
+)
+
+const (
+	tailTime  = 10 * time.Second // for the end of an output
+	tailBytes = 2000
+	tailLines = 10
+)
+
+// lost are elements of a job that ended without their workers having joined.
+type lost struct {
+	f       *Fleet
+	j       *job
+	indices []int
+	ended   string // what became of the first, with its name
+}
+
+// lost returns the elements of which that has not been told. It needs Fleet.mu.
+func (f *Fleet) lost() []*lost {
+	var list []*lost
+	for _, j := range f.jobs {
+		if !j.waited() || j.takenBack {
+			continue
+		}
+		var indices []int
+		for index, m := range j.elements {
+			if m.state == hpc.Ended && !m.told {
+				if m.told = true; !j.joined(index) {
+					indices = append(indices, index)
+				}
+			}
+		}
+		if len(indices) == 0 {
+			continue
+		}
+		slices.Sort(indices)
+		list = append(list, &lost{f: f, j: j, indices: indices})
+	}
+	return list
+}
+
+// explain asks how those ended that are no longer listed, where that is known, and
+// returns those that somebody else has not cancelled, which is said.
+func (f *Fleet) explain(ctx context.Context, list []*lost) (rest []*lost) {
+	ctx, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	asked := map[*lost]*inquiry{}
+	for _, l := range list {
+		if l.j.endpoint.rules().remembers && f.unexplained(l) {
+			asked[l] = f.inquiry(l.j)
+		}
+	}
+	for _, l := range list {
+		var answer map[key]hpc.Element
+		if q := asked[l]; q != nil {
+			select {
+			case <-q.done:
+				answer = q.answer
+			case <-ctx.Done():
+			}
+		}
+		if f.conclude(l, answer) {
+			rest = append(rest, l)
+		}
+	}
+	return rest
+}
+
+// unexplained reports whether it is not known how some ended.
+func (f *Fleet) unexplained(l *lost) bool {
+	f.lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(l.indices, func(i int) bool { return l.j.elements[i].end == hpc.EndUnknown })
+}
+
+// conclude takes in how elements ended, and reports whether there are some that
+// somebody else has not cancelled.
+func (f *Fleet) conclude(l *lost, answer map[key]hpc.Element) bool {
+	f.lock()
+	defer f.mu.Unlock()
+	for _, index := range l.indices {
+		if e := answer[key{l.j.ID, index}]; e.State == hpc.Ended {
+			l.j.elements[index].raw = e.Raw
+		}
+	}
+	l.indices = slices.DeleteFunc(l.indices, func(i int) bool { return l.j.elements[i].cancelled })
+	if len(l.indices) == 0 {
+		return false
+	}
+	first := l.indices[0]
+	l.ended = l.j.endpoint.ended(l.j.Record, first, l.j.elements[first].raw)
+	l.j.trouble, l.j.pointed = l.ended, true
+	return true
+}
+
+// text says that the elements ended, and what the first of them left.
+func (l *lost) text(ctx context.Context) string {
+	text := l.ended
+	if n := len(l.indices) - 1; n > 0 {
+		text += fmt.Sprintf(", nor did %d others", n)
+	}
+	file, tail := l.j.tail(ctx, l.indices[0])
+	if tail == "" {
+		return text + "; " + l.j.noOutput()
+	}
+	lines := strings.Split(tail, "\n")
+	l.f.lock()
+	l.j.trouble = text + ": " + lines[len(lines)-1]
+	l.f.mu.Unlock()
+	return text + "; its output ends:\n  " + strings.Join(lines, "\n  ") + "\n  (" + file + l.j.launch.where() + ")"
+}
+
+// where says on which machine the launch's files are, if it is not this one.
+func (l *launch) where() string {
+	login := l.at.login()
+	if (plan.Place{Login: login}).Here() {
+		return ""
+	}
+	return " on " + login.Name()
+}
+
+// noOutput says where output would be.
+func (j *job) noOutput() string {
+	switch {
+	case j.Stdout == "":
+	case j.literal():
+		return "it left nothing in " + j.Stdout + j.launch.where() + ", where its output setting sends what it prints: is its folder there?"
+	default:
+		return "what it printed went where its output setting says, " + j.Stdout
+	}
+	return "it left no output in " + j.launch.output + j.launch.where()
+}
+
+// tail returns the end of an element's output and its file, as far as that is known.
+func (j *job) tail(ctx context.Context, index int) (file, text string) {
+	ctx, cancel := context.WithTimeout(ctx, tailTime)
+	defer cancel()
+	for _, file := range j.files(index) {
+		b, err := j.launch.at.tail(ctx, file, tailBytes)
+		if err != nil {
+			continue
+		}
+		text := strings.TrimSpace(terminal.Safe(string(b)))
+		if lines := strings.Split(text, "\n"); len(lines) > tailLines {
+			text = strings.Join(lines[len(lines)-tailLines:], "\n")
+		}
+		return file, text
+	}
+	return "", ""
+}
+
+// literal reports whether the user's setting is one file, and not a pattern that the
+// scheduler understands.
+func (j *job) literal() bool { return path.IsAbs(j.Stdout) && !strings.ContainsAny(j.Stdout, "%$^") }
+
+// files are those in which an element's output may be.
+func (j *job) files(index int) []string {
+	if j.Stdout != "" {
+		if j.literal() {
+			return []string{j.Stdout}
+		}
+		return nil
+	}
+	var list []string
+	for _, name := range []string{fmt.Sprintf("%d.out", index), "out", fmt.Sprintf("out-%d", index)} {
+		list = append(list, j.launch.output+"/"+name)
+	}
+	return list
+}
