@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"muster/internal/cli"
-	"muster/internal/config"
+	"muster/internal/plan"
 )
 
 // TestExamples prints what each example would submit and compares it with the
@@ -50,7 +50,7 @@ func TestExamples(t *testing.T) {
 
 // TestFullExample reads the config that has everything.
 func TestFullExample(t *testing.T) {
-	f, err := config.Load("examples/full.hcl")
+	f, err := plan.Load("examples/full.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,24 +36,21 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":             {"muster/internal/address"},
-	"muster/internal/newconfig":          {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
-	"muster/internal/plan":               {"muster/hpc", "muster/internal/newconfig", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
-	"muster/internal/fleet":              {"muster/hpc", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
+	"muster/internal/config":             {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
+	"muster/internal/plan":               {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
-	// The only room that sees every launcher.
-	"muster/internal/launch":  {"muster/hpc", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
-	"muster/templates":        {},
-	"muster/hpc":              {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
-	"muster/internal/testbed": {}, // for tests and measurements only
-	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/launch", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
+	"muster/internal/fleet":              {"muster/hpc", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
+	"muster/templates":                   {},
+	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
+	"muster/internal/testbed":            {}, // for tests and measurements only
+	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
 		"muster/internal/state", "muster/internal/terminal", "muster/task", "muster/tls", "muster/worker"},
-	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/launch", "muster/internal/spool", "muster/task"},
-	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/launch", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/task"},
+	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
 	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
-		"muster/internal/launch", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
+		"muster/internal/fleet", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
 		"muster/internal/terminal", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 

@@ -101,6 +101,7 @@ func (s *site) configure(far string) error {
 }
 profile "tunnel" {
   launcher = launcher.ssh.tunnel
+  workers  = 1
 }
 `, tunnelSlots), 0o600)
 }

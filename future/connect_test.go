@@ -52,7 +52,7 @@ func (r *running) serve(t *testing.T, socket string) {
 		t.Fatal(err)
 	}
 	s := control.NewServer(got(host.ListenUnix(socket))(t), control.Options{Host: h, Name: "test", Kind: "up", Version: "test"})
-	if _, err := h.Up(t.Context(), host.Spec{Name: "default", Sync: true}, ""); err != nil {
+	if _, err := h.Up(t.Context(), host.Spec{Name: "default", Sync: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.client = control.NewClient(socket)

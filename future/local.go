@@ -11,12 +11,18 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
+	"muster/internal/plan"
 	"muster/internal/state"
 	"muster/task"
 )
 
 // local is a dispatcher in this process.
-type local struct{ h *host.Host }
+type local struct {
+	h *host.Host
+
+	mu     sync.Mutex             // guards drafts
+	drafts map[string]*plan.Draft // what launchers of profiles are asked for, by the profile's name
+}
 
 func openLocal(st *settings) (*local, error) {
 	getenv := os.Getenv
@@ -46,7 +52,7 @@ func openLocal(st *settings) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &local{h}, nil
+	return &local{h: h, drafts: map[string]*plan.Draft{}}, nil
 }
 
 func (l *local) profile(ctx context.Context) (*host.Profile, error) {
@@ -57,11 +63,32 @@ func (l *local) profile(ctx context.Context) (*host.Profile, error) {
 	return nil, fmt.Errorf("there is no profile %q: Up or Add makes one", name)
 }
 
-func (l *local) up(ctx context.Context, spec host.Spec) error {
-	_, err := l.h.Up(ctx, spec, "")
-	if err == nil && len(spec.Plans) > 0 {
-		l.h.Watch(nil)
+func (l *local) up(ctx context.Context, st *settings) error {
+	p, err := l.h.Up(ctx, st.spec)
+	if err != nil || st.draft == nil {
+		return err
 	}
+	if err := l.begin(ctx, p, st.draft); err != nil {
+		return errors.Join(err, l.h.Down(context.WithoutCancel(ctx), p))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drafts[p.Spec.Name] = st.draft
+	return nil
+}
+
+// begin carries out a draft for a profile.
+func (l *local) begin(ctx context.Context, p *host.Profile, d *plan.Draft) error {
+	names, err := p.Names(ctx, d.Plan, "")
+	if err != nil {
+		return err
+	}
+	pl, err := d.Named(names)
+	if err != nil {
+		return err
+	}
+	_, err = p.Launch(ctx, []*plan.Plan{pl}, "")
+	l.h.Watch(nil)
 	return err
 }
 
@@ -144,9 +171,15 @@ func (l *local) launch(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if len(p.Spec.Plans) > 0 && n > 0 {
-		_, err := p.Launch(ctx, sized(p.Spec.Plans, n), "")
-		return err
+	l.mu.Lock()
+	draft := l.drafts[p.Spec.Name]
+	l.mu.Unlock()
+	if draft != nil && n > 0 {
+		more, err := draft.Sized(n)
+		if err != nil {
+			return err
+		}
+		return l.begin(ctx, p, more)
 	}
 	for range n {
 		if _, err := p.StartLocal(p.Spec.Slots, nil); err != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/internal/host"
-	"muster/internal/launch"
 	"muster/worker"
 )
 
@@ -94,13 +93,4 @@ func runWorker(args []string) error {
 	log := hclog.New(&hclog.LoggerOptions{Name: "muster", Level: hclog.Warn, Output: os.Stderr})
 	_, err = w.Run(context.Background(), os.Stdin, log)
 	return err
-}
-
-// sized returns the plans for n workers each.
-func sized(plans []*launch.Plan, n int) []*launch.Plan {
-	var list []*launch.Plan
-	for _, p := range plans {
-		list = append(list, p.Sized(n))
-	}
-	return list
 }

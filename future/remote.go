@@ -12,6 +12,7 @@ import (
 
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/internal/plan"
 	"muster/task"
 	mtls "muster/tls"
 	"muster/worker"
@@ -72,10 +73,31 @@ func (r *remote) start(f func()) bool {
 	return !r.closed
 }
 
-func (r *remote) up(ctx context.Context, spec host.Spec) error {
+func (r *remote) up(ctx context.Context, st *settings) error {
+	spec := st.spec
 	spec.Workers = 0 // which would be muster's, not this program
-	_, err := r.client.Up(ctx, control.UpRequest{Profiles: []host.Spec{spec}})
-	return fromServer(err)
+	a, err := r.client.Up(ctx, control.UpRequest{Profiles: []host.Spec{spec}})
+	if err != nil || st.draft == nil || a.Profiles[spec.Name] == "same" {
+		return fromServer(err)
+	}
+	if err := r.begin(ctx, spec.Name, st.draft); err != nil {
+		return errors.Join(fromServer(err), r.client.Down(context.WithoutCancel(ctx), spec.Name))
+	}
+	return nil
+}
+
+// begin carries out a draft for a profile.
+func (r *remote) begin(ctx context.Context, profile string, d *plan.Draft) error {
+	a, err := r.client.Names(ctx, profile, control.NamesRequest{Plan: d.Plan})
+	if err != nil {
+		return err
+	}
+	p, err := d.Named(a.Names)
+	if err != nil {
+		return err
+	}
+	_, err = r.client.Launch(ctx, profile, control.LaunchRequest{Plans: []*plan.Plan{p}})
+	return err
 }
 
 // fromServer gives the server's errors the names that this package has for them.

@@ -14,7 +14,7 @@ import (
 	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/state"
 	"muster/task"
 	mtls "muster/tls"
@@ -36,7 +36,7 @@ type backend interface {
 	status(ctx context.Context) (Status, error)
 	launch(ctx context.Context, n int) error
 	retire(ctx context.Context, n int) error
-	up(ctx context.Context, spec host.Spec) error
+	up(ctx context.Context, st *settings) error
 	close() error
 }
 
@@ -80,6 +80,7 @@ type settings struct {
 	configPath string
 	launcher   string
 	workers    int
+	draft      *plan.Draft // of the launcher; nil without one
 	identity   *mtls.Identity
 	stateDir   string
 	log        hclog.Logger
@@ -137,7 +138,7 @@ func StateDir(dir string) Option { return func(s *settings) { s.stateDir = dir }
 func Logger(log hclog.Logger) Option { return func(s *settings) { s.log = log } }
 
 func newSettings(opts []Option) (*settings, error) {
-	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: config.DefaultReattach}, log: hclog.NewNullLogger()}
+	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: plan.DefaultReattach}, log: hclog.NewNullLogger()}
 	for _, o := range opts {
 		o(st)
 	}
@@ -165,9 +166,9 @@ func newSettings(opts []Option) (*settings, error) {
 	return st, nil
 }
 
-// plan evaluates the launcher.
+// plan drafts what the launcher is asked for.
 func (st *settings) plan() error {
-	f, err := config.Load(st.configPath)
+	f, err := plan.Load(st.configPath)
 	if err != nil {
 		return err
 	}
@@ -183,13 +184,9 @@ func (st *settings) plan() error {
 	if err != nil {
 		return err
 	}
-	p, err := launch.Cluster(f, l, config.Scope{Getenv: os.LookupEnv, Exec: true}, launch.Wish{Workers: st.workers, Slots: st.spec.Slots, Dir: dir, Profile: st.spec.Name}, 1)
-	if err != nil {
-		return err
-	}
-	p.Before = []string{"env", envFuture + "=1"}
-	st.spec.Plans = []*launch.Plan{p}
-	return nil
+	e := f.Evaluate(config.Options{Getenv: os.LookupEnv})
+	st.draft, err = plan.New(e, f, l, plan.Wish{Workers: st.workers, Times: plan.AsArray, Slots: st.spec.Slots, Dir: dir, Profile: st.spec.Name, Before: []string{"env", envFuture + "=1"}})
+	return err
 }
 
 // Up starts a dispatcher in this process, with one profile and its workers.
@@ -213,7 +210,7 @@ func Up(ctx context.Context, opts ...Option) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.up(ctx, st.spec); err != nil {
+	if err := b.up(ctx, st); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -244,7 +241,7 @@ func (s *Session) Add(ctx context.Context, opts ...Option) error {
 	if err != nil {
 		return err
 	}
-	return s.up(ctx, st.spec)
+	return s.up(ctx, st)
 }
 
 // Launch starts n more workers.

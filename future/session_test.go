@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"muster/internal/config"
+	"muster/internal/plan"
 )
 
 // TestReattach: the lease of workers on other machines is that of a config,
@@ -14,7 +14,7 @@ func TestReattach(t *testing.T) {
 		opts []Option
 		want time.Duration
 	}{
-		{nil, config.DefaultReattach},
+		{nil, plan.DefaultReattach},
 		{[]Option{Reattach(time.Hour)}, time.Hour},
 		{[]Option{Reattach(0)}, 0},
 	} {

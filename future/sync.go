@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"sync"
 
-	"muster/internal/host"
 	"muster/task"
 )
 
@@ -90,8 +89,8 @@ func (b *syncBackend) launch(_ context.Context, n int) error {
 
 func (b *syncBackend) retire(context.Context, int) error { return errSync }
 
-func (b *syncBackend) up(_ context.Context, spec host.Spec) error {
-	return fmt.Errorf("profile %s: %w", spec.Name, errSync)
+func (b *syncBackend) up(_ context.Context, st *settings) error {
+	return fmt.Errorf("profile %s: %w", st.spec.Name, errSync)
 }
 
 func (b *syncBackend) close() error { return nil }

@@ -195,6 +195,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add("slurm", "9|RUNNING|None|n1\nCLUSTER: x\n|||\n12+1|PENDING|x|\n", 0)
 	f.Add("pbs", `{"Jobs":{"0[1].s":{"job_state":"R"}}}`, 35)
 	f.Add("torque", `<Data><Job><Job_Id>7[2].s</Job_Id></Job></Data>`, 0)
+	f.Add("torque", "0", 0)
 	f.Add("sge", `<job_info><queue_info><job_list><JB_job_number>4</JB_job_number><state>r</state><tasks>1-9:2</tasks></job_list></queue_info></job_info>`, 0)
 	f.Add("lsf", "JOBID\n101 me RUN q h n my job[2] Nov 24 12:00\n", 0)
 	ids := map[string][]string{"slurm": {"12", "13;other"}, "pbs": {"0[].s", "3.s"}, "torque": {"7[].s"}, "sge": {"4"}, "lsf": {"101"}}

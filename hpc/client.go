@@ -52,7 +52,7 @@ func (c *Client) Submit(ctx context.Context, cmd Command) (id string, err error)
 	}
 	// Wrappers and login files print lines of their own around it.
 	for line := range strings.Lines(string(o.Stdout)) {
-		if found := c.Dialect.parseID(strings.TrimSpace(line)); found != "" {
+		if found := c.Dialect.parseID(strings.TrimSpace(line)); c.Dialect.valid(found) == nil {
 			id = found
 		}
 	}

@@ -9,4 +9,5 @@ launcher "ssh" "mirai" {
 profile "cluster" {
   url      = "tcp://127.0.0.1:5555"
   launcher = launcher.ssh.mirai
+  workers = 1
 }

@@ -14,4 +14,5 @@ launcher "ssh" "inner" {
 profile "cluster" {
   url      = "tls+tcp://127.0.0.1:5555"
   launcher = launcher.ssh.inner
+  workers = 1
 }

@@ -17,26 +17,30 @@ _muster() {
     case ${COMP_WORDS[i]} in --) compopt -o default; return;; -*) ;; *) cmd=${COMP_WORDS[i]}; break;; esac
   done
   local words
+  case ${COMP_WORDS[COMP_CWORD-1]} in
+VALUES  esac
   case $cmd in
     '') words="COMMANDS" ;;
 CASES  esac
-  if [[ $cur == -* || -z $cmd || $cmd == completion ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else compopt -o default; fi
+  if [[ $cur == -* || -z $cmd || $cmd == completion || $cmd == config ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else compopt -o default; fi
 }
 complete -F _muster muster
 `,
 	"zsh": `#compdef muster
 # zsh completion for muster: source <(muster completion zsh)
 _muster() {
+  case ${words[CURRENT-1]} in
+VALUES  esac
   case ${${(z)BUFFER}[2]} in
 CASES    *) compadd -- COMMANDS; return ;;
   esac
-  if [[ $PREFIX == -* || ${${(z)BUFFER}[2]} == completion ]]; then compadd -- ${=opts}; else _files; fi
+  if [[ $PREFIX == -* || ${${(z)BUFFER}[2]} == (completion|config) ]]; then compadd -- ${=opts}; else _files; fi
 }
 compdef _muster muster
 `,
 	"fish": `# fish completion for muster: muster completion fish | source
 complete -c muster -n __fish_use_subcommand -f -a "COMMANDS"
-CASES`,
+CASESVALUES`,
 }
 
 func newCompletion(s streams) *cli.Command {
@@ -76,7 +80,27 @@ func fillCompletion(app *cli.App, sh, text string) string {
 			}
 		}
 	}
-	return strings.NewReplacer("COMMANDS", strings.Join(names, " "), "CASES", cases.String()).Replace(text)
+	return strings.NewReplacer("COMMANDS", strings.Join(names, " "), "CASES", cases.String(), "VALUES", valueCases(sh)).Replace(text)
+}
+
+// valueCases complete the values of options that are settings with few values.
+func valueCases(sh string) string {
+	var b strings.Builder
+	for _, f := range profileFields() {
+		if len(f.OneOf) == 0 {
+			continue
+		}
+		values := strings.Join(f.OneOf, " ")
+		switch sh {
+		case "bash":
+			fmt.Fprintf(&b, "    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return;;\n", flagOf(f), values)
+		case "zsh":
+			fmt.Fprintf(&b, "    --%s) compadd -- %s; return ;;\n", flagOf(f), values)
+		case "fish":
+			fmt.Fprintf(&b, "complete -c muster -n '__fish_seen_subcommand_from up with' -l %s -x -a \"%s\"\n", flagOf(f), values)
+		}
+	}
+	return b.String()
 }
 
 func fishOption(w string) string {
@@ -94,6 +118,9 @@ func optionWords(cmd *cli.Command) []string {
 		return []string{"bash", "zsh", "fish"}
 	}
 	words := []string{"--help"}
+	if cmd.Name == "config" {
+		words = append(words, "check", "show")
+	}
 	for _, f := range cmd.Flags {
 		for _, n := range f.Names() {
 			if len(n) == 1 {

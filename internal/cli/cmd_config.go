@@ -1,18 +1,20 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/config"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 )
 
 // newConfig is `muster config`.
@@ -22,92 +24,178 @@ func newConfig(s streams) *cli.Command {
 		Name:      "config",
 		Usage:     "check a config, or show what was understood of it",
 		UsageText: "muster config check|show [-c FILE] [--json]",
-		Description: `check builds every plan of the config, asks the schedulers that are here for
-their limits, and starts nothing. show prints the values that were understood;
-what comes from env(), file() and exec() is not shown.`,
+		Description: `check drafts every launcher and profile of the config, asks the schedulers that are
+here whether they would take the jobs, for 10 seconds at most, and starts nothing; it
+says what it could not ask. show prints the values that were understood; what comes
+from env(), file() and exec() is not shown. Neither runs exec().`,
 		Flags: append(append(poolFlags()[:1:1], &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			what := c.Args().First()
 			if c.Args().Len() != 1 || what != "check" && what != "show" {
 				return usageError{hinted{errors.New("config: say check or show"), "muster config check -c FILE"}}
 			}
-			f, err := loadConfig(c)
-			if err == nil && f == nil {
+			f, found, err := loadConfig(c)
+			if err == nil && !found {
 				err = errNoConfig
 			}
 			if err != nil {
 				return usageError{err}
 			}
 			if what == "show" {
-				return showConfig(s, f, asJSON)
+				return showConfig(c, s, f, asJSON)
 			}
-			return checkConfig(c, s, f)
+			return checkConfig(c, s, f, asJSON)
 		},
 	}
 }
 
-// checkConfig plans everything and tells every mistake.
-func checkConfig(c *cli.Context, s streams, f *config.File) error {
-	dir, err := taskDir("")
+// checkTime bounds what schedulers are asked while a config is checked.
+const checkTime = 10 * time.Second
+
+// checked is what was found of one launcher or profile.
+type checked struct {
+	Kind    string   `json:"kind"` // launcher or profile
+	Name    string   `json:"name"`
+	OK      bool     `json:"ok"`
+	Found   string   `json:"found,omitempty"`
+	Unasked []string `json:"unasked,omitempty"` // what nobody could be asked, and why
+	Error   string   `json:"error,omitempty"`
+
+	warnings []error
+	err      error
+}
+
+// checkConfig drafts everything, asks schedulers, and tells every mistake.
+func checkConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
+	list, err := draftAll(c, s, f)
 	if err != nil {
 		return err
 	}
-	sc := config.Scope{Getenv: os.LookupEnv} // exec() is not run
 	var bad []error
-	for _, l := range f.Launchers {
-		p, err := launch.For(f, l, sc, launch.Wish{Dir: dir, Port: portOf(f, l, sc)}, 1)
-		if err == nil && p.Dialect != nil && p.Via == nil {
-			err = askLimits(c, f, l, p)
+	for i := range list {
+		one := &list[i]
+		for _, w := range one.warnings {
+			fmt.Fprintf(s.err, "muster: warning: %v\n", w)
 		}
-		if err != nil {
-			bad = append(bad, err)
+		if one.err != nil {
+			one.Error = one.err.Error()
+			bad = append(bad, one.err)
 			continue
 		}
-		fmt.Fprintf(s.out, "launcher %s.%s: ok: %s\n", l.Kind, l.Name, summary(p))
-	}
-	for _, p := range f.Profiles {
-		set, err := f.Settings(p, sc)
-		if err == nil {
-			_, _, err = host.Endpoint(set.URLs)
-			if err != nil {
-				err = f.At(p.Where("url"), 0, err.Error(), "")
-			}
-		}
-		if err != nil {
-			bad = append(bad, err)
+		one.OK = true
+		if asJSON {
 			continue
 		}
-		fmt.Fprintf(s.out, "profile %s: ok\n", p.Name)
+		fmt.Fprintf(s.out, "%s %s: ok", one.Kind, one.Name)
+		if one.Found != "" {
+			fmt.Fprintf(s.out, ": %s", one.Found)
+		}
+		fmt.Fprintln(s.out)
+		for _, u := range one.Unasked {
+			fmt.Fprintf(s.out, "  not asked: %s\n", u)
+		}
 	}
-	if len(bad) > 0 {
-		return usageError{errors.Join(bad...)}
+	if asJSON {
+		bad = append(bad, writeJSON(s.out, list))
+	}
+	if err := errors.Join(bad...); err != nil {
+		return usageError{err}
 	}
 	return nil
 }
 
-// summary says what a plan starts.
-func summary(p *launch.Plan) string {
+// draftAll drafts every launcher and profile, and asks the schedulers side by side.
+func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
+	dir, err := taskDir("")
+	if err != nil {
+		return nil, err
+	}
+	e := evaluate(c, s, f, config.Leave, false)
+	ctx, cancel := context.WithTimeout(c.Context, checkTime)
+	defer cancel()
+	list := make([]checked, 0, len(f.Launchers)+len(f.Profiles))
+	var asking sync.WaitGroup
+	for _, l := range f.Launchers {
+		list = append(list, checked{Kind: "launcher", Name: l.Full()})
+		one := &list[len(list)-1] // there is room for all
+		d, err := plan.New(e.Evaluation, f, l, plan.Wish{Times: 1, Dir: dir, Port: portOf(e, l)})
+		if err == nil {
+			_, err = d.Pasted("muster") // settings that speak of the worker have mistakes too
+		}
+		if one.err = err; err != nil {
+			continue
+		}
+		one.Found, one.warnings = summary(d), d.Warnings()
+		asking.Go(func() { one.Unasked, one.err = ask(ctx, d) })
+	}
+	for _, p := range f.Profiles {
+		var set plan.ProfileSettings
+		err := e.Profile(p, &set)
+		if err == nil {
+			if _, _, err = host.Endpoint(set.URL); err != nil {
+				err = f.At(p.Where("url"), 0, err.Error(), "")
+			}
+		}
+		list = append(list, checked{Kind: "profile", Name: p.Name, err: err})
+	}
+	asking.Wait()
+	for i := range list[len(f.Launchers):] {
+		blame(&list[len(f.Launchers)+i], f.Profiles[i], list[:len(f.Launchers)])
+	}
+	return list, nil
+}
+
+// blame says of a profile which of its launchers have mistakes: it is not right with
+// them.
+func blame(one *checked, p *config.Profile, launchers []checked) {
+	var bad []string
+	for _, l := range p.Launchers {
+		if slices.ContainsFunc(launchers, func(c checked) bool { return c.Name == l.Full() && c.err != nil }) {
+			bad = append(bad, l.Full())
+		}
+	}
+	if one.err == nil && len(bad) > 0 {
+		one.err = fmt.Errorf("profile %s cannot be used: launcher %s is wrong", p.Name, strings.Join(bad, ", "))
+	}
+}
+
+// ask asks the scheduler of a draft what it would refuse, or let wait for ever.
+func ask(ctx context.Context, d *plan.Draft) (unasked []string, err error) {
+	cluster, is := d.Kind.(*plan.Cluster)
+	switch {
+	case !is:
+		return nil, nil
+	case !cluster.Places()[0].Here():
+		return []string{fmt.Sprintf("the scheduler is on %s, and a check logs in nowhere: `muster doctor` does", cluster.Login.Name())}, nil
+	}
+	return d.Ask(ctx, cluster.Client(here(), userName()))
+}
+
+// summary says what a draft starts.
+func summary(d *plan.Draft) string {
 	slots := "a slot for each core"
-	if p.Slots > 0 {
-		slots = plural(p.Slots, "slot")
+	if d.Worker.Slots > 0 {
+		slots = plural(d.Worker.Slots, "slot")
 	}
-	workers := plural(p.Workers(), "worker") + " of " + slots
-	if p.Dialect == nil {
-		return workers + " by SSH on " + plural(len(p.Hosts), "machine")
+	workers := plural(d.Workers(), "worker") + " of " + slots
+	cluster, is := d.Kind.(*plan.Cluster)
+	if !is {
+		return workers + " by SSH on " + plural(len(d.Kind.Places()), "machine")
 	}
-	text := workers + " in " + plural(len(p.Arrays), "job") + " to " + p.Dialect.Name
-	if p.Via != nil {
-		text += " on " + p.Via.Name()
+	text := workers + " in " + plural(len(cluster.Jobs), "job") + " to " + cluster.Scheduler
+	if place := cluster.Places()[0]; !place.Here() {
+		text += " on " + place.Login.Name()
 	}
 	return text
 }
 
 // portOf is the port in the url of the first profile that uses a launcher.
-func portOf(f *config.File, l *config.Launcher, sc config.Scope) string {
-	for _, p := range f.Profiles {
+func portOf(e *evaluation, l *config.Launcher) string {
+	for _, p := range e.f.Profiles {
 		if slices.Contains(p.Launchers, l) {
-			if set, err := f.Settings(p, sc); err == nil {
-				listen, _, _ := host.Endpoint(set.URLs)
+			var set plan.ProfileSettings
+			if err := e.Profile(p, &set); err == nil {
+				listen, _, _ := host.Endpoint(set.URL)
 				return fixedPort(listen)
 			}
 		}
@@ -115,57 +203,48 @@ func portOf(f *config.File, l *config.Launcher, sc config.Scope) string {
 	return ""
 }
 
-// askLimits asks the scheduler, if its commands are here, what it would refuse
-// or let wait for ever.
-func askLimits(c *cli.Context, f *config.File, l *config.Launcher, p *launch.Plan) error {
-	client := p.Client(here(), userName())
-	if n := p.Largest(); n > 0 {
-		if limit := client.Limit(c.Context); limit > 0 && n > limit {
-			return f.At(l.Where("array"), 0, fmt.Sprintf("its largest index is %d, and this scheduler takes %d at most", n, limit),
-				"with -n muster splits arrays by itself")
-		}
-	}
-	var bad []error
-	problems, _ := p.Check(c.Context, client)
-	for _, e := range problems {
-		bad = append(bad, f.At(l.Where(e.Field), e.Line, e.Msg, e.Hint))
-	}
-	return errors.Join(bad...)
+// shown is a block of the config as it was understood.
+type shown struct {
+	kind, name string
+	settings   []config.Shown
 }
 
-func showConfig(s streams, f *config.File, asJSON bool) error {
-	shown := map[string]map[string]any{"launcher": {}, "profile": {}}
-	sc := config.Scope{Getenv: os.LookupEnv, Redact: true}
+func showConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
+	e := evaluate(c, s, f, config.Placeholder, true)
+	var list []shown
 	var bad []error
 	for _, l := range f.Launchers {
-		v, err := f.Shown(l, sc)
+		v, err := e.Show(l)
 		bad = append(bad, err)
-		shown["launcher"][l.Kind+"."+l.Name] = v
+		list = append(list, shown{"launcher", l.Full(), v})
 	}
 	for _, p := range f.Profiles {
-		v, err := f.ShownProfile(p, sc)
+		v, err := e.ShowProfile(p)
 		bad = append(bad, err)
-		shown["profile"][p.Name] = v
+		list = append(list, shown{"profile", p.Name, v})
 	}
 	if err := errors.Join(bad...); err != nil {
 		return usageError{err}
 	}
 	if asJSON {
-		return writeJSON(s.out, shown)
+		all := map[string]map[string]map[string]any{"launcher": {}, "profile": {}}
+		for _, block := range list {
+			all[block.kind][block.name] = map[string]any{}
+			for _, v := range block.settings {
+				all[block.kind][block.name][v.Name] = v.Value
+			}
+		}
+		return writeJSON(s.out, all)
 	}
-	for _, l := range f.Launchers {
-		fmt.Fprintf(s.out, "launcher %s.%s\n", l.Kind, l.Name)
-		showValues(s.out, shown["launcher"][l.Kind+"."+l.Name].(map[string]any))
-	}
-	for _, p := range f.Profiles {
-		fmt.Fprintf(s.out, "profile %s\n", p.Name)
-		showValues(s.out, shown["profile"][p.Name].(map[string]any))
+	for _, block := range list {
+		fmt.Fprintf(s.out, "%s %s\n", block.kind, block.name)
+		showValues(s.out, block.settings)
 	}
 	return nil
 }
 
-func showValues(w io.Writer, m map[string]any) {
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(w, "  %-12s %v\n", name, m[name])
+func showValues(w io.Writer, list []config.Shown) {
+	for _, v := range list {
+		fmt.Fprintf(w, "  %-12s %v\n", v.Name, v.Value)
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/dispatcher"
+	"muster/internal/config"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/remote"
 	"muster/internal/spool"
 	mssh "muster/ssh"
@@ -81,22 +82,18 @@ type doctor struct {
 }
 
 func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
-	_, profile, err := findPool(c)
+	f, profile, found, err := findPool(c)
 	if err != nil {
 		return usageError{err}
 	}
-	if profile == nil || len(profile.Launchers) == 0 {
+	if !found || len(profile.Launchers) == 0 {
 		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no road to them"), "-p names a profile with a launcher"}}
 	}
 	dir, err := taskDir("")
 	if err != nil {
 		return usageError{err}
 	}
-	f, err := loadConfig(c)
-	if err != nil {
-		return usageError{err}
-	}
-	pl, err := newPool(f, profile, scope(false), wish{Wish: launch.Wish{Dir: dir, Workers: onePer(len(profile.Launchers))}})
+	pl, err := newPool(evaluate(c, s, f, config.Run, false), profile, asConfigured(plan.Wish{Dir: dir, Workers: onePer(len(profile.Launchers))}))
 	if err != nil {
 		return usageError{err}
 	}
@@ -181,14 +178,14 @@ func (d *doctor) fail(step string, err error, hint string) error {
 }
 
 func (d *doctor) walk(ctx context.Context, pl *pool) error {
-	for _, p := range pl.plans {
+	for _, p := range pl.drafts {
 		d.mu.Lock()
 		d.launcher, d.said = p.Launcher, ""
 		d.mu.Unlock()
 		if err := d.road(ctx, p); err != nil {
 			return err
 		}
-		if p.Foreign || d.o.noJob {
+		if p.Whose == plan.Foreign || d.o.noJob {
 			continue
 		}
 		if err := d.job(ctx, pl, p); err != nil {
@@ -199,20 +196,19 @@ func (d *doctor) walk(ctx context.Context, pl *pool) error {
 }
 
 // road looks at all that comes before a job.
-func (d *doctor) road(ctx context.Context, p *launch.Plan) error {
-	logins := p.Hosts
-	if p.Via != nil {
-		logins = []remote.Login{*p.Via}
-	}
-	for _, l := range logins {
-		if err := d.machine(ctx, l); err != nil {
+func (d *doctor) road(ctx context.Context, p *plan.Draft) error {
+	for _, place := range p.Kind.Places() {
+		if place.Here() {
+			continue
+		}
+		if err := d.machine(ctx, place.Login); err != nil {
 			return err
 		}
 	}
-	if p.Dialect == nil {
+	if _, is := p.Kind.(*plan.Cluster); !is {
 		return nil
 	}
-	version, err := d.h.Fleet().Version(ctx, p, d.asker)
+	version, err := d.h.Fleet().Version(ctx, p.Plan, d.asker)
 	if err != nil {
 		return d.fail("scheduler", err, "scheduler = says which one it is, and command = where its submit command is; `setup` and a login shell do not help muster itself, which needs it in the PATH of a login without a terminal")
 	}
@@ -269,14 +265,17 @@ func hintOf(err error) string {
 }
 
 // job runs one task on a worker that is started as the profile says.
-func (d *doctor) job(ctx context.Context, pl *pool, p *launch.Plan) error {
-	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Relayed: pl.relayed, Options: pl.options(), Plans: []*launch.Plan{p.Sized(1).Short()}}
+func (d *doctor) job(ctx context.Context, pl *pool, p *plan.Draft) error {
+	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Relayed: pl.relayed, Options: pl.options()}
 	began := time.Now()
-	profile, err := d.h.Up(ctx, spec, d.asker)
+	profile, err := d.h.Up(ctx, spec)
 	if err != nil {
 		return d.fail("start", err, "")
 	}
 	defer d.h.Down(context.WithoutCancel(ctx), profile)
+	if err := d.launch(ctx, pl, profile, p); err != nil {
+		return d.fail("start", err, "")
+	}
 	d.h.Watch(nil)
 	d.ok("start", "asked for a worker: "+strings.Join(d.h.Fleet().Jobs(), ", "))
 	future, err := profile.Pool.Submit(ctx, task.Spec{Argv: []string{"sh", "-c", "uname -n; pwd"}, Dir: d.dir}, dispatcher.FutureOptions{})
@@ -303,16 +302,32 @@ func (d *doctor) job(ctx context.Context, pl *pool, p *launch.Plan) error {
 	return nil
 }
 
+// launch starts one worker that lives for a minute, as the profile says.
+func (d *doctor) launch(ctx context.Context, pl *pool, profile *host.Profile, p *plan.Draft) error {
+	one, err := p.Sized(1)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, pl.e.cancel)()
+	plans, err := named([]*plan.Draft{one}, func(p *plan.Plan) ([]plan.Names, error) { return profile.Names(ctx, p, d.asker) })
+	if err != nil {
+		return err
+	}
+	_, err = profile.Launch(ctx, []*plan.Plan{plans[0].Short()}, d.asker)
+	return err
+}
+
 // unanswered is what to do about a worker that has not come.
-func (d *doctor) unanswered(p *launch.Plan) string {
+func (d *doctor) unanswered(p *plan.Draft) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	_, cluster := p.Kind.(*plan.Cluster)
 	switch {
 	case d.said != "":
 		return "what was said last: " + d.said
-	case p.Dialect != nil && p.Via != nil:
+	case cluster && p.Relayed():
 		return "the job may still wait in the queue (--wait is longer), or its node may not reach the login node's port: addresses in the ssh launcher says by which name it does"
-	case p.Dialect != nil:
+	case cluster:
 		return "the job may still wait in the queue (--wait is longer), or its node may not reach this machine: url in the profile says by which name it does"
 	}
 	return "the machine may not reach this one: tunnel = true has workers come in by the SSH connection"

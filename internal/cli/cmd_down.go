@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
-	"muster/internal/launch"
+	"muster/internal/fleet"
 	"muster/internal/state"
 )
 
@@ -154,7 +154,7 @@ func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, 
 	runs := state.Ended(dir)
 	var failed []error
 	bar := newCopyProgress(s)
-	fleet, end, err := newFleet(s, log, nil, bar)
+	f, end, err := newFleet(s, log, nil, bar)
 	if err != nil {
 		return false, err
 	}
@@ -164,35 +164,23 @@ func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, 
 		return false, err
 	}
 	defer stop()
+	var all []*fleet.Record
 	for _, id := range slices.Sorted(maps.Keys(runs)) {
-		records, err := launch.Records(runs[id])
+		records, err := fleet.Records(runs[id])
 		if err != nil {
 			failed = append(failed, err)
 		}
-		for _, r := range records {
-			found = true
-			if err := takeBack(ctx, s, r, fleet, asker); err != nil {
-				failed = append(failed, err)
-			}
+		all = append(all, records...)
+	}
+	for _, o := range f.TakeBack(ctx, all, asker) {
+		if o.Err != nil {
+			failed = append(failed, fmt.Errorf("launcher %s: %w", o.Record.Launcher, o.Err))
+			continue
 		}
+		fmt.Fprintln(s.out, o)
+	}
+	for id := range runs {
 		state.Forget(dir, id)
 	}
-	return found, errors.Join(failed...)
-}
-
-func takeBack(ctx context.Context, s streams, r *launch.Record, f *launch.Fleet, asker string) error {
-	job, err := r.TakeBack(ctx, f, asker)
-	if err != nil {
-		return fmt.Errorf("launcher %s: %w", r.Launcher, err)
-	}
-	if job == "" {
-		fmt.Fprintf(s.out, "%s: it had not been submitted\n", r.Name)
-		return nil
-	}
-	if r.Scheduler == "" {
-		fmt.Fprintf(s.out, "%s: its workers are gone\n", r.Name)
-		return nil
-	}
-	fmt.Fprintf(s.out, "%s: job %s is gone\n", r.Name, job)
-	return nil
+	return len(all) > 0, errors.Join(failed...)
 }

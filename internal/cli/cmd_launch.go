@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -20,9 +19,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/hpc"
+	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/state"
 	mtls "muster/tls"
 )
@@ -79,58 +79,80 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	if o.local && (o.launcher != "" || o.print) {
 		return usagef("--local starts workers here: --launcher and --print say otherwise")
 	}
-	var plans []*launch.Plan
+	var pl *pool // of launchers; on this machine, no pool is needed
+	planned := false
 	if !o.local {
 		name, err := plannedProfile(c)
 		if err != nil {
 			return err
 		}
-		if plans, err = planLaunch(c, o, name); err != nil {
+		if pl, planned, err = planLaunch(c, s, o, name); err != nil {
 			return usageError{err}
 		}
 	}
 	switch {
-	case o.print && len(plans) == 0:
+	case o.print && !planned:
 		return usageError{hinted{errors.New("there is no launcher: workers are started on this machine"), "`muster join new -o FILE` and then `muster worker --join-file FILE` is the same by hand"}}
 	case o.print:
-		return printPlans(c, s, plans, o)
-	case len(plans) > 0 && allForeign(plans):
-		return launchForeign(c, s, plans, o, log)
+		return printPlans(c, s, pl, o)
+	case !planned:
+		return launchHere(c, s, o)
 	}
-	return launchAttached(c, s, plans, o)
+	pl.warn(s)
+	if allForeign(pl.drafts) {
+		return launchForeign(c, s, pl, o, log)
+	}
+	return launchAttached(c, s, pl, o)
 }
 
-func allForeign(plans []*launch.Plan) bool {
-	for _, p := range plans {
-		if !p.Foreign {
-			return false
-		}
-	}
-	return true
+func allForeign(drafts []*plan.Draft) bool {
+	return !slices.ContainsFunc(drafts, func(d *plan.Draft) bool { return d.Whose != plan.Foreign })
 }
 
-// launchAttached has a dispatcher start workers.
-func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions) error {
-	q := control.LaunchRequest{Plans: plans}
-	if len(plans) == 0 {
-		q.Workers = max(o.workers, 1)
-		if err := nested("muster launch", plural(q.Workers, "worker")); err != nil {
-			return err
-		}
+// launchHere has a dispatcher start workers on this machine.
+func launchHere(c *cli.Context, s streams, o launchOptions) error {
+	n := max(o.workers, 1)
+	if err := nested("muster launch", plural(n, "worker")); err != nil {
+		return err
 	}
 	client, profile, err := attach(c)
 	if err != nil {
 		return err
 	}
-	asker, end, err := answerer(plans, nil)
+	ctx, stop := interruptible(c)
+	defer stop()
+	done, err := client.Launch(ctx, profile, control.LaunchRequest{Workers: n})
+	if err != nil {
+		return interrupted(ctx, c, err)
+	}
+	return s.sayLaunched(done.Workers, done.Jobs, o)
+}
+
+// launchAttached has a dispatcher launch what the pool's launchers are asked for.
+func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error {
+	client, profile, err := attach(c)
+	if err != nil {
+		return err
+	}
+	asker, end, err := answerer(nil, pl)
 	if err != nil {
 		return err
 	}
 	defer end()
-	q.Asker = asker
 	ctx, stop := interruptible(c)
 	defer stop()
-	done, err := client.Launch(ctx, profile, q)
+	defer context.AfterFunc(ctx, pl.e.cancel)()
+	plans, err := named(pl.drafts, func(p *plan.Plan) ([]plan.Names, error) {
+		a, err := client.Names(ctx, profile, control.NamesRequest{Plan: p, Asker: asker})
+		return a.Names, err
+	})
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	if err != nil {
+		return answered(err)
+	}
+	done, err := client.Launch(ctx, profile, control.LaunchRequest{Plans: plans, Asker: asker})
 	if ctx.Err() != nil {
 		fmt.Fprintln(s.err, "muster: interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
 		return exitError(exitInterrupted)
@@ -138,18 +160,21 @@ func launchAttached(c *cli.Context, s streams, plans []*launch.Plan, o launchOpt
 	if err != nil {
 		return answered(err)
 	}
-	if len(plans) > 0 {
-		if err := s.tellDialled(c, client, func(host.Candidate) bool { return true }); err != nil {
-			return err
-		}
+	if err := s.tellDialled(c, client, func(host.Candidate) bool { return true }); err != nil {
+		return err
 	}
+	return s.sayLaunched(done.Workers, done.Jobs, o)
+}
+
+// sayLaunched says what a dispatcher has asked for.
+func (s streams) sayLaunched(workers int, jobs []string, o launchOptions) error {
 	if o.json {
-		return writeJSON(s.out, done)
+		return writeJSON(s.out, host.Launched{Workers: workers, Jobs: jobs})
 	}
-	for _, id := range done.Jobs {
+	for _, id := range jobs {
 		fmt.Fprintln(s.out, id)
 	}
-	fmt.Fprintf(s.err, "muster: %s asked for\n", plural(done.Workers, "worker"))
+	fmt.Fprintf(s.err, "muster: %s asked for\n", plural(workers, "worker"))
 	return nil
 }
 
@@ -193,76 +218,79 @@ func plannedProfile(c *cli.Context) (string, error) {
 	return name, err
 }
 
-func planLaunch(c *cli.Context, o launchOptions, name string) ([]*launch.Plan, error) {
-	if o.workers < 0 {
-		return nil, fmt.Errorf("-n %d: at least one worker is started", o.workers)
+// planLaunch drafts what the launchers of a profile are asked for. It reports whether
+// there is one.
+func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *pool, planned bool, err error) {
+	if o.workers < 0 || o.workers == 0 && c.IsSet("n") {
+		return nil, false, fmt.Errorf("-n %d: at least one worker is started", o.workers)
 	}
 	dir, err := taskDir("")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	w := wish{Wish: launch.Wish{Workers: o.workers, Dir: dir}}
-	sc := scope(o.print && !o.showSecrets)
+	f, found, err := loadConfig(c)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !found && o.launcher != "":
+		return nil, false, errNoConfig
+	case !found:
+		return nil, false, nil // workers are this machine's
+	}
+	profile, there := find(f, name)
+	if !there {
+		profile = f.EmptyProfile(name)
+	}
 	if o.launcher != "" {
-		f, err := loadConfig(c)
-		if err != nil {
-			return nil, err
-		}
-		if f == nil {
-			return nil, errNoConfig
-		}
 		l, err := f.Launcher(o.launcher)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		p, err := launch.For(f, l, sc, w.Wish, 1)
-		return []*launch.Plan{p}, err
+		changed := *profile
+		changed.Launchers = []*config.Launcher{l}
+		profile = &changed
 	}
-	f, err := loadConfig(c)
-	if err != nil || f == nil {
-		return nil, err // without a config, workers are this machine's
+	exec, redact := config.Run, false
+	if o.print && !o.showSecrets {
+		exec, redact = config.Placeholder, true
 	}
-	profile := find(f, name)
-	if profile == nil {
-		return nil, nil
+	pl, err = newPool(evaluate(c, s, f, exec, redact), profile, asConfigured(plan.Wish{Workers: o.workers, Dir: dir}))
+	if err != nil || len(pl.drafts) == 0 {
+		return nil, false, err
 	}
-	pl, err := newPool(f, profile, sc, w)
-	if err != nil {
-		return nil, err
+	// Whoever launches wants a worker at least.
+	for i, d := range pl.drafts {
+		if d.Workers() == 0 {
+			if pl.drafts[i], err = d.Sized(1); err != nil {
+				return nil, false, err
+			}
+		}
 	}
-	return pl.plans, nil
+	return pl, true, nil
 }
 
 // printPlans shows every submission.
-func printPlans(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions) error {
+func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 	path, err := programPath()
 	if err != nil {
 		return err
 	}
 	own := false
-	list := []*launch.Submission{}
-	for _, p := range plans {
-		names := p.Placeholders(path)
-		if p.Via != nil && p.Muster == "" {
-			names.Muster = "MUSTER_THERE"
-		}
-		if !p.Foreign && p.Via == nil {
-			file, port, err := mint(c, p.Workers(), p.Tunnel)
+	list := []*plan.Submission{}
+	for _, d := range pl.drafts {
+		names := d.Placeholders(path)
+		if d.Whose != plan.Foreign {
+			minted, err := mintHere(c, d, names)
 			if err != nil {
 				return err
 			}
-			if file != "" {
-				// What is pasted has to find the program where it says.
-				if _, err = program(); err != nil {
-					return err
-				}
-				names.JoinFile, names.Dir = file, filepath.Dir(file)
-				names.Port = cmp.Or(port, names.Port)
-			}
-			own = own || file == ""
+			own = own || !minted
 		}
-		own = own || p.Via != nil && !p.Foreign
-		more, err := p.Submissions(names)
+		var p *plan.Plan
+		if err := pl.e.during(func() error { p, err = d.Named(names); return err }); err != nil {
+			return usageError{err}
+		}
+		more, err := p.Submissions()
 		if err != nil {
 			return err
 		}
@@ -285,10 +313,36 @@ func printPlans(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions
 	return nil
 }
 
-// mint writes a join file for workers that a person starts from what is
-// printed, if there is a dispatcher; it returns "" if not. For a tunnel it has
-// the address of this machine's loopback alone, whose port is returned.
-func mint(c *cli.Context, workers int, tunnel bool) (file, port string, err error) {
+// mintHere writes a join file for workers that a person starts from what is printed,
+// if there is a dispatcher and they need no other machine's folder, and has names speak
+// of it. It reports whether it has.
+func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names) (minted bool, err error) {
+	cluster, is := d.Kind.(*plan.Cluster)
+	if is && !cluster.Places()[0].Here() {
+		return false, nil
+	}
+	file, url, err := mint(c, d.Workers(), d.Tunnelled())
+	if err != nil || file == "" {
+		return false, err
+	}
+	// What is pasted has to find the program where it says.
+	if _, err := program(); err != nil {
+		return false, err
+	}
+	for i := range names {
+		n := &names[i]
+		n.JoinFile, n.Output, n.URL = file, filepath.Dir(file), url
+		if d.Tunnelled() {
+			n.Port = url[strings.LastIndexByte(url, ':')+1:]
+		}
+	}
+	return true, nil
+}
+
+// mint writes a join file, if there is a dispatcher; it returns "" if not. For a tunnel
+// it has the address of this machine's loopback alone. url is the first that workers
+// dial.
+func mint(c *cli.Context, workers int, tunnel bool) (file, url string, err error) {
 	client, err := connect(c)
 	if err != nil {
 		return "", "", nil
@@ -319,11 +373,14 @@ func mint(c *cli.Context, workers int, tunnel bool) (file, port string, err erro
 	if err != nil {
 		return "", "", err
 	}
-	if tunnel {
-		_, port, _ = net.SplitHostPort(strings.TrimPrefix(join.Addrs[0], "tcp:"))
+	for _, a := range join.Addrs {
+		if address, tcp := strings.CutPrefix(a, "tcp:"); tcp {
+			url = "tls+tcp://" + address
+			break
+		}
 	}
 	file = filepath.Join(dir, "runs", st.Run, "launches", j.ID+".join")
-	return file, port, mtls.WriteJoinFile(file, join)
+	return file, url, mtls.WriteJoinFile(file, join)
 }
 
 // programPath is where jobs find muster, which need not be there yet.
@@ -363,7 +420,7 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // launchForeign submits other people's workers, and prints the jobs' ids.
-func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOptions, log hclog.Logger) error {
+func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hclog.Logger) error {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return err
@@ -374,7 +431,7 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 	}
 	defer run.Close() // stays as long as a job is on record
 	bar := newCopyProgress(s)
-	asker, end, err := answerer(plans, bar)
+	asker, end, err := answerer(bar, pl)
 	if err != nil {
 		return err
 	}
@@ -386,16 +443,26 @@ func launchForeign(c *cli.Context, s streams, plans []*launch.Plan, o launchOpti
 	defer closeSites()
 	ctx, stop := interruptible(c)
 	defer stop()
-	leave, err := f.LogIn(ctx, plans, asker)
+	defer context.AfterFunc(ctx, pl.e.cancel)()
+	var released []func() // of links, when all is submitted
+	defer func() {
+		for _, release := range released {
+			release()
+		}
+	}()
+	plans, err := named(pl.drafts, func(p *plan.Plan) ([]plan.Names, error) {
+		names, release, err := f.Names(ctx, p, asker)
+		released = append(released, release)
+		return names, err
+	})
 	if ctx.Err() != nil {
 		return exitError(exitInterrupted)
 	}
 	if err != nil {
 		return err
 	}
-	defer leave()
 	for _, p := range plans {
-		_, failed := f.Submit(ctx, p, "", asker)
+		_, failed := f.Submit(ctx, p, asker)
 		err = errors.Join(err, failed)
 	}
 	if o.json {

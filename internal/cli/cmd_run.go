@@ -14,10 +14,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"muster/internal/config"
 	"muster/internal/expand"
 	"muster/internal/host"
 	"muster/internal/input"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/shell"
 	"muster/task"
 )
@@ -97,15 +98,15 @@ func runFlags(o *runOptions) []cli.Flag {
 	), logFlags("", "")...)
 }
 
-// plan is a run that has been checked and not started.
-type plan struct {
+// runPlan is a run that has been checked and not started.
+type runPlan struct {
 	o    runOptions
 	in   *input.Reader
 	cmd  *expand.Template
 	name *expand.Template // nil without --name
 	dir  string
 	env  []string
-	pool *pool // nil is this machine
+	pool *pool // of the profile; nil is one worker on this machine
 
 	everywhere []string
 	fromStdin  bool // inputs are read from standard input
@@ -133,14 +134,17 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 	return p.execute(s, log)
 }
 
-func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan, error) {
+func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runPlan, error) {
 	if len(words.argv) == 0 {
 		return nil, hinted{errNoCommand, "muster run -a inputs.txt -- ./simulate {}"}
 	}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	p := &plan{o: o, everywhere: c.StringSlice("everywhere")}
+	if c.IsSet("n") && o.slots == 0 {
+		return nil, errors.New("-n 0: at least one task runs at once")
+	}
+	p := &runPlan{o: o, everywhere: c.StringSlice("everywhere")}
 	var err error
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
@@ -148,14 +152,14 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*plan
 	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
 		return nil, err
 	}
-	if err := p.findPool(c); err != nil {
+	if err := p.findPool(c, s); err != nil {
 		return nil, err
 	}
 	return p, p.openInputs(c, s, words)
 }
 
 // openInputs finds the inputs, and compiles the command for them.
-func (p *plan) openInputs(c *cli.Context, s streams, words *commandLine) error {
+func (p *runPlan) openInputs(c *cli.Context, s streams, words *commandLine) error {
 	o := p.o
 	var sources []input.Source
 	var err error
@@ -183,7 +187,7 @@ func (p *plan) openInputs(c *cli.Context, s streams, words *commandLine) error {
 }
 
 // guard refuses to start workers in every task of another run.
-func (p *plan) guard(c *cli.Context) error {
+func (p *runPlan) guard(c *cli.Context) error {
 	if p.o.slots > 0 && c.IsSet("n") || p.pool != nil && !p.pool.local {
 		return nil
 	}
@@ -232,30 +236,52 @@ func (o *runOptions) check() error {
 }
 
 // findPool plans the workers that the run will have.
-func (p *plan) findPool(c *cli.Context) error {
-	f, profile, err := findPool(c)
+func (p *runPlan) findPool(c *cli.Context, s streams) error {
+	f, profile, found, err := findPool(c)
 	if err != nil {
 		return err
 	}
-	if profile != nil {
-		w := wish{Wish: launch.Wish{Dir: p.dir, Estimate: p.o.estimate}}
-		if len(profile.Launchers) > 0 {
-			w.Workers, p.o.slots = p.o.slots, 0
-		}
-		if p.pool, err = newPool(f, profile, scope(false), w); err != nil {
+	if found {
+		if err := p.newPool(c, s, f, profile); err != nil {
 			return err
 		}
-		for _, plan := range p.pool.plans {
-			if plan.Foreign {
-				return hinted{fmt.Errorf("launcher %s starts other people's workers, which run none of muster's tasks", plan.Launcher), "`muster launch` starts them"}
-			}
+	} else if f != nil && len(f.Profiles) > 0 {
+		var names []string
+		for _, other := range f.Profiles {
+			names = append(names, other.Name)
 		}
-		if p.o.slots == 0 {
-			p.o.slots = p.pool.set.Slots
-		}
+		fmt.Fprintf(s.err, "muster: %s has no profile called default, so tasks run on this machine; -p chooses one: %s\n", f.Path, strings.Join(names, ", "))
 	}
 	if p.o.slots == 0 {
 		p.o.slots = runtime.NumCPU()
+	}
+	return nil
+}
+
+// newPool drafts the workers of the run's profile.
+func (p *runPlan) newPool(c *cli.Context, s streams, f *config.File, profile *config.Profile) error {
+	w := plan.Wish{Dir: p.dir, Estimate: p.o.estimate}
+	if len(profile.Launchers) > 0 {
+		w.Workers, p.o.slots = p.o.slots, 0
+	}
+	exec := config.Run
+	if p.o.dryRun {
+		exec = config.Placeholder
+	}
+	var err error
+	if p.pool, err = newPool(evaluate(c, s, f, exec, false), profile, asConfigured(w)); err != nil {
+		return err
+	}
+	if err := p.pool.own(); err != nil {
+		return err
+	}
+	if !p.pool.local && p.pool.workers() == 0 && !p.pool.set.Sync {
+		return f.At(profile.Where("workers"), 0, "nobody would run the tasks: the profile does not say how many workers there are, and its launcher has no array",
+			"muster run -n N starts N workers, and so does workers = N here, or array = \"1-N\" in a cluster launcher")
+	}
+	p.pool.warn(s)
+	if p.o.slots == 0 {
+		p.o.slots = p.pool.set.Worker.Slots
 	}
 	return nil
 }
@@ -298,7 +324,7 @@ func taskEnv(list []string) ([]string, error) {
 	return env, nil
 }
 
-func (p *plan) compile(argv []string) error {
+func (p *runPlan) compile(argv []string) error {
 	opt := expand.Options{Replace: p.o.replace, Columns: p.in.Columns(), Width: p.in.Width(), Shell: p.o.shell}
 	var err error
 	if p.cmd, err = expand.Compile(argv, opt); err != nil {
@@ -314,7 +340,7 @@ func (p *plan) compile(argv []string) error {
 }
 
 // render makes the task of one row.
-func (p *plan) render(row []string, index int) task.Spec {
+func (p *runPlan) render(row []string, index int) task.Spec {
 	spec := task.Spec{Argv: p.cmd.Expand(row, index, task.SlotMark), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index}
 	if p.name != nil {
 		spec.Name = strings.Join(p.name.Expand(row, index, task.SlotMark), " ")
@@ -323,7 +349,7 @@ func (p *plan) render(row []string, index int) task.Spec {
 }
 
 // common is what the tasks of all rows have in common.
-func (p *plan) common() task.Spec {
+func (p *runPlan) common() task.Spec {
 	spec := task.Spec{Dir: p.dir, Env: p.env}
 	if program, ok := p.cmd.Program(); ok {
 		spec.Argv = []string{program}
@@ -331,7 +357,7 @@ func (p *plan) common() task.Spec {
 	return spec
 }
 
-func (p *plan) dryRun(out io.Writer) error {
+func (p *runPlan) dryRun(out io.Writer) error {
 	for i := 1; ; i++ {
 		row, err := p.in.Next()
 		if err == io.EOF {
@@ -347,7 +373,7 @@ func (p *plan) dryRun(out io.Writer) error {
 }
 
 // commandLine shows a task's command as a person would type it.
-func (p *plan) commandLine(argv []string) string {
+func (p *runPlan) commandLine(argv []string) string {
 	if p.o.shell && len(argv) == 3 {
 		return argv[2]
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
+	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
@@ -166,9 +167,7 @@ func showStatus(w io.Writer, st *control.Status) error {
 	for _, u := range st.URLs {
 		fmt.Fprintf(w, "  %s (%s)\n", safe.Safe(u.URL), safe.Safe(u.Interface))
 	}
-	if len(st.Jobs) > 0 {
-		fmt.Fprintf(w, "  jobs: %s\n", strings.Join(st.Jobs, " "))
-	}
+	showStanding(w, st.Standing)
 	for _, p := range st.Profiles {
 		showProfile(w, p)
 	}
@@ -219,6 +218,32 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 	}
 	for why, n := range p.Left {
 		fmt.Fprintf(w, "  %s left: %s\n", plural(n, "worker"), why)
+	}
+}
+
+// showStanding shows how the workers of jobs stand, and what went wrong with them.
+func showStanding(w io.Writer, list []fleet.JobStanding) {
+	for _, j := range list {
+		name := j.ID
+		if name == "" {
+			name = j.Launch
+		}
+		fmt.Fprintf(w, "  job %s of %s: %s", safe.Safe(name), safe.Safe(j.Endpoint), plural(j.Workers, "worker"))
+		for _, c := range []struct {
+			n    int
+			word string
+		}{{j.Pending, "pending"}, {j.Running, "running"}, {j.Ended, "ended"}} {
+			if c.n > 0 {
+				fmt.Fprintf(w, ", %d %s", c.n, c.word)
+			}
+		}
+		if j.Reason != "" {
+			fmt.Fprintf(w, " (%s)", safe.Safe(j.Reason))
+		}
+		fmt.Fprintln(w)
+		if j.Trouble != "" {
+			fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(safe.Safe(j.Trouble), "\n", "\n    "))
+		}
 	}
 }
 

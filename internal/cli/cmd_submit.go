@@ -230,7 +230,7 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 			"start another profile for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here"}}
 	}
 	var lines io.Reader
-	var p *plan
+	var p *runPlan
 	if o.tasks != "" {
 		if len(words.argv) > 0 || len(words.sources) > 0 {
 			return usagef("--tasks has the commands; there can be no other, nor inputs")
@@ -287,7 +287,7 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 }
 
 // newMapPlan is newPlan without a pool.
-func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*plan, error) {
+func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*runPlan, error) {
 	if len(words.argv) == 0 {
 		return nil, hinted{errNoCommand, "muster map -- ./simulate {} ::: 1 2 3"}
 	}
@@ -296,7 +296,7 @@ func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*p
 			return nil, hinted{errors.New("{%}, the slot, is not known when a task is queued"), "the task finds it in $MUSTER_SLOT"}
 		}
 	}
-	p := &plan{o: o.runOptions}
+	p := &runPlan{o: o.runOptions}
 	var err error
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
@@ -311,7 +311,7 @@ func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*p
 type inputError struct{ error }
 
 // lines reads the plan's inputs as tasks, one JSON object a line.
-func (p *plan) lines() io.Reader {
+func (p *runPlan) lines() io.Reader {
 	r, w := io.Pipe()
 	go func() {
 		buf := bufio.NewWriterSize(w, 64<<10)
@@ -338,7 +338,7 @@ func (p *plan) lines() io.Reader {
 }
 
 // finishAll runs the tasks of a map onto a sync profile.
-func (p *plan) finishAll(c *cli.Context, s streams, client *control.Client, a control.SubmitAnswer, words *commandLine) error {
+func (p *runPlan) finishAll(c *cli.Context, s streams, client *control.Client, a control.SubmitAnswer, words *commandLine) error {
 	if p == nil || p.fromStdin {
 		return hinted{errors.New("a sync profile runs tasks where they are typed, and the inputs are gone"), "give the inputs after ::: or with -a FILE"}
 	}

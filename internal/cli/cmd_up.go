@@ -1,16 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/signal"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +14,7 @@ import (
 	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 )
 
 // upOptions are the options of `muster up` that are not settings of a profile.
@@ -66,109 +62,36 @@ added to it.
 	}
 }
 
-// settingFlags are the settings of a profile and of its worker block.
-func settingFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "url", Usage: "let workers dial `URL`, such as tls+tcp://HOST:5555"},
-		&cli.StringFlag{Name: "launcher", Usage: "start workers with the launcher `NAME`"},
-		&cli.StringFlag{Name: "memory", Usage: "let submit wait while tasks of `SIZE` or more are queued", DefaultText: "no limit"},
-		&cli.StringFlag{Name: "scheduling", Usage: "`HOW` is fifo, to whoever is free, or round-robin", DefaultText: "fifo"},
-		&cli.StringFlag{Name: "reattach", Usage: "wait `DURATION` for a worker whose connection broke, whose tasks run on; 0s for not at all", DefaultText: "10m; as the config says"},
-		&cli.StringSliceFlag{Name: "everywhere", Usage: "run `CMD`, shell text, on every worker before its first task"},
-		&cli.BoolFlag{Name: "sync", Usage: "for debugging: tasks run in the terminal of whoever submits them, one after another; no workers"},
-		&cli.IntFlag{Name: "retries", Value: 2, Usage: "try a task again `N` times when its worker is lost"},
-		&cli.IntFlag{Name: "slots", Usage: "each worker runs `N` tasks at once", DefaultText: "1; as the config says"},
-		&cli.StringFlag{Name: "idletime", Usage: "workers leave after `DURATION` without a task"},
-		&cli.StringFlag{Name: "walltime", Usage: "workers leave before `DURATION` is over"},
-		&cli.IntFlag{Name: "maxtasks", Usage: "workers leave after `N` tasks"},
-		&cli.BoolFlag{Name: "cleanup", Value: true, Usage: "empty MUSTER_TASK_DIR after each task"},
-		&cli.StringFlag{Name: "autoexit", Usage: "when the dispatcher ends workers leave `WHEN`: now, finish or never", DefaultText: "now"},
-		&cli.StringFlag{Name: "output", Usage: "what becomes of what tasks print: `HOW` is collect, discard or echo", DefaultText: "collect"},
-		&cli.BoolFlag{Name: "asyncdial", Usage: "workers go on dialling for ever"},
-	}
+// profileToBe is a profile that is to be up.
+type profileToBe struct {
+	spec host.Spec
+	pool *pool
 }
 
-// overlay puts the settings of the command line over those of the config.
-func overlay(c *cli.Context, set *config.Settings) error {
-	var bad []error
-	duration := func(name string, to *time.Duration) {
-		if c.IsSet(name) {
-			d, err := config.ParseDuration(c.String(name))
-			if err != nil {
-				bad = append(bad, fmt.Errorf("--%s: %w", name, err))
-			}
-			*to = d
-		}
-	}
-	oneOf := func(name string, to *string, known ...string) {
-		if c.IsSet(name) {
-			if *to = c.String(name); !slices.Contains(known, *to) {
-				bad = append(bad, fmt.Errorf("--%s %q: it is %s", name, *to, strings.Join(known, " or ")))
-			}
-		}
-	}
-	count := func(name string, to *int) {
-		if c.IsSet(name) {
-			if *to = c.Int(name); *to < 0 {
-				bad = append(bad, fmt.Errorf("--%s %d: it cannot be negative", name, *to))
-			}
-		}
-	}
-	if c.IsSet("memory") {
-		n, err := config.ParseSize(c.String("memory"))
-		if err != nil {
-			bad = append(bad, fmt.Errorf("--memory: %w", err))
-		}
-		set.Memory = n
-	}
-	if c.IsSet("url") {
-		set.URLs = c.StringSlice("url")
-	}
-	if c.IsSet("everywhere") {
-		set.Everywhere = c.StringSlice("everywhere")
-	}
-	if c.IsSet("sync") {
-		set.Sync = c.Bool("sync")
-	}
-	if c.IsSet("cleanup") {
-		set.NoCleanup = !c.Bool("cleanup")
-	}
-	if c.IsSet("asyncdial") {
-		set.AsyncDial = c.Bool("asyncdial")
-	}
-	oneOf("scheduling", &set.Scheduling, "fifo", "round-robin")
-	oneOf("autoexit", &set.AutoExit, "now", "finish", "never")
-	oneOf("output", &set.Output, "collect", "discard", "echo")
-	duration("reattach", &set.Reattach)
-	duration("idletime", &set.IdleTime)
-	duration("walltime", &set.Walltime)
-	count("slots", &set.Slots)
-	count("maxtasks", &set.MaxTasks)
-	return errors.Join(bad...)
-}
-
-// specs evaluates the profiles that are to be up.
-func specs(c *cli.Context, workers int) ([]host.Spec, error) {
+// profilesToBe evaluates the profiles that are to be up.
+func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error) {
 	if workers < 0 {
 		return nil, fmt.Errorf("-n %d: it cannot be negative", workers)
 	}
 	if n := c.Int("retries"); n < 0 || n > 100 {
 		return nil, fmt.Errorf("--retries %d: 0 to 100", n)
 	}
-	f, err := loadConfig(c)
+	f, found, err := loadConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	name := c.String("profile")
-	var profiles []*config.Profile
-	switch {
-	case f == nil:
-	case name != "":
-		if p := find(f, name); p != nil {
-			profiles = append(profiles, p)
+	if !found {
+		if f, err = config.Parse("the command line", nil, plan.Schema()); err != nil {
+			return nil, err
 		}
-	default:
-		profiles = f.Profiles
+	}
+	name := c.String("profile")
+	profiles := f.Profiles
+	if name != "" {
+		profiles = nil
+		if p, there := find(f, name); there {
+			profiles = []*config.Profile{p}
+		}
 	}
 	if len(profiles) > 1 {
 		for _, flag := range append(settingFlags(), &cli.IntFlag{Name: "n"}) {
@@ -177,85 +100,78 @@ func specs(c *cli.Context, workers int) ([]host.Spec, error) {
 			}
 		}
 	}
-	if len(profiles) == 0 {
-		if name == "" {
-			name = "default"
-		}
+	if len(profiles) == 0 { // one of the command line's alone
+		name = cmp.Or(name, "default")
 		if !host.ValidName(name) {
 			return nil, fmt.Errorf("-p %q: a name has letters, digits, - and _, 40 at most", name)
 		}
-		spec, err := newSpec(c, f, &config.Profile{Name: name}, workers)
-		return []host.Spec{spec}, err
+		profiles = []*config.Profile{f.EmptyProfile(name)}
 	}
-	var list []host.Spec
+	var list []profileToBe
+	e := evaluate(c, s, f, config.Run, false)
 	for _, p := range profiles {
-		spec, err := newSpec(c, f, p, workers)
+		one, err := newProfileToBe(c, s, e, p, workers)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, spec)
+		list = append(list, one)
 	}
 	return list, nil
 }
 
-// newSpec evaluates one profile. One that no config has is the command line's
-// alone.
-func newSpec(c *cli.Context, f *config.File, p *config.Profile, workers int) (host.Spec, error) {
+// newProfileToBe evaluates one profile.
+func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile, workers int) (profileToBe, error) {
 	dir, err := taskDir("")
 	if err != nil {
-		return host.Spec{}, err
-	}
-	if f == nil {
-		if f, err = config.Parse("the command line", nil); err != nil {
-			return host.Spec{}, err
-		}
+		return profileToBe{}, err
 	}
 	if launcher := c.String("launcher"); launcher != "" {
-		l, err := f.Launcher(launcher)
+		l, err := e.f.Launcher(launcher)
 		if err != nil {
-			return host.Spec{}, err
+			return profileToBe{}, err
 		}
 		changed := *p
 		changed.Launchers = []*config.Launcher{l}
 		p = &changed
 	}
-	var bad error
-	w := wish{Wish: launch.Wish{Dir: dir}, idle: true, change: func(set *config.Settings) { bad = overlay(c, set) }}
+	w := wish{plan.Wish{Dir: dir}, func(set *plan.ProfileSettings) error { return overlay(c, set) }}
 	if len(p.Launchers) > 0 {
 		w.Workers = workers
 	}
-	pl, err := newPool(f, p, scope(false), w)
-	if bad != nil || err != nil {
-		return host.Spec{}, errors.Join(bad, err)
+	pl, err := newPool(e, p, w)
+	if err != nil {
+		return profileToBe{}, err
 	}
-	for _, plan := range pl.plans {
-		if plan.Foreign {
-			return host.Spec{}, hinted{fmt.Errorf("launcher %s starts other people's workers, which run none of muster's tasks", plan.Launcher), "`muster launch` starts them"}
-		}
+	if err := pl.own(); err != nil {
+		return profileToBe{}, err
 	}
+	pl.warn(s)
 	set := pl.set
-	spec := host.Spec{Name: p.Name, Memory: set.Memory, RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
-		Slots: max(set.Slots, 1), Reattach: set.Reattach, Walltime: set.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options(), Plans: pl.plans}
+	if set.Sync {
+		pl.drafts = nil
+	}
+	spec := host.Spec{Name: p.Name, Memory: int64(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
+		Slots: max(set.Worker.Slots, 1), Reattach: set.Reattach, Walltime: set.Worker.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options()}
+	if len(pl.drafts) > 0 {
+		spec.Launchers = plan.Digest(pl.drafts)
+	}
 	if len(set.Everywhere) > 0 {
 		spec.Dir = dir // else the same profile from elsewhere would be another
 	}
-	if len(set.URLs) > 0 || len(pl.plans) > 0 {
+	if len(set.URL) > 0 || len(pl.drafts) > 0 {
 		spec.Listen, spec.Hosts, spec.Relayed = pl.listen, pl.hosts, pl.relayed
 	}
-	if pl.local {
-		spec.Workers = max(set.Workers, 0)
+	if pl.local && !spec.Sync {
+		spec.Workers = set.Workers.N
 		if workers > 0 {
 			spec.Workers = workers
 		}
 	}
-	if spec.Sync {
-		spec.Workers, spec.Plans = 0, nil
-	}
-	return spec, nil
+	return profileToBe{spec, pl}, nil
 }
 
 func runUp(c *cli.Context, s streams, o upOptions) error {
-	list, err := specs(c, o.workers)
+	list, err := profilesToBe(c, s, o.workers)
 	if err != nil {
 		return usageError{err}
 	}
@@ -263,24 +179,22 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	if err != nil {
 		return usagef("--keep: %w", err)
 	}
-	for _, spec := range list {
-		if spec.Workers > 0 {
-			if err := nested("muster up", plural(spec.Workers, "worker")); err != nil {
+	q := control.UpRequest{Replace: o.replace}
+	var pools []*pool
+	for _, p := range list {
+		if p.spec.Workers > 0 {
+			if err := nested("muster up", plural(p.spec.Workers, "worker")); err != nil {
 				return err
 			}
 		}
-	}
-	var plans []*launch.Plan
-	for _, spec := range list {
-		plans = append(plans, spec.Plans...)
+		q.Profiles, pools = append(q.Profiles, p.spec), append(pools, p.pool)
 	}
 	bar := newCopyProgress(s)
-	asker, end, err := answerer(plans, bar)
+	asker, end, err := answerer(bar, pools...)
 	if err != nil {
 		return err
 	}
 	defer end()
-	q := control.UpRequest{Profiles: list, Replace: o.replace, Asker: asker}
 	client, err := connect(c)
 	if err != nil {
 		return err
@@ -290,27 +204,99 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	a, err := client.Up(ctx, q)
 	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: keep, Up: q}
 	away := errors.Is(err, control.ErrUnreachable)
+	begin := func(a *control.UpAnswer) error { return s.beginAll(ctx, c, client, list, a, asker, o.json) }
+	undo := func() error { return downAll(client, list, a) }
 	if away && o.detach && ctx.Err() == nil {
 		a, err = detach(ctx, c, s, serve, nil)
+		undo = func() error { return client.Shutdown(context.Background()) }
 	}
 	switch {
+	case err == nil:
+		if err = begin(a); err != nil {
+			err = errors.Join(answered(err), answered(undo()))
+		}
+		return err
 	case ctx.Err() != nil:
 		return exitError(exitInterrupted)
-	case err == nil:
-		return s.sayUp(c, client, a, o.json)
 	case !away || o.detach:
 		return answered(err)
 	}
-	stop() // a dispatcher has its own way to end
 	return s.serve(c, serve, bar, func(a *control.UpAnswer) error {
-		err := s.sayUp(c, client, a, o.json)
+		if err := begin(a); err != nil {
+			return err
+		}
+		stop() // from here on a dispatcher has its own way to end
 		fmt.Fprintln(s.err, "muster: Ctrl-C or `muster down` ends it")
-		return err
+		return nil
 	})
 }
 
-// sayUp says what is up now.
-func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnswer, asJSON bool) error {
+// beginAll launches what the launchers of new profiles are asked for, and says what
+// is up now.
+func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string, asJSON bool) error {
+	said, err := launchAll(ctx, client, list, a, asker)
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	if err != nil {
+		return err
+	}
+	return s.sayUp(c, client, a, said, asJSON)
+}
+
+// launchAll launches what the launchers of profiles are asked for that have just come
+// up, and returns what there is to say of each.
+func launchAll(ctx context.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string) (said map[string]string, err error) {
+	said = map[string]string{}
+	for _, p := range list {
+		name := p.spec.Name
+		switch {
+		case a.Profiles[name] == "same":
+			continue
+		case p.pool.workers() > 0:
+			if said[name], err = p.launch(ctx, client, asker); err != nil {
+				return nil, err
+			}
+		case p.spec.Sync:
+		case p.spec.Workers > 0:
+			said[name] = plural(p.spec.Workers, "worker") + " on this machine"
+		default:
+			said[name] = fmt.Sprintf("it has no workers yet: `muster launch -p %s -n N` starts some", name)
+		}
+		if n := p.spec.Workers; n > 0 && p.pool.workers() > 0 {
+			said[name] += ", and " + plural(n, "worker") + " on this machine"
+		}
+	}
+	return said, nil
+}
+
+// launch launches what the profile's launchers are asked for, and says what that is.
+func (p profileToBe) launch(ctx context.Context, client *control.Client, asker string) (string, error) {
+	defer context.AfterFunc(ctx, p.pool.e.cancel)()
+	plans, err := named(p.pool.drafts, func(pl *plan.Plan) ([]plan.Names, error) {
+		a, err := client.Names(ctx, p.spec.Name, control.NamesRequest{Plan: pl, Asker: asker})
+		return a.Names, err
+	})
+	if err != nil {
+		return "", err
+	}
+	done, err := client.Launch(ctx, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: asker})
+	return asked(done.Workers, done.Jobs, plans), err
+}
+
+// downAll resets the profiles that have just come up.
+func downAll(client *control.Client, list []profileToBe, a *control.UpAnswer) error {
+	var failed []error
+	for _, p := range list {
+		if a.Profiles[p.spec.Name] != "same" {
+			failed = append(failed, client.Down(context.Background(), p.spec.Name))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// sayUp says what is up now, and what has been started for it.
+func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnswer, said map[string]string, asJSON bool) error {
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
@@ -326,211 +312,10 @@ func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnsw
 	for _, name := range slices.Sorted(maps.Keys(a.Profiles)) {
 		what := map[string]string{"created": "is up", "same": "is up already, with these values", "replaced": "was reset and is up"}[a.Profiles[name]]
 		fmt.Fprintf(s.err, "muster: profile %s %s\n", name, what)
+		if said[name] != "" {
+			fmt.Fprintf(s.err, "muster: profile %s: %s\n", name, said[name])
+		}
 	}
 	fmt.Fprintf(s.err, "muster: dispatcher %s, process %d\n", st.Name, st.Pid)
 	return nil
-}
-
-// serveOptions are what a dispatcher's process is told.
-type serveOptions struct {
-	Name   string            `json:"name"`
-	Kind   string            `json:"kind"`
-	Keep   int64             `json:"keep"`
-	Tether bool              `json:"tether"` // end when standard input closes
-	Up     control.UpRequest `json:"up"`
-}
-
-// serve is a dispatcher until it is told to end. ready is called when it
-// answers; bar shows copies, or is nil.
-func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func(*control.UpAnswer) error) error {
-	log, err := logger(c, s.err)
-	if err != nil {
-		return err
-	}
-	opt, err := hostOptions(s, log, bar)
-	if err != nil {
-		return err
-	}
-	opt.Keep = o.Keep
-	opt.Say = func(format string, args ...any) {
-		bar.clear()
-		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
-	}
-	unlock, err := lock(opt.SocketDir, o.Name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	path := control.Socket(opt.SocketDir, o.Name)
-	if err := host.RemoveStale(path); err != nil {
-		return err
-	}
-	h, err := host.Open(opt)
-	if err != nil {
-		return err
-	}
-	over := make(chan struct{})
-	ended := make(chan error, 1)
-	end := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), recallPatience)
-		defer cancel()
-		ended <- h.Close(ctx, endPatience)
-	}
-	l, err := host.ListenUnix(path)
-	if err != nil {
-		end()
-		return errors.Join(fmt.Errorf("let commands reach the dispatcher: %w", err), <-ended)
-	}
-	server := control.NewServer(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
-	defer func() {
-		// A connection that has asked nothing yet is waited for, for 5 s.
-		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
-		defer cancel()
-		server.Close(ctx)
-	}()
-	a, err := upUnlessTold(c.Context, server, o.Up, signals)
-	if err == nil {
-		err = ready(a)
-	}
-	if err == nil {
-		if o.Kind == "ephemeral" {
-			t := time.AfterFunc(ephemeralLife, func() { server.Shutdown(context.Background()) })
-			defer t.Stop()
-		}
-		s.untilOver(h, signals, over, o.Tether)
-	}
-	l.Close() // who comes now finds nobody; those who are here get their answers
-	go end()
-	select {
-	case closed := <-ended:
-		ended <- closed // for whoever asked for it
-		return errors.Join(answered(err), closed)
-	case <-signals:
-		left := h.Leave()
-		for _, argv := range h.Fleet().CancelCommands() {
-			fmt.Fprintf(s.err, "muster: left to do: %s\n", strings.Join(argv, " "))
-		}
-		os.Remove(path)
-		return errors.Join(exitError(exitInterrupted), left)
-	}
-}
-
-// upUnlessTold brings profiles up, and gives that up at a signal.
-func upUnlessTold(ctx context.Context, server *control.Server, q control.UpRequest, signals <-chan os.Signal) (*control.UpAnswer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	over, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-signals:
-			cancel(exitError(exitInterrupted))
-		case <-over:
-		}
-	}()
-	a, err := server.Up(ctx, q)
-	close(over)
-	<-watched
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return a, err
-}
-
-// shutdown returns what tells a dispatcher to end, and waits for it.
-func shutdown(over chan struct{}, ended chan error) func(context.Context) error {
-	once := make(chan struct{}, 1)
-	return func(ctx context.Context) error {
-		select {
-		case once <- struct{}{}:
-			close(over)
-		default:
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// untilOver waits until the dispatcher is to end.
-func (s streams) untilOver(h *host.Host, signals <-chan os.Signal, over <-chan struct{}, tether bool) {
-	closed := make(chan struct{})
-	if tether {
-		go func() {
-			defer close(closed)
-			var b [64]byte
-			for {
-				if _, err := s.in.Read(b[:]); err != nil {
-					return
-				}
-			}
-		}()
-	}
-	select {
-	case <-over:
-	case <-closed:
-	case <-signals:
-		fmt.Fprintln(s.err, "muster: ending; Ctrl-C again leaves at once")
-	}
-}
-
-// newServe is the process of a dispatcher in the background.
-func newServe(s streams) *cli.Command {
-	return &cli.Command{Name: "serve", Hidden: true, Usage: "be a dispatcher in the background", Flags: logFlags("", ""),
-		Action: func(c *cli.Context) error { return serveDetached(c, s) }}
-}
-
-// readyMessage is what a dispatcher in the background says to who started it.
-type readyMessage struct {
-	Answer *control.UpAnswer `json:"answer,omitempty"`
-	Error  string            `json:"error,omitempty"`
-	Hint   string            `json:"hint,omitempty"`
-	Exit   int               `json:"exit,omitempty"`
-}
-
-// readyFd is where it says that.
-const readyFd = 3
-
-func serveDetached(c *cli.Context, s streams) error {
-	ready := os.NewFile(readyFd, "ready")
-	if ready == nil {
-		return usagef("serve is started by muster, not by hand")
-	}
-	dec := json.NewDecoder(s.in)
-	var o serveOptions
-	if err := dec.Decode(&o); err != nil {
-		return fmt.Errorf("read what to serve: %w", err)
-	}
-	told := false
-	tell := func(m readyMessage) {
-		if !told {
-			told = true
-			json.NewEncoder(ready).Encode(m)
-			ready.Close()
-		}
-	}
-	err := s.serve(c, o, newCopyProgress(s), func(a *control.UpAnswer) error {
-		tell(readyMessage{Answer: a})
-		return nil
-	})
-	if err != nil {
-		m := readyMessage{Error: err.Error(), Exit: exitFailure}
-		var usage usageError
-		var hint hinted
-		if errors.As(err, &hint) {
-			m.Hint = hint.hint
-		}
-		if errors.As(err, &usage) {
-			m.Exit = exitUsage
-		}
-		tell(m)
-	}
-	return err
 }

@@ -8,17 +8,15 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher"
-	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/report"
 	mtls "muster/tls"
 )
@@ -39,7 +37,7 @@ const endPatience = 10 * time.Second
 
 // execution is a run under way.
 type execution struct {
-	p       *plan
+	p       *runPlan
 	s       streams
 	log     hclog.Logger
 	h       *host.Host
@@ -58,7 +56,7 @@ type execution struct {
 }
 
 // execute runs the plan and tears everything down that it set up.
-func (p *plan) execute(s streams, log hclog.Logger) (err error) {
+func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
 	// A closed pipe is an error of the write, so that the clean-up still runs.
 	// It is caught, not ignored: tasks would inherit that.
 	broken := make(chan os.Signal, 1)
@@ -119,7 +117,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	}
 	undo = append(undo, closeControl)
 	spec := e.p.spec()
-	if e.profile, err = e.h.Up(context.Background(), spec, ""); err != nil {
+	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
 	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, StopOnFailure: e.p.o.stop})
@@ -136,7 +134,7 @@ func (e *execution) open() (cleanup func(), err error) {
 		}
 		undo = append(undo, func() { os.Remove(e.p.o.joinFile) })
 	}
-	if e.p.pool != nil && len(e.p.pool.plans) > 0 {
+	if e.p.pool != nil && len(e.p.pool.drafts) > 0 {
 		end, err := e.launchPlans()
 		undo = append([]func(){end}, undo...) // last: what is taken back may have to log in again
 		if err != nil {
@@ -159,7 +157,7 @@ func (e *execution) open() (cleanup func(), err error) {
 // this terminal until end is called.
 func (e *execution) launchPlans() (end func(), err error) {
 	end = func() {}
-	if slices.ContainsFunc(e.p.pool.plans, (*launch.Plan).Remote) {
+	if e.p.pool.remote() {
 		asker, stop, err := answer(e.bar)
 		if err != nil {
 			return end, err
@@ -175,13 +173,13 @@ func (e *execution) launchPlans() (end func(), err error) {
 func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.
-func (p *plan) spec() host.Spec {
-	spec := host.Spec{Name: "default", Retries: p.o.retries, Reattach: config.DefaultReattach, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
+func (p *runPlan) spec() host.Spec {
+	spec := host.Spec{Name: "default", Retries: p.o.retries, Reattach: plan.DefaultReattach, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
 	if p.pool != nil {
 		spec.Name, spec.Reattach = p.pool.name, p.pool.set.Reattach
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
-		spec.Walltime, spec.RoundRobin = p.pool.set.Walltime, p.pool.set.Scheduling == "round-robin"
-		if len(p.pool.plans) > 0 {
+		spec.Walltime, spec.RoundRobin = p.pool.set.Worker.Walltime, p.pool.set.Scheduling == "round-robin"
+		if len(p.pool.drafts) > 0 {
 			spec.Listen, spec.Hosts, spec.Relayed = p.pool.listen, p.pool.hosts, p.pool.relayed
 		}
 	}
@@ -264,7 +262,7 @@ func (e *execution) feed() {
 
 // slow reports whether the next input may be long in coming, so that the ones
 // read are not kept waiting for it.
-func (p *plan) slow() bool {
+func (p *runPlan) slow() bool {
 	_, known := p.in.Total()
 	return !known
 }

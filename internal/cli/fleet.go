@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/shell"
 )
 
@@ -20,7 +19,7 @@ import (
 // a minute between TERM and KILL.
 const (
 	recallPatience      = 90 * time.Second
-	interruptedPatience = 15 * time.Second
+	interruptedPatience = 28 * time.Second // a second Ctrl-C ends a run within 30 s
 )
 
 // launchAll starts the workers of the run's profile that schedulers start. A
@@ -29,11 +28,12 @@ const (
 func (e *execution) launchAll() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	leave, err := e.h.LogIn(ctx, e.p.pool.plans, e.asker)
+	pool := e.p.pool
+	defer context.AfterFunc(ctx, pool.e.cancel)()
+	plans, err := named(pool.drafts, func(p *plan.Plan) ([]plan.Names, error) { return e.profile.Names(ctx, p, e.asker) })
 	var done host.Launched
 	if err == nil {
-		defer leave()
-		done, err = e.profile.Launch(ctx, e.p.pool.plans, e.asker)
+		done, err = e.profile.Launch(ctx, plans, e.asker)
 	}
 	if ctx.Err() != nil {
 		return e.interruptedEarly(err)
@@ -41,27 +41,27 @@ func (e *execution) launchAll() error {
 	if err != nil {
 		return err
 	}
-	e.say("%s", asked(done, e.p.pool.plans))
+	e.say("%s", asked(done.Workers, done.Jobs, plans))
 	e.h.Watch(e.checkLeft)
 	return nil
 }
 
 // asked says what was asked for.
-func asked(done host.Launched, plans []*launch.Plan) string {
-	if slices.ContainsFunc(plans, func(p *launch.Plan) bool { return p.Dialect != nil }) {
-		return fmt.Sprintf("%s asked for in %s: %s", plural(done.Workers, "worker"), plural(len(done.Jobs), "job"), strings.Join(done.Jobs, ", "))
-	}
+func asked(workers int, jobs []string, plans []*plan.Plan) string {
 	var machines []string
 	for _, p := range plans {
-		for _, l := range p.Hosts {
-			machines = append(machines, strings.TrimPrefix(l.Target.String(), "ssh://"))
+		if _, cluster := p.Kind.(*plan.Cluster); cluster {
+			return fmt.Sprintf("%s asked for in %s: %s", plural(workers, "worker"), plural(len(jobs), "job"), strings.Join(jobs, ", "))
+		}
+		for _, place := range p.Kind.Places() {
+			machines = append(machines, strings.TrimPrefix(place.Login.Target.String(), "ssh://"))
 		}
 	}
 	where := strings.Join(machines, ", ")
 	if len(machines) > 4 {
 		where = plural(len(machines), "machine")
 	}
-	return plural(done.Workers, "worker") + " started on " + where
+	return plural(workers, "worker") + " started on " + where
 }
 
 // interruptedEarly answers a signal that came before there was anything to run.

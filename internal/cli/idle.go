@@ -8,6 +8,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/fleet"
 	safe "muster/internal/terminal"
 )
 
@@ -98,11 +99,34 @@ func idle(st *control.Status, ids []dispatcher.ID) (texts []string) {
 		switch {
 		case !waited[p.Profile] || p.Sync:
 		case p.Info.Connections == 0:
-			texts = append(texts, fmt.Sprintf("profile %s has no worker now, so this waits: `muster launch -p %s -n 1` starts one, `muster status` shows what there is", p.Profile, p.Profile))
+			texts = append(texts, noWorker(p.Profile, st.Standing))
 		case len(p.Workers) > 0 && !slices.ContainsFunc(p.Workers, able):
 			w := p.Workers[0]
 			texts = append(texts, fmt.Sprintf("no worker of profile %s can do what waits; on %s: %s; `muster status` shows more", p.Profile, safe.Safe(w.Host), safe.Safe(w.Lacks[0])))
 		}
 	}
 	return texts
+}
+
+// noWorker says why a profile may have no worker, by what is known of its jobs.
+func noWorker(profile string, jobs []fleet.JobStanding) string {
+	pending, trouble := 0, ""
+	for _, j := range jobs {
+		if j.Profile != profile {
+			continue
+		}
+		if pending += j.Pending; j.Pending > 0 && j.Reason != "" {
+			trouble = j.Reason
+		}
+		if j.Trouble != "" {
+			trouble = j.Trouble
+		}
+	}
+	if trouble != "" {
+		trouble = " (" + safe.Safe(trouble) + ")"
+	}
+	if pending > 0 {
+		return fmt.Sprintf("profile %s has no worker yet: %s waiting with the scheduler%s; `muster status` shows more", profile, plural(pending, "worker"), trouble)
+	}
+	return fmt.Sprintf("profile %s has no worker now%s, so this waits: `muster launch -p %s -n 1` starts one, `muster status` shows what there is", profile, trouble, profile)
 }

@@ -11,7 +11,7 @@ import (
 
 	"muster/internal/config"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 )
 
 // poolFlags choose a config and a profile of it.
@@ -24,9 +24,10 @@ func poolFlags() []cli.Flag {
 
 // pool is what workers a profile has.
 type pool struct {
-	set   *config.Settings
-	plans []*launch.Plan
-	local bool // a worker on this machine too
+	e      *evaluation
+	set    plan.ProfileSettings
+	drafts []*plan.Draft
+	local  bool // a worker on this machine too
 
 	name    string
 	listen  string // where workers dial, and by which names
@@ -35,145 +36,161 @@ type pool struct {
 }
 
 // options are the options of the profile's workers.
-func (p *pool) options() launch.WorkerOptions {
-	s := p.set
-	return launch.WorkerOptions{IdleTime: s.IdleTime, MaxTasks: s.MaxTasks, NoCleanup: s.NoCleanup, AutoExit: s.AutoExit, Output: s.Output, AsyncDial: s.AsyncDial}
+func (p *pool) options() plan.WorkerOptions {
+	w := p.set.Worker
+	return plan.WorkerOptions{IdleTime: w.IdleTime, MaxTasks: w.MaxTasks, NoCleanup: !w.Cleanup, AutoExit: w.AutoExit, Output: w.Output, AsyncDial: w.AsyncDial}
 }
 
-// loadConfig reads the config that the options name or that is found, nil if
-// there is none.
-func loadConfig(c *cli.Context) (*config.File, error) {
-	path, err := config.Find(c.String("config"), os.Getenv)
-	if err != nil || path == "" {
-		return nil, err
+// workers is how many workers launchers start for the pool.
+func (p *pool) workers() int {
+	n := 0
+	for _, d := range p.drafts {
+		n += d.Workers()
 	}
-	return config.Load(path)
+	return n
 }
 
-// scope is what the config's expressions see before there is a worker.
-func scope(redact bool) config.Scope {
-	return config.Scope{Getenv: os.LookupEnv, Exec: true, Redact: redact}
+// remote reports whether somebody has to log in somewhere.
+func (p *pool) remote() bool {
+	return slices.ContainsFunc(p.drafts, func(d *plan.Draft) bool { return len(d.Logins()) > 0 })
+}
+
+// loadConfig reads the config that the options name or that is found. There need not
+// be one.
+func loadConfig(c *cli.Context) (f *config.File, found bool, err error) {
+	source, err := config.Find(c.String("config"), os.Getenv)
+	if err != nil || source.Path == "" {
+		return nil, false, err
+	}
+	f, err = source.Load(plan.Schema())
+	return f, true, err
 }
 
 var errNoConfig = hinted{errors.New("there is no config"), "write ./muster.hcl or ~/.config/muster/muster.hcl, or name one with -c"}
 
-// findPool returns the profile that the options name, or nil for none: then
-// work is done on this machine.
-func findPool(c *cli.Context) (*config.File, *config.Profile, error) {
-	f, err := loadConfig(c)
+// findPool returns the profile that the options name, if there is one: else work is
+// done on this machine.
+func findPool(c *cli.Context) (f *config.File, p *config.Profile, found bool, err error) {
+	f, found, err = loadConfig(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	name := c.String("profile")
-	if f == nil {
-		if name != "" {
-			return nil, nil, hinted{fmt.Errorf("-p %s: %w", name, errNoConfig.error), errNoConfig.hint}
-		}
-		return nil, nil, nil
+	switch {
+	case !found && name != "":
+		return nil, nil, false, hinted{fmt.Errorf("-p %s: %w", name, errNoConfig.error), errNoConfig.hint}
+	case !found:
+		return nil, nil, false, nil
+	case name == "":
+		p, found = find(f, "default")
+		return f, p, found, nil
 	}
-	if name == "" {
-		return f, find(f, "default"), nil
-	}
-	p, err := f.Profile(name)
-	return f, p, err
+	p, err = f.Profile(name)
+	return f, p, err == nil, err
 }
 
-// find returns the profile of a name, or nil.
-func find(f *config.File, name string) *config.Profile {
+// find returns the profile of a name.
+func find(f *config.File, name string) (*config.Profile, bool) {
 	for _, p := range f.Profiles {
 		if p.Name == name {
-			return p
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// wish is what a command asks for beside the config.
+type wish struct {
+	plan.Wish
+	overlay func(*plan.ProfileSettings) error // puts the command line's settings over the config's
+}
+
+// asConfigured is a wish that leaves a profile's settings as they are.
+func asConfigured(w plan.Wish) wish {
+	return wish{w, func(*plan.ProfileSettings) error { return nil }}
+}
+
+// newPool drafts the workers of a profile.
+func newPool(e *evaluation, p *config.Profile, w wish) (*pool, error) {
+	pl := &pool{e: e, local: len(p.Launchers) == 0, name: p.Name}
+	return pl, e.during(func() error { return pl.draft(p, w) })
+}
+
+func (pl *pool) draft(p *config.Profile, w wish) error {
+	e, f := pl.e, pl.e.f
+	if err := e.Profile(p, &pl.set); err != nil {
+		return err
+	}
+	if err := w.overlay(&pl.set); err != nil {
+		return err
+	}
+	var err error
+	if pl.listen, pl.hosts, err = host.Endpoint(pl.set.URL); err != nil && p.Has("url") {
+		return f.At(p.Where("url"), 0, err.Error(), "")
+	} else if err != nil {
+		return fmt.Errorf("--url: %w", err)
+	}
+	if w.Workers > 0 && len(p.Launchers) > 1 {
+		return fmt.Errorf("-n %d: profile %s has %d launchers, and -n is for one", w.Workers, p.Name, len(p.Launchers))
+	}
+	w.Profile, w.Options, w.Times = p.Name, pl.options(), plan.AsArray
+	if pl.set.Workers.Given {
+		w.Times = plan.Times(pl.set.Workers.N)
+	}
+	if w.Slots == 0 {
+		w.Slots = pl.set.Worker.Slots
+	}
+	w.Walltime, w.Port = pl.set.Worker.Walltime, fixedPort(pl.listen)
+	if len(pl.set.URL) > 0 {
+		w.URL = pl.set.URL[0]
+	}
+	pl.relayed = len(p.Launchers) > 0
+	for _, l := range p.Launchers {
+		if l.Kind == config.Local {
+			pl.local = true
+			continue
+		}
+		d, err := plan.New(e.Evaluation, f, l, w.Wish)
+		if err != nil {
+			return err
+		}
+		if err := pl.check(p, d, w); err != nil {
+			return err
+		}
+		pl.relayed = pl.relayed && d.Relayed()
+		pl.drafts = append(pl.drafts, d)
+	}
+	return nil
+}
+
+// check finds what a draft and its profile get wrong together.
+func (pl *pool) check(p *config.Profile, d *plan.Draft, w wish) error {
+	if d.Whose == plan.Foreign && d.Tunnelled() && !slices.Equal(pl.hosts, []string{"127.0.0.1"}) {
+		return pl.e.f.At(p.Where("url"), 0, "SSH tunnelling requires the url's host to be 127.0.0.1, where the workers' end of the tunnel listens", `url = "tcp://127.0.0.1:`+w.Port+`"`)
+	}
+	if w.Estimate > 0 && d.Worker.Walltime > 0 && w.Estimate >= d.Worker.Walltime {
+		return fmt.Errorf("--estimate %s: workers of launcher %s live for %s only, so no task would ever start", w.Estimate, d.Launcher, d.Worker.Walltime)
+	}
+	return nil
+}
+
+// own refuses launchers of other people's workers, for commands that have tasks.
+func (pl *pool) own() error {
+	for _, d := range pl.drafts {
+		if d.Whose == plan.Foreign {
+			return hinted{fmt.Errorf("launcher %s starts other people's workers, which run none of muster's tasks", d.Launcher), "`muster launch` starts them"}
 		}
 	}
 	return nil
 }
 
-// wish is what a command asks for beside the config.
-type wish struct {
-	launch.Wish
-	idle   bool                   // workers that nobody asked for are not started
-	change func(*config.Settings) // puts the command line's settings over the config's; may be nil
-}
-
-// newPool plans the workers of a profile.
-func newPool(f *config.File, p *config.Profile, s config.Scope, w wish) (*pool, error) {
-	set, err := f.Settings(p, s)
-	if err != nil {
-		return nil, err
-	}
-	pl := &pool{set: set, local: len(p.Launchers) == 0, name: p.Name}
-	if w.change != nil {
-		w.change(set)
-	}
-	if pl.relayed, err = relayed(f, p, s); err != nil {
-		return nil, err
-	}
-	if pl.listen, pl.hosts, err = host.Endpoint(set.URLs); err != nil && p.Has("url") {
-		return nil, f.At(p.Where("url"), 0, err.Error(), "")
-	} else if err != nil {
-		return nil, fmt.Errorf("--url: %w", err)
-	}
-	times := set.Workers
-	switch {
-	case times < 0:
-		times = 1
-	case times == 0 && !pl.local:
-		return nil, f.At(p.Where("workers"), 0, "with no workers nothing would run", "")
-	}
-	if w.idle {
-		times = max(set.Workers, 0) // none but those asked for
-	}
-	w.Profile, w.Options = p.Name, pl.options()
-	if w.Workers > 0 && len(p.Launchers) > 1 {
-		return nil, fmt.Errorf("-n %d: profile %s has %d launchers, and -n is for one", w.Workers, p.Name, len(p.Launchers))
-	}
-	if w.Slots == 0 {
-		w.Slots = set.Slots
-	}
-	w.Walltime, w.Port = set.Walltime, fixedPort(pl.listen)
-	for _, l := range p.Launchers {
-		if l == nil {
-			pl.local = true
-			continue
-		}
-		if w.Workers == 0 && times == 0 {
-			continue
-		}
-		plan, err := launch.For(f, l, s, w.Wish, times)
-		if err != nil {
-			return nil, err
-		}
-		if plan.Foreign && plan.Tunnel && !slices.Equal(pl.hosts, []string{"127.0.0.1"}) {
-			return nil, f.At(p.Where("url"), 0, "SSH tunnelling requires the url's host to be 127.0.0.1, where the workers' end of the tunnel listens", `url = "tcp://127.0.0.1:`+plan.Port+`"`)
-		}
-		if w.Estimate > 0 && plan.Walltime() > 0 && w.Estimate >= plan.Walltime() {
-			return nil, fmt.Errorf("--estimate %s: workers of launcher %s live for %s only, so no task would ever start", w.Estimate, l.Name, plan.Walltime())
-		}
-		pl.plans = append(pl.plans, plan)
-	}
-	return pl, nil
-}
-
-// relayed reports whether the workers of all launchers of a profile come in by way
-// of machines behind SSH.
-func relayed(f *config.File, p *config.Profile, s config.Scope) (bool, error) {
-	for _, l := range p.Launchers {
-		switch {
-		case l == nil:
-			continue // they use a socket
-		case l.Kind == "ssh":
-			c, err := f.SSH(l, s)
-			if err != nil {
-				return false, err
-			}
-			if !c.Tunnel {
-				return false, nil
-			}
-		case l.Via == nil:
-			return false, nil
+// warn says what schedulers take and may not do as it is meant.
+func (pl *pool) warn(s streams) {
+	for _, d := range pl.drafts {
+		for _, w := range d.Warnings() {
+			fmt.Fprintf(s.err, "muster: warning: %v\n", w)
 		}
 	}
-	return len(p.Launchers) > 0, nil
 }
 
 // fixedPort is the port of HOST:PORT, empty if any will do.

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
 	"muster/hpc"
+	"muster/internal/fleet"
 	"muster/internal/host"
-	"muster/internal/launch"
 	"muster/internal/prompt"
 	"muster/internal/remote"
 	"muster/internal/state"
@@ -40,14 +39,16 @@ func newRelay(s streams) *cli.Command {
 		}}
 }
 
-// answerer serves a socket at which logins for the plans ask their questions, as
+// answerer serves a socket at which logins for pools ask their questions, as
 // long as this command lives; it returns an empty path if nothing will be asked
 // or there is no terminal. bar is what else is shown there, or nil.
-func answerer(plans []*launch.Plan, bar *progress) (path string, end func(), err error) {
-	if !slices.ContainsFunc(plans, (*launch.Plan).Remote) {
-		return "", func() {}, nil
+func answerer(bar *progress, pools ...*pool) (path string, end func(), err error) {
+	for _, p := range pools {
+		if p.remote() {
+			return answer(bar)
+		}
 	}
-	return answer(bar)
+	return "", func() {}, nil
 }
 
 // answer serves a socket at which questions are asked at the terminal.
@@ -80,7 +81,7 @@ func askpass(socket string) []string {
 
 // newFleet is a fleet without a dispatcher, for what is started by other means or
 // taken back. bar shows copies, or is nil.
-func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*launch.Fleet, func(), error) {
+func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*fleet.Fleet, func(), error) {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +95,7 @@ func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*laun
 		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
 	}
 	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say, Progress: bar.copied()}
-	f := &launch.Fleet{Run: here(), User: userName(), Log: log, Say: say}
+	f := &fleet.Fleet{Run: here(), User: userName(), Log: log, Say: say, Program: program}
 	if run != nil {
 		o.Run, f.Dir = run.ID, run.Launches()
 	}

@@ -56,7 +56,7 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 }
 
 // runSync is a run in sync mode.
-func (p *plan) runSync(s streams) error {
+func (p *runPlan) runSync(s streams) error {
 	failed, n := 0, 0
 	for n = 1; ; n++ {
 		row, err := p.in.Next()

@@ -14,6 +14,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/host"
 )
 
 // withPool runs a command with a profile that is there as long as it lasts.
@@ -24,7 +25,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	if err := nested("muster with -n", plural(workers, "worker")); err != nil {
 		return err
 	}
-	list, err := specs(c, workers)
+	list, err := profilesToBe(c, s, workers)
 	if err != nil {
 		return usageError{err}
 	}
@@ -36,12 +37,12 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return err
 	}
 	// The pool is gone when this process is, however that ends.
-	asker, stop, err := answerer(list[0].Plans, nil)
+	asker, stop, err := answerer(nil, list[0].pool)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	q := control.UpRequest{Profiles: list, Asker: asker}
+	q := control.UpRequest{Profiles: []host.Spec{list[0].spec}}
 	ctx, done := interruptible(c)
 	defer done()
 	a, err := client.Up(ctx, q)
@@ -50,14 +51,10 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	if own && ctx.Err() == nil {
 		a, err = detach(ctx, c, s, serveOptions{Name: dispatcherName(c), Kind: "up", Up: q}, &tether)
 	}
-	if ctx.Err() != nil {
-		return exitError(exitInterrupted)
-	}
-	done()
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return answered(err)
 	}
-	if a.Profiles[profile] == "same" {
+	if err == nil && a.Profiles[profile] == "same" {
 		return usageError{hinted{fmt.Errorf("profile %s is up already", profile), "without -n, `muster with` uses it as it is"}}
 	}
 	end := func() error {
@@ -66,6 +63,19 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 			return client.Shutdown(context.Background())
 		}
 		return client.Down(context.Background(), profile)
+	}
+	if err == nil {
+		_, err = launchAll(ctx, client, list, a, asker)
+	}
+	if ctx.Err() != nil {
+		err = exitError(exitInterrupted)
+	}
+	done()
+	if err != nil {
+		if a != nil {
+			err = errors.Join(answered(err), answered(end()))
+		}
+		return err
 	}
 	return errors.Join(runWith(c, s, client, profile, env, argv), answered(end()))
 }

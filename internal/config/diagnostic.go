@@ -1,11 +1,16 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/xrash/smetrics"
+
+	"muster/internal/terminal"
 )
 
 // Diagnostic is one mistake and where it stands.
@@ -13,6 +18,9 @@ type Diagnostic struct {
 	Range hcl.Range
 	Msg   string
 	Hint  string
+
+	cause  error // what an expression failed of, if anything
+	secret bool  // whether the line that it stands on may hold a secret
 }
 
 // Error is what is wrong with a config file: every mistake, with its place and
@@ -22,33 +30,63 @@ type Error struct {
 	src  map[string][]byte // file name → text
 }
 
+// maxMistakes is how many are told at once.
+const maxMistakes = 20
+
 // Error writes each mistake as FILE:LINE:COLUMN: message, and its source line
-// below it.
+// below it, safe to print.
 func (e *Error) Error() string {
-	var b strings.Builder
-	for i, d := range e.List {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(&b, "%s:%d:%d: %s", d.Range.Filename, d.Range.Start.Line, d.Range.Start.Column, d.Msg)
-		if line, ok := e.line(d.Range); ok {
-			width := max(1, min(d.Range.End.Column, len(line)+1)-d.Range.Start.Column)
-			if d.Range.End.Line != d.Range.Start.Line {
-				width = max(1, len(line)+1-d.Range.Start.Column)
-			}
-			blank := strings.Map(func(r rune) rune {
-				if r == '\t' {
-					return r
-				}
-				return ' '
-			}, line[:min(max(d.Range.Start.Column-1, 0), len(line))])
-			fmt.Fprintf(&b, "\n  %4d | %s\n       | %s%s", d.Range.Start.Line, line, blank, strings.Repeat("^", width))
+	var parts []string
+	for _, d := range e.List[:min(len(e.List), maxMistakes)] {
+		text := fmt.Sprintf("%s:%d:%d: %s", d.Range.Filename, d.Range.Start.Line, d.Range.Start.Column, d.Msg)
+		if line, ok := e.line(d.Range); ok && !d.secret {
+			text += snippet([]rune(line), d.Range)
 		}
 		if d.Hint != "" {
-			fmt.Fprintf(&b, "\n       hint: %s", d.Hint)
+			text += "\n       hint: " + d.Hint
+		}
+		parts = append(parts, text)
+	}
+	if more := len(e.List) - maxMistakes; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return terminal.Safe(strings.Join(parts, "\n"))
+}
+
+// maxLine is how much of a source line is shown, in characters.
+const maxLine = 160
+
+// snippet shows a source line and marks the range in it. Of a long line it shows
+// what is around the range's begin.
+func snippet(line []rune, r hcl.Range) string {
+	end := r.End.Column - 1
+	if r.End.Line != r.Start.Line {
+		end = len(line)
+	}
+	from := min(max(r.Start.Column-1, 0), len(line))
+	to := max(from, min(end, len(line)))
+	if len(line) > maxLine {
+		cut := max(0, min(from-maxLine/2, len(line)-maxLine))
+		line, from, to = line[cut:cut+maxLine], from-cut, min(to-cut, maxLine)
+	}
+	blank := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, string(line[:from]))
+	return fmt.Sprintf("\n  %4d | %s\n       | %s%s", r.Start.Line, string(line), blank, strings.Repeat("^", max(1, to-from)))
+}
+
+// Unwrap returns what expressions failed of, such as the context's end.
+func (e *Error) Unwrap() []error {
+	var causes []error
+	for _, d := range e.List {
+		if d.cause != nil {
+			causes = append(causes, d.cause)
 		}
 	}
-	return b.String()
+	return causes
 }
 
 func (e *Error) line(r hcl.Range) (string, bool) {
@@ -59,15 +97,22 @@ func (e *Error) line(r hcl.Range) (string, bool) {
 	return "", false
 }
 
-// fail makes an Error of one mistake.
-func (f *File) fail(r hcl.Range, hint, format string, args ...any) error {
-	return f.errors([]Diagnostic{{r, fmt.Sprintf(format, args...), hint}})
+// Mistake is a mistake in a setting, where it stands, or in the block if it is
+// not there.
+func (b *Block) Mistake(setting, msg, hint string) Diagnostic {
+	return Diagnostic{Range: b.Where(setting), Msg: msg, Hint: hint}
 }
 
-func (f *File) errors(list []Diagnostic) error {
+// Errors is an *Error of a file's mistakes, in the order in which they stand; nil
+// if there are none.
+func (f *File) Errors(list []Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Diagnostic) int {
+		return cmp.Or(a.Range.Start.Line-b.Range.Start.Line, a.Range.Start.Column-b.Range.Start.Column)
+	})
 	return &Error{list, map[string][]byte{f.Path: f.src}}
 }
 
@@ -78,7 +123,7 @@ func (f *File) At(r hcl.Range, line int, msg, hint string) error {
 		at := r.Start.Line + line // the heredoc's text begins below <<EOT
 		r = hcl.Range{Filename: r.Filename, Start: hcl.Pos{Line: at, Column: 1}, End: hcl.Pos{Line: at, Column: 1 << 20}}
 	}
-	return f.fail(r, hint, "%s", msg)
+	return f.Errors([]Diagnostic{{Range: r, Msg: msg, Hint: hint}})
 }
 
 // translate makes diagnostics of hcl's own.
@@ -95,8 +140,12 @@ func translate(diags hcl.Diagnostics) []Diagnostic {
 		if d.Subject != nil {
 			out.Range = *d.Subject
 		}
-		if d.Summary == "Unknown variable" || d.Summary == "Invalid expression" || strings.Contains(d.Summary, "template") {
-			out.Hint = "in shell text write $${NAME} and %%{...} for ${NAME} and %{...}, or keep it in a file named by options_file"
+		if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && call.FunctionCallError() != nil {
+			out.cause = call.FunctionCallError()
+			out.Msg = call.CalledFunctionName() + "(): " + out.cause.Error()
+		}
+		if d.Summary == "Invalid expression" || strings.Contains(d.Summary, "template") && d.Summary != "Unterminated template string" {
+			out.Hint = shellHint
 		}
 		list = append(list, out)
 	}
@@ -107,9 +156,15 @@ func translate(diags hcl.Diagnostics) []Diagnostic {
 func near(word string, names []string) string {
 	best, hint := 0.8, ""
 	for _, n := range names {
-		if like := smetrics.JaroWinkler(n, word, 0.7, 4); like > best {
+		like := smetrics.JaroWinkler(n, word, 0.7, 4)
+		if n != "" && slices.Equal(letters(n), letters(word)) {
+			like = 1 // of a short word it says little that two letters are exchanged
+		}
+		if like > best {
 			best, hint = like, fmt.Sprintf("did you mean %q?", n)
 		}
 	}
 	return hint
 }
+
+func letters(word string) []byte { return slices.Sorted(slices.Values([]byte(word))) }

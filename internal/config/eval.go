@@ -1,394 +1,241 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
-	"github.com/zclconf/go-cty/cty/function/stdlib"
-	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
-// Scope is what expressions see.
-type Scope struct {
-	// Command, Argv, URL, JoinFile and Index describe the worker to launch.
-	Command  string
-	Argv     []string
-	URL      string
-	JoinFile string
-	Index    int
-	Getenv   func(string) (string, bool)
-	// Exec lets exec() run programs. Without it their output is a placeholder.
-	Exec bool
-	// Redact puts Redacted in the place of strings that come from env(),
-	// file() and exec().
+// ExecPolicy says what becomes of exec() in expressions.
+type ExecPolicy uint8
+
+const (
+	// Run runs the program.
+	Run ExecPolicy = iota
+	// Leave runs nothing, and a setting that depends on its output stays unset:
+	// Evaluation.Unknown tells which.
+	Leave
+	// Placeholder runs nothing, and strings that depend on its output are the
+	// text "[output of PROGRAM]". Other settings stay unset, as with Leave.
+	Placeholder
+)
+
+// Options say how expressions are evaluated.
+type Options struct {
+	// Context ends programs of exec(); they run to their end if nil.
+	Context context.Context
+	// Getenv looks a variable up; os.LookupEnv if nil.
+	Getenv func(string) (string, bool)
+	Exec   ExecPolicy
+	// ExecTime is how long a program of exec() may take; 0 is a minute.
+	ExecTime time.Duration
+	// Stderr gets what programs of exec() say there, made safe to print, as they
+	// say it; nobody if nil. The end of it is in the error of one that fails.
+	Stderr io.Writer
+	// Redact puts Redacted in the place of strings that come from env(), file()
+	// and exec(), and of secret settings. An array, and one of the few words that a
+	// setting may have, stay.
 	Redact bool
 }
 
 // Redacted stands for what may be a secret where a plan is only shown.
 const Redacted = "[redacted]"
 
-const (
-	secret   = "secret" // the mark of values that come from outside
-	execTime = time.Minute
-)
-
-func (f *File) context(s Scope) *hcl.EvalContext {
-	var argv []cty.Value
-	for _, w := range s.Argv {
-		argv = append(argv, cty.StringVal(w))
-	}
-	list := cty.ListValEmpty(cty.String)
-	if len(argv) > 0 {
-		list = cty.ListVal(argv)
-	}
-	return &hcl.EvalContext{
-		Variables: map[string]cty.Value{"worker": cty.ObjectVal(map[string]cty.Value{
-			"command": cty.StringVal(s.Command), "argv": list, "url": cty.StringVal(s.URL),
-			"join_file": cty.StringVal(s.JoinFile), "index": cty.NumberIntVal(int64(s.Index)),
-		})},
-		Functions: map[string]function.Function{
-			"env": stringFunc("name", func(name string) (string, error) {
-				v, ok := s.Getenv(name)
-				if !ok {
-					return "", fmt.Errorf("the environment variable %s is not set", name)
-				}
-				return v, nil
-			}, true),
-			"file":     stringFunc("path", f.file, true),
-			"exec":     execFunc(s.Exec, filepath.Dir(f.Path)),
-			"host_url": urlFunc(hostURLs, localOptions, hostOptions), "local_url": urlFunc(localURLs, localOptions),
-			"jsonencode": stdlib.JSONEncodeFunc, "join": stdlib.JoinFunc, "format": stdlib.FormatFunc, "concat": stdlib.ConcatFunc,
-			"lower": stdlib.LowerFunc, "upper": stdlib.UpperFunc, "trimspace": stdlib.TrimSpaceFunc, "replace": stdlib.ReplaceFunc,
-		},
-	}
+// StandsIn reports whether a string is not a setting's own value: it is Redacted,
+// or stands for the output of a program that was not run.
+func StandsIn(s string) bool {
+	return s == Redacted || strings.HasPrefix(s, outputOf) && strings.HasSuffix(s, "]")
 }
 
-func (f *File) file(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(f.Path), path)
+const outputOf = "[output of "
+
+// Evaluation evaluates the expressions of a file, each at most once; one that
+// speaks of the worker once for each Worker. It is for one goroutine.
+type Evaluation struct {
+	f         *File
+	opts      Options
+	functions map[string]function.Function
+	done      map[evaluated]*outcome
+	unknown   map[*attribute]string // the program that was not run
+}
+
+// evaluated names an expression, and the worker if it speaks of one.
+type evaluated struct {
+	a      *attribute
+	worker string
+}
+
+// outcome is what an expression gave.
+type outcome struct {
+	val   cty.Value
+	text  string // of the file that a TextFile names
+	wrong []Diagnostic
+}
+
+// Evaluate begins an evaluation.
+func (f *File) Evaluate(opts Options) *Evaluation {
+	if opts.Context == nil {
+		opts.Context = context.Background()
 	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", err
+	if opts.Getenv == nil {
+		opts.Getenv = os.LookupEnv
 	}
-	if st.Size() > maxFile {
-		return "", fmt.Errorf("%s has %d bytes, more than %d", path, st.Size(), maxFile)
+	opts.ExecTime = cmp.Or(opts.ExecTime, time.Minute)
+	e := &Evaluation{f: f, opts: opts, functions: map[string]function.Function{}, done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}}
+	for _, fn := range functions {
+		e.functions[fn.Name] = fn.build(e)
 	}
-	b, err := os.ReadFile(path)
-	return string(b), err
+	return e
 }
 
-func stringFunc(param string, f func(string) (string, error), marked bool) function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: param, Type: cty.String}},
-		Type:   function.StaticReturnType(cty.String),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			text, err := f(args[0].AsString())
-			if err != nil {
-				return cty.UnknownVal(cty.String), err
-			}
-			if marked {
-				return cty.StringVal(text).Mark(secret), nil
-			}
-			return cty.StringVal(text), nil
-		},
-	})
+// Launcher fills a struct of the launcher's kind, given by pointer, with all
+// settings that do not speak of the worker; those that do keep their default.
+func (e *Evaluation) Launcher(l *Launcher, settings any) error {
+	return e.fill(&l.Block, settings, nil)
 }
 
-// execFunc runs a credential helper: a list of words, no shell. Its output
-// counts less the last line break.
-func execFunc(allowed bool, dir string) function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "argv", Type: cty.List(cty.String)}},
-		Type:   function.StaticReturnType(cty.String),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			var argv []string
-			for _, v := range args[0].AsValueSlice() {
-				argv = append(argv, v.AsString())
-			}
-			if len(argv) == 0 {
-				return cty.UnknownVal(cty.String), fmt.Errorf("exec() needs a program")
-			}
-			if !allowed {
-				return cty.StringVal("[output of " + argv[0] + "]").Mark(secret), nil
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), execTime)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-			cmd.Dir, cmd.Stderr = dir, os.Stderr
-			out, err := cmd.Output()
-			if err != nil {
-				return cty.UnknownVal(cty.String), fmt.Errorf("exec %s: %w", argv[0], err)
-			}
-			return cty.StringVal(strings.TrimSuffix(string(out), "\n")).Mark(secret), nil
-		},
-	})
+// LauncherFor fills a struct of the launcher's kind with all settings.
+func (e *Evaluation) LauncherFor(l *Launcher, w Worker, settings any) error {
+	return e.fill(&l.Block, settings, &w)
 }
 
-// values evaluates settings of one block.
-type values struct {
-	f     *File
-	b     *block
-	known map[string]setting
-	scope Scope
-	ctx   *hcl.EvalContext
-	diags []Diagnostic
+// Profile fills the struct of a profile's settings.
+func (e *Evaluation) Profile(p *Profile, settings any) error {
+	return e.fill(&p.Block, settings, nil)
 }
 
-func (f *File) values(b *block, known map[string]setting, s Scope) *values {
-	return &values{f: f, b: b, known: known, scope: s, ctx: f.context(s)}
+// Unknown returns the program whose output a setting depends on that was not run,
+// if it was evaluated and there is one.
+func (e *Evaluation) Unknown(b *Block, setting string) (program string, unknown bool) {
+	program, unknown = e.unknown[b.attrs[setting]]
+	return program, unknown
 }
 
-// get returns a setting's value, nil if it is not there or is a mistake, which
-// is noted.
-func (v *values) get(name string) any {
-	a := v.b.attrs[name]
-	if a == nil || a.Expr == nil {
+// fill gives every setting its value, or else its default. Without a worker it
+// leaves those out that speak of one.
+func (e *Evaluation) fill(b *Block, settings any, w *Worker) error {
+	v := reflect.ValueOf(settings).Elem()
+	switch {
+	case b.typ == nil:
+		return fmt.Errorf("the launcher %q has no settings", Local)
+	case v.Type() != b.typ:
+		return fmt.Errorf("the settings of the block in line %d of %s are no %T", b.Range.Start.Line, e.f.Path, settings)
+	}
+	var wrong []Diagnostic
+	for _, f := range b.fields {
+		if f.Type == blockType {
+			continue
+		}
+		if err := f.reset(v); err != nil {
+			return fmt.Errorf("the default of %s: %w", f.Name, err)
+		}
+		a := b.attrs[f.Name]
+		if a == nil || len(a.worker) > 0 && w == nil {
+			continue
+		}
+		if f.names() {
+			a.name(v.FieldByIndex(f.index))
+			continue
+		}
+		got, bad := e.value(a, w)
+		if got != nil {
+			v.FieldByIndex(f.index).Set(reflect.ValueOf(got))
+		}
+		wrong = append(wrong, bad...)
+	}
+	return e.f.Errors(wrong)
+}
+
+// reset gives a setting its default.
+func (f *Field) reset(v reflect.Value) error {
+	v.FieldByIndex(f.index).SetZero()
+	if f.Default == "" {
 		return nil
 	}
-	val, diags := a.Expr.Value(v.ctx)
+	return f.set(v, []string{f.Default})
+}
+
+// name gives a setting the launchers that it names.
+func (a *attribute) name(v reflect.Value) {
+	switch to := v.Addr().Interface().(type) {
+	case *Reference:
+		to.Launcher = a.refs[0]
+	case *References:
+		to.Launchers = append(to.Launchers, a.refs...)
+	}
+}
+
+// value returns a setting's value, nil if it is not known or wrong.
+func (e *Evaluation) value(a *attribute, w *Worker) (any, []Diagnostic) {
+	out := e.evaluate(a, w)
+	if len(out.wrong) > 0 {
+		return nil, out.wrong
+	}
+	got, err := reading{redact: e.opts.Redact, placeholders: e.opts.Exec == Placeholder}.value(a.field, out.val)
+	if unknown, ok := err.(unknownError); ok {
+		e.unknown[a] = unknown.program
+		return nil, nil
+	}
+	if err != nil {
+		return nil, []Diagnostic{a.mistake(err)}
+	}
+	if file, ok := got.(TextFile); ok {
+		file.Text = out.text
+		if StandsIn(file.Path) {
+			file.Text = file.Path
+		}
+		got = file
+	}
+	return got, nil
+}
+
+// evaluate evaluates a setting's expression, unless that has been done.
+func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
+	key := evaluated{a: a}
+	ctx := &hcl.EvalContext{Functions: e.functions}
+	if len(a.worker) > 0 && w != nil {
+		key.worker = fmt.Sprintf("%q", *w)
+		ctx.Variables = map[string]cty.Value{"worker": w.value()}
+	}
+	if out := e.done[key]; out != nil {
+		return out
+	}
+	out := &outcome{}
+	e.done[key] = out
+	val, diags := a.expr.Value(ctx)
 	if diags.HasErrors() {
-		v.diags = append(v.diags, translate(diags)...)
-		return nil
+		out.wrong = a.mistakes(diags)
+		return out
 	}
-	val, marks := val.UnmarkDeep()
-	got, err := v.known[name].convert(val)
+	out.val = val
+	if a.field.typ != reflect.TypeFor[TextFile]() {
+		return out
+	}
+	// The text is read here, so that it is read once.
+	got, err := reading{}.value(a.field, val)
 	if err != nil {
-		v.diags = append(v.diags, Diagnostic{a.Expr.Range(), name + ": " + err.Error(), ""})
-		return nil
+		return out // value says so
 	}
-	if _, ok := marks[secret]; ok && v.scope.Redact {
-		switch list := got.(type) {
-		case string:
-			return Redacted
-		case []string:
-			for i := range list {
-				list[i] = Redacted
-			}
-		case cty.Value:
-			return cty.StringVal(Redacted)
-		}
+	if out.text, err = e.f.text(got.(TextFile).Path); err != nil {
+		out.wrong = []Diagnostic{a.mistake(err)}
 	}
-	return got
+	return out
 }
 
-func get[T any](v *values, name string) (t T) {
-	if got, ok := v.get(name).(T); ok {
-		return got
+// text reads a file that is named in a config, from the config's folder.
+func (f *File) text(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(f.dir, path)
 	}
-	return t
-}
-
-// oneOf notes a text that is none of those that it may be.
-func (v *values) oneOf(name, value string, known ...string) {
-	if value != "" && !slices.Contains(known, value) {
-		hint := near(value, known)
-		if hint == "" {
-			hint = "it is " + strings.Join(known, ", ")
-		}
-		v.diags = append(v.diags, Diagnostic{v.b.Where(name), fmt.Sprintf("%s is %q", name, value), hint})
-	}
-}
-
-// later notes every setting that is there and that this version cannot do
-// anything with.
-func (v *values) later() {
-	var found []string
-	for name := range v.b.attrs {
-		if s, ok := v.known[name]; !ok || s.later {
-			found = append(found, name)
-		}
-	}
-	slices.Sort(found)
-	for _, name := range found {
-		v.diags = append(v.diags, Diagnostic{v.b.attrs[name].NameRange, fmt.Sprintf("%s is not implemented yet", name), "take the line out for now"})
-	}
-}
-
-// Cluster is what a cluster launcher says.
-type Cluster struct {
-	Scheduler, Name, Queue, Account, Output, PE, Shell, Workdir, Options string
-	Command, Setup                                                       []string
-	Array                                                                string
-	Walltime, Poll                                                       time.Duration
-	CPUs, GPUs, Slots                                                    int
-	Memory                                                               int64
-	Muster, WorkerCommand, Join                                          string
-	Bare                                                                 bool
-	OptionsFrom                                                          string // the file that options were read from, if any
-}
-
-// Cluster evaluates a cluster launcher.
-func (f *File) Cluster(l *Launcher, s Scope) (*Cluster, error) {
-	if l.Kind != "cluster" {
-		return nil, f.fail(l.Range, "", "launchers of kind %s are not implemented yet", l.Kind)
-	}
-	v := f.values(&l.block, launcherSettings["cluster"], s)
-	c := &Cluster{Scheduler: get[string](v, "scheduler"), Command: strings.Fields(get[string](v, "command")),
-		Array: get[string](v, "array"), Walltime: get[time.Duration](v, "walltime"), CPUs: get[int](v, "cpus"),
-		Memory: get[int64](v, "memory"), GPUs: get[int](v, "gpus"), Queue: get[string](v, "queue"),
-		Account: get[string](v, "account"), Name: get[string](v, "name"), Output: get[string](v, "output"),
-		PE: get[string](v, "parallel_environment"), Shell: get[string](v, "shell"), Workdir: get[string](v, "workdir"),
-		Setup: get[[]string](v, "setup"), Options: get[string](v, "options"), Muster: get[string](v, "muster"),
-		WorkerCommand: get[string](v, "worker_command"), Bare: get[bool](v, "bare"), Join: get[string](v, "join"),
-		Slots: get[int](v, "slots"), Poll: get[time.Duration](v, "poll")}
-	if file := get[string](v, "options_file"); file != "" && len(v.diags) == 0 {
-		if l.Has("options") {
-			v.diags = append(v.diags, Diagnostic{l.Where("options_file"), "there are options and options_file", "keep one of them"})
-		}
-		text, err := f.file(file)
-		if err != nil {
-			v.diags = append(v.diags, Diagnostic{l.Where("options_file"), err.Error(), ""})
-		}
-		c.Options, c.OptionsFrom = text, file
-	}
-	if c.Scheduler == "" && len(v.diags) == 0 {
-		v.diags = append(v.diags, Diagnostic{l.Range, "it does not say which scheduler", `scheduler = "slurm", "pbs", "torque", "sge" or "lsf"`})
-	}
-	if j := c.Join; j != "" && j != "file" && j != "script" {
-		v.diags = append(v.diags, Diagnostic{l.Where("join"), fmt.Sprintf("join is %q", j), `"file" names a file that all nodes see, "script" puts the secret into the script itself`})
-	}
-	v.later()
-	return c, f.errors(v.diags)
-}
-
-// DefaultReattach is how long a worker may be cut off from its dispatcher
-// before its tasks are given to others, unless a profile says otherwise.
-const DefaultReattach = 10 * time.Minute
-
-// Settings is what a profile says.
-type Settings struct {
-	URLs       []string
-	Workers    int // -1 if it does not say
-	Memory     int64
-	Scheduling string        // fifo, round-robin, or empty
-	Reattach   time.Duration // how long a worker whose connection broke is waited for; 0 is not at all
-	Everywhere []string
-	Sync       bool
-	Slots      int
-	Walltime   time.Duration
-	IdleTime   time.Duration
-	MaxTasks   int
-	NoCleanup  bool
-	AutoExit   string // now, finish, never, or empty
-	Output     string // collect, discard, echo, or empty
-	AsyncDial  bool
-}
-
-// Settings evaluates a profile.
-func (f *File) Settings(p *Profile, s Scope) (*Settings, error) {
-	v := f.values(&p.block, profileSettings, s)
-	set := &Settings{Workers: -1, Reattach: DefaultReattach}
-	if p.Has("reattach") {
-		set.Reattach = get[time.Duration](v, "reattach")
-	}
-	if p.Has("workers") {
-		set.Workers = get[int](v, "workers")
-	}
-	if url, ok := v.get("url").(cty.Value); ok {
-		set.URLs = v.urls(url, p.Where("url"))
-	}
-	set.Memory, set.Scheduling = get[int64](v, "memory"), get[string](v, "scheduling")
-	set.Everywhere, set.Sync = get[[]string](v, "everywhere"), get[bool](v, "sync")
-	v.oneOf("scheduling", set.Scheduling, "fifo", "round-robin")
-	v.later()
-	diags := v.diags
-	if p.Worker != nil {
-		w := f.values(p.Worker, profileBlocks["worker"], s)
-		set.Slots, set.Walltime = get[int](w, "slots"), get[time.Duration](w, "walltime")
-		set.IdleTime, set.MaxTasks = get[time.Duration](w, "idletime"), get[int](w, "maxtasks")
-		set.NoCleanup = p.Worker.Has("cleanup") && !get[bool](w, "cleanup")
-		set.AutoExit, set.Output, set.AsyncDial = get[string](w, "autoexit"), get[string](w, "output"), get[bool](w, "asyncdial")
-		w.oneOf("autoexit", set.AutoExit, "now", "finish", "never")
-		w.oneOf("output", set.Output, "collect", "discard", "echo")
-		w.later()
-		diags = append(diags, w.diags...)
-	}
-	return set, f.errors(diags)
-}
-
-func (v *values) urls(val cty.Value, at hcl.Range) []string {
-	list := []cty.Value{val}
-	if t := val.Type(); t.IsListType() || t.IsTupleType() {
-		list = val.AsValueSlice()
-	}
-	var urls []string
-	for _, u := range list {
-		if u.IsNull() || u.Type() != cty.String {
-			v.diags = append(v.diags, Diagnostic{at, "url: it is a string, or a list of strings", ""})
-			return nil
-		}
-		urls = append(urls, u.AsString())
-	}
-	return urls
-}
-
-// Shown returns the settings of a launcher as they are understood.
-func (f *File) Shown(l *Launcher, s Scope) (map[string]any, error) {
-	v := f.values(&l.block, launcherSettings[l.Kind], s)
-	shown := v.all()
-	if l.Via != nil {
-		shown["via"] = l.Via.Kind + "." + l.Via.Name
-	}
-	return shown, f.errors(v.diags)
-}
-
-// ShownProfile returns the settings of a profile as they are understood.
-func (f *File) ShownProfile(p *Profile, s Scope) (map[string]any, error) {
-	v := f.values(&p.block, profileSettings, s)
-	shown, diags := v.all(), v.diags
-	var launchers []string
-	for _, l := range p.Launchers {
-		if l == nil {
-			launchers = append(launchers, "local")
-			continue
-		}
-		launchers = append(launchers, l.Kind+"."+l.Name)
-	}
-	shown["launcher"] = launchers
-	if p.Worker != nil {
-		w := f.values(p.Worker, profileBlocks["worker"], s)
-		for name, value := range w.all() {
-			shown["worker."+name] = value
-		}
-		diags = append(diags, w.diags...)
-	}
-	return shown, f.errors(diags)
-}
-
-// all evaluates everything that a person may read.
-func (v *values) all() map[string]any {
-	shown := map[string]any{}
-	for name, a := range v.b.attrs {
-		if a.Expr == nil || v.known[name].kind == reference {
-			continue
-		}
-		switch got := v.get(name).(type) {
-		case nil:
-		case time.Duration:
-			shown[name] = got.String()
-		case cty.Value:
-			shown[name] = plain(got)
-		default:
-			shown[name] = got
-		}
-	}
-	return shown
-}
-
-// plain writes a value of any type.
-func plain(v cty.Value) string {
-	if b, err := ctyjson.Marshal(v, v.Type()); err == nil {
-		return string(b)
-	}
-	return v.Type().FriendlyName()
+	return readText(path)
 }

@@ -5,17 +5,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"muster/internal/config"
+	"muster/internal/plan"
 )
 
 // urls evaluates a profile's url.
 func urls(t *testing.T, expr string) ([]string, error) {
 	t.Helper()
 	f := parse(t, "profile \"p\" {\n  url = "+expr+"\n}")
-	set, err := f.Settings(f.Profiles[0], scope)
-	if err != nil {
-		return nil, err
-	}
-	return set.URLs, nil
+	var s plan.ProfileSettings
+	err := f.Evaluate(config.Options{Getenv: getenv}).Profile(f.Profiles[0], &s)
+	return s.URL, err
 }
 
 func TestURLs(t *testing.T) {

@@ -158,6 +158,11 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return c.call(ctx, "POST", "/shutdown", nil, nil)
 }
 
+// Names mints the names of a plan.
+func (c *Client) Names(ctx context.Context, profile string, q NamesRequest) (a NamesAnswer, err error) {
+	return a, c.call(ctx, "POST", "/profiles/"+profile+"/names", q, &a)
+}
+
 // Launch starts workers.
 func (c *Client) Launch(ctx context.Context, profile string, q LaunchRequest) (a struct {
 	Workers int      `json:"workers"`

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"muster/dispatcher"
+	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/spool"
 	"muster/task"
@@ -314,7 +315,8 @@ type Status struct {
 	URLs     []host.Candidate          `json:"urls"`
 	Profiles []ProfileStatus           `json:"profiles"`
 	Futures  []dispatcher.FutureStatus `json:"futures"`
-	Jobs     []string                  `json:"jobs"` // with schedulers
+	Jobs     []string                  `json:"jobs"`     // their ids
+	Standing []fleet.JobStanding       `json:"standing"` // how they stand
 }
 
 // ProfileStatus is one profile of a dispatcher.

@@ -44,7 +44,7 @@ func serve(t *testing.T, kind string) (*control.Client, string) {
 		t.Errorf("the socket's mode is %v: %v", st.Mode(), err)
 	}
 	s := control.NewServer(l, control.Options{Host: h, Name: "test", Kind: kind, Version: "test"})
-	if _, err := h.Up(context.Background(), host.Spec{Name: "default", Slots: 1}, ""); err != nil {
+	if _, err := h.Up(context.Background(), host.Spec{Name: "default", Slots: 1}); err != nil {
 		t.Fatal(err)
 	}
 	c := control.NewClient(path)

@@ -9,7 +9,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 )
 
 func (s *Server) profile(r *http.Request) (*host.Profile, error) {
@@ -24,8 +24,6 @@ func (s *Server) profile(r *http.Request) (*host.Profile, error) {
 type UpRequest struct {
 	Profiles []host.Spec `json:"profiles"`
 	Replace  bool        `json:"replace"`
-	// Asker is a socket at which the caller answers what a login asks.
-	Asker string `json:"asker,omitempty"`
 }
 
 // UpAnswer says what became of each profile: created, same or replaced.
@@ -43,16 +41,6 @@ func (s *Server) up(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // Up adds profiles, or finds that they are there.
 func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
-	// A person may take their time to answer.
-	for _, spec := range q.Profiles {
-		if there := s.Host.Profile(spec.Name); there == nil || q.Replace {
-			leave, err := s.Host.LogIn(ctx, spec.Plans, q.Asker)
-			if err != nil {
-				return nil, err
-			}
-			defer leave()
-		}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &UpAnswer{Profiles: map[string]string{}}
@@ -79,13 +67,10 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 			return nil, &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),
 				"--replace resets it: what is unresolved resolves with 19, Connection reset; `muster launch` adds workers"}
 		}
-		if _, err := s.Host.Up(ctx, spec, q.Asker); errors.Is(err, dispatcher.ErrClosed) {
+		if _, err := s.Host.Up(ctx, spec); errors.Is(err, dispatcher.ErrClosed) {
 			return nil, &Error{http.StatusGone, "closed", "this dispatcher is ending", "try again in a moment"}
 		} else if err != nil {
 			return nil, err
-		}
-		if len(spec.Plans) > 0 {
-			s.Host.Watch(nil)
 		}
 		if !spec.Ephemeral && s.kind() == "ephemeral" {
 			s.kindMu.Lock()
@@ -116,11 +101,51 @@ func (s *Server) shutdown(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return struct{}{}, s.Shutdown(context.WithoutCancel(r.Context()))
 }
 
-// LaunchRequest is the body of a launch: workers on this machine, or plans for
-// schedulers.
+// NamesRequest asks for the names of a plan: of its launches, with the files and the
+// addresses that go with them.
+type NamesRequest struct {
+	Plan *plan.Plan `json:"plan"`
+	// Asker is a socket at which the caller answers what a login asks.
+	Asker string `json:"asker,omitempty"`
+}
+
+// NamesAnswer has a name for each place in which the plan starts workers.
+type NamesAnswer struct {
+	Names []plan.Names `json:"names"`
+}
+
+func (s *Server) names(_ http.ResponseWriter, r *http.Request) (any, error) {
+	p, err := s.profile(r)
+	if err != nil {
+		return nil, err
+	}
+	var q NamesRequest
+	if err := read(r, &q); err != nil {
+		return nil, err
+	}
+	if q.Plan == nil {
+		return nil, bad("names are minted for a plan, and there is none")
+	}
+	if err := launches(p); err != nil {
+		return nil, err
+	}
+	names, err := p.Names(r.Context(), q.Plan, q.Asker)
+	return NamesAnswer{names}, err
+}
+
+// launches refuses a profile that has no workers.
+func launches(p *host.Profile) error {
+	if p.Spec.Sync {
+		return &Error{http.StatusConflict, "bad", fmt.Sprintf("profile %s runs its tasks in its callers, one after another: it has no workers", p.Spec.Name), "that is sync mode; take --sync away to have workers"}
+	}
+	return nil
+}
+
+// LaunchRequest is the body of a launch: workers on this machine, or plans with
+// names.
 type LaunchRequest struct {
-	Workers int            `json:"workers"`
-	Plans   []*launch.Plan `json:"plans"`
+	Workers int          `json:"workers"`
+	Plans   []*plan.Plan `json:"plans"`
 	// Asker is a socket at which the caller answers what a login asks.
 	Asker string `json:"asker,omitempty"`
 }
@@ -134,15 +159,15 @@ func (s *Server) launch(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := read(r, &q); err != nil {
 		return nil, err
 	}
-	if p.Spec.Sync {
-		return nil, &Error{http.StatusConflict, "bad", fmt.Sprintf("profile %s runs its tasks in its callers, one after another: it has no workers", p.Spec.Name), "that is sync mode; take --sync away to have workers"}
-	}
-	// A caller that goes away takes a login back, and nothing that was submitted.
-	leave, err := s.Host.LogIn(r.Context(), q.Plans, q.Asker)
-	if err != nil {
+	if err := launches(p); err != nil {
 		return nil, err
 	}
-	defer leave()
+	for _, pl := range q.Plans {
+		if pl == nil || len(pl.Names) != len(pl.Kind.Places()) {
+			return nil, bad("a plan is launched with the names that /names has minted for it")
+		}
+	}
+	// A caller that goes away takes back nothing that was submitted.
 	done, err := p.Launch(context.WithoutCancel(r.Context()), q.Plans, q.Asker)
 	if err != nil {
 		return nil, err

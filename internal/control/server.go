@@ -77,6 +77,7 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/profiles", s.up)
 	handle("DELETE /v1/profiles/{profile}", s.down)
 	handle("POST /v1/shutdown", s.shutdown)
+	handle("POST /v1/profiles/{profile}/names", s.names)
 	handle("POST /v1/profiles/{profile}/launch", s.launch)
 	handle("POST /v1/profiles/{profile}/retire", s.retire)
 	handle("POST /v1/profiles/{profile}/join", s.join)

@@ -8,19 +8,19 @@ import (
 	"strconv"
 
 	"muster/dispatcher"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/remote"
 )
 
-// dial returns where the workers of a plan dial: this machine, or the one
+// dial returns where the workers of a place dial: this machine, or the one
 // behind SSH, on its loopback for a tunnel and on its network for a relay.
-func (p *Profile) dial(ctx context.Context, plan *launch.Plan, site *remote.Site) (func() []string, error) {
-	if site == nil || !plan.Relayed() {
+func (p *Profile) dial(ctx context.Context, place plan.Place, site *remote.Site) (func() []string, error) {
+	if !place.Relayed {
 		addrs, err := p.addresses(p.Spec.Listen)
 		return func() []string { return addrs }, err
 	}
 	key := portKey{site: site, host: "127.0.0.1"}
-	if !plan.Tunnel {
+	if !place.Tunnel {
 		key.host = ""
 		_, number, _ := net.SplitHostPort(p.Spec.Listen)
 		key.port, _ = strconv.Atoi(number)

@@ -38,7 +38,7 @@ func TestWhereWorkersDial(t *testing.T) {
 	} {
 		m := newHome(t)
 		h := m.open()
-		p, err := h.Up(t.Context(), host.Spec{Name: "p", Slots: 1, Listen: c.listen, Hosts: c.hosts}, "")
+		p, err := h.Up(t.Context(), host.Spec{Name: "p", Slots: 1, Listen: c.listen, Hosts: c.hosts})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestProfilesShareAPort(t *testing.T) {
 	h := m.open()
 	defer m.shut(h)
 	for name, hosts := range map[string][]string{"b": {"two", "one"}, "a": {"one", "three"}, "c": {"two"}} {
-		if _, err := h.Up(t.Context(), host.Spec{Name: name, Slots: 1, Listen: ":0", Hosts: hosts}, ""); err != nil {
+		if _, err := h.Up(t.Context(), host.Spec{Name: name, Slots: 1, Listen: ":0", Hosts: hosts}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,42 +7,41 @@ import (
 
 	"muster/dispatcher"
 	"muster/hpc"
-	"muster/internal/launch"
-	"muster/internal/remote"
+	"muster/internal/fleet"
 	"muster/task"
 	mtls "muster/tls"
 )
 
 // credentials lets the workers of one launch join.
-func (h *Host) credentials(ctx context.Context, plan *launch.Plan, job string, workers int, site *remote.Site) (launch.Credentials, error) {
-	p := h.Profile(plan.Profile)
+func (h *Host) credentials(ctx context.Context, of fleet.Launch) (fleet.Credentials, error) {
+	p := h.Profile(of.Plan.Profile)
 	if p == nil {
-		return launch.Credentials{}, fmt.Errorf("profile %s: %w", plan.Profile, dispatcher.ErrClosed)
+		return fleet.Credentials{}, fmt.Errorf("profile %s: %w", of.Plan.Profile, dispatcher.ErrClosed)
 	}
-	addrs, err := p.dial(ctx, plan, site)
+	addrs, err := p.dial(ctx, of.Place, of.Site)
 	if err != nil {
-		return launch.Credentials{}, err
+		return fleet.Credentials{}, err
 	}
-	l := mtls.NewLaunch(job, workers, time.Time{})
+	l := mtls.NewLaunch(of.Name, of.Workers, time.Time{})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{
 		Lease: p.Spec.Reattach,
 		Expected: func() int {
-			if n, known := h.fleet.Expected(job); known {
+			if n, known := h.fleet.Expected(of.Name); known {
 				return n
 			}
-			return workers // it is being submitted
+			return of.Workers // it is being submitted
 		},
 		Fate: func(ctx context.Context, element string) dispatcher.Fate {
-			return fate(h.fleet.Fate(ctx, job, element))
+			return fate(h.fleet.Fate(ctx, of.Name, element))
 		},
 	})
-	return launch.Credentials{Joined: l.Seen, End: func() { p.Pool.RemoveLaunch(l) }, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
+	return fleet.Credentials{Joined: l.Seen, End: func() { p.Pool.RemoveLaunch(l) }, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
 		return mtls.Join{Addrs: addrs(), Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode()
 	}}, nil
 }
 
 // fate says what became of a launched worker in the dispatcher's terms.
-func fate(f launch.Fate) dispatcher.Fate {
+func fate(f fleet.Fate) dispatcher.Fate {
 	if f.Text == "" {
 		return dispatcher.Fate{}
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -23,7 +24,7 @@ import (
 	"muster/dispatcher"
 	"muster/hpc"
 	"muster/internal/address"
-	"muster/internal/launch"
+	"muster/internal/fleet"
 	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
@@ -57,9 +58,6 @@ type Options struct {
 	// Step, if not nil, is told what has been found on the way to a machine behind
 	// SSH.
 	Step func(what, found string)
-	// Copied, if not nil, is told how far copies of the program to such machines
-	// are; where it is nil, Say says that there is one.
-	Copied func(remote.Progress)
 	// Askpass makes environment for OpenSSH's client of the path of the socket
 	// where questions are answered; nil if it can ask nobody.
 	Askpass func(socket string) []string
@@ -68,6 +66,9 @@ type Options struct {
 	// Keep bounds the results that are held in memory, in bytes; 0 is the
 	// dispatcher's default.
 	Keep int64
+	// Copied, if not nil, is told how far copies of the program to such machines
+	// are; where it is nil, Say says that there is one.
+	Copied func(remote.Progress)
 }
 
 // Host is a dispatcher and what belongs to it.
@@ -80,7 +81,7 @@ type Host struct {
 	children *children
 	socket   string // where workers on this machine dial
 	unix     net.Listener
-	fleet    *launch.Fleet
+	fleet    *fleet.Fleet
 	sites    *remote.Sites
 	started  time.Time
 	names    func() address.Names
@@ -93,6 +94,7 @@ type Host struct {
 	tcp      map[string]net.Listener // by what they were asked to listen on
 	ports    map[portKey]*opening
 	joins    map[string]*joinRecord
+	minted   map[string]*minted // links that wait for a launch, by its name
 	watch    context.CancelFunc // of the fleet; nil while nobody watches it
 	watched  chan struct{}
 	locals   int // workers ever started on this machine
@@ -107,7 +109,7 @@ func Open(opt Options) (h *Host, err error) {
 		opt.Say = func(string, ...any) {}
 	}
 	h = &Host{opt: opt, id: opt.Identity, profiles: map[string]*Profile{}, started: time.Now(), names: sync.OnceValue(lookUp),
-		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}}
+		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}, minted: map[string]*minted{}}
 	if h.children, err = newChildren(opt.Shared); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,8 @@ func Open(opt Options) (h *Host, err error) {
 	h.serve(h.unix)
 	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.children.command, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
 		Log: opt.Log, Say: opt.Say, Progress: opt.Copied})
-	h.fleet = &launch.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say, Credentials: h.credentials, Sites: h.sites}
+	h.fleet = &fleet.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say,
+		Credentials: h.credentials, Sites: h.sites, Program: func() (string, error) { return ProgramFor(opt.StateDir)(runtime.GOOS, runtime.GOARCH, "") }}
 	return h, nil
 }
 
@@ -179,7 +182,7 @@ func (h *Host) Profile(name string) *Profile {
 func (h *Host) Started() time.Time { return h.started }
 
 // Fleet is what schedulers have been asked for.
-func (h *Host) Fleet() *launch.Fleet { return h.fleet }
+func (h *Host) Fleet() *fleet.Fleet { return h.fleet }
 
 // Jobs reports whether a scheduler has been asked for anything.
 func (h *Host) Jobs() bool { return len(h.fleet.Jobs()) > 0 }

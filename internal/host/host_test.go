@@ -19,7 +19,7 @@ import (
 	"muster/internal/cli"
 	"muster/internal/config"
 	"muster/internal/host"
-	"muster/internal/launch"
+	"muster/internal/plan"
 	"muster/internal/proctree"
 	"muster/task"
 )
@@ -100,7 +100,7 @@ func (m *home) shut(h *host.Host) {
 // up adds a profile with so many workers on this machine.
 func (m *home) up(h *host.Host, name string, workers int) *host.Profile {
 	m.t.Helper()
-	p, err := h.Up(m.t.Context(), host.Spec{Name: name, Workers: workers, Slots: 1, Retries: 10}, "")
+	p, err := h.Up(m.t.Context(), host.Spec{Name: name, Workers: workers, Slots: 1, Retries: 10})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestJoins(t *testing.T) {
 
 // slurm puts a Slurm first in PATH whose sbatch does as a script says, and returns
 // a plan for it. Its jobs are files in dir/jobs.
-func slurm(t *testing.T, sbatch string) (*launch.Plan, string) {
+func slurm(t *testing.T, sbatch string) (*plan.Draft, string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -242,15 +242,29 @@ func slurm(t *testing.T, sbatch string) (*launch.Plan, string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	f, err := config.Parse("muster.hcl", []byte("launcher \"cluster\" \"c\" {\nscheduler = \"slurm\"\npoll = \"1s\"\n}"))
+	f, err := config.Parse("muster.hcl", []byte("launcher \"cluster\" \"c\" {\nscheduler = \"slurm\"\npoll = \"1s\"\n}"), plan.Schema())
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := launch.For(f, f.Launchers[0], config.Scope{}, launch.Wish{}, 1)
+	d, err := plan.New(f.Evaluate(config.Options{}), f, f.Launchers[0], plan.Wish{Times: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plan, dir
+	return d, dir
+}
+
+// launch launches a draft.
+func launch(p *host.Profile, d *plan.Draft) error {
+	names, err := p.Names(context.Background(), d.Plan, "")
+	if err != nil {
+		return err
+	}
+	pl, err := d.Named(names)
+	if err != nil {
+		return err
+	}
+	_, err = p.Launch(context.Background(), []*plan.Plan{pl}, "")
+	return err
 }
 
 // TestDownDuringLaunch: a submission under way is given up, and what it may have
@@ -259,15 +273,12 @@ func TestDownDuringLaunch(t *testing.T) {
 	m := newHome(t)
 	h := m.open()
 	p := m.up(h, "p", 1)
-	plan, dir := slurm(t, "echo job >jobs/7\necho >under-way\nexec sleep 1000\n")
+	draft, dir := slurm(t, "echo job >jobs/7\necho >under-way\nexec sleep 1000\n")
 	if err := syscall.Mkfifo(filepath.Join(dir, "under-way"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	launched := make(chan error, 1)
-	go func() {
-		_, err := p.Launch(context.Background(), []*launch.Plan{plan}, "")
-		launched <- err
-	}()
+	go func() { launched <- launch(p, draft) }()
 	if _, err := os.ReadFile(filepath.Join(dir, "under-way")); err != nil { // waits for sbatch
 		t.Fatal(err)
 	}
@@ -275,7 +286,7 @@ func TestDownDuringLaunch(t *testing.T) {
 	if err := <-launched; !errors.Is(err, dispatcher.ErrClosed) {
 		t.Errorf("the launch: %v", err)
 	}
-	if _, err := p.Launch(t.Context(), []*launch.Plan{plan}, ""); !errors.Is(err, dispatcher.ErrClosed) {
+	if err := launch(p, draft); !errors.Is(err, dispatcher.ErrClosed) {
 		t.Errorf("a launch after it: %v", err)
 	}
 	if down != nil {
@@ -287,7 +298,7 @@ func TestDownDuringLaunch(t *testing.T) {
 // TestCloseDuringEverything: whatever is under way comes to an end, in an orderly
 // way or with ErrClosed, and nothing is left.
 func TestCloseDuringEverything(t *testing.T) {
-	plan, _ := slurm(t, "echo $$\necho job >jobs/$$\n")
+	draft, _ := slurm(t, "echo $$\necho job >jobs/$$\n")
 	for round := range 4 {
 		m := newHome(t)
 		h := m.open()
@@ -313,7 +324,7 @@ func TestCloseDuringEverything(t *testing.T) {
 			})
 		}
 		again(func(i int) error {
-			_, err := h.Up(context.Background(), host.Spec{Name: fmt.Sprint("up", i%3), Workers: 1, Slots: 1, Everywhere: []string{"true"}}, "")
+			_, err := h.Up(context.Background(), host.Spec{Name: fmt.Sprint("up", i%3), Workers: 1, Slots: 1, Everywhere: []string{"true"}})
 			return err
 		})
 		again(func(int) error {
@@ -335,11 +346,7 @@ func TestCloseDuringEverything(t *testing.T) {
 			h.URLs()
 			return err
 		})
-		again(func(i int) error {
-			c := *plan
-			_, err := p.Launch(context.Background(), []*launch.Plan{&c}, "")
-			return err
-		})
+		again(func(int) error { return launch(p, draft) })
 		again(func(int) error {
 			h.Watch(nil)
 			h.Profile("p")

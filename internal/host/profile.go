@@ -9,14 +9,12 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"muster/dispatcher"
-	"muster/internal/launch"
-	"muster/internal/remote"
+	"muster/internal/plan"
 	"muster/internal/spool"
 	"muster/internal/state"
 	"muster/task"
@@ -43,8 +41,10 @@ type Spec struct {
 	Sync       bool          `json:"sync,omitempty"`
 	Ephemeral  bool          `json:"ephemeral,omitempty"`
 
-	Options launch.WorkerOptions `json:"options"`
-	Plans   []*launch.Plan       `json:"plans,omitempty"`
+	Options plan.WorkerOptions `json:"options"`
+	// Launchers says in a digest what the profile's launchers are asked for when it
+	// comes up; who brings it up launches them.
+	Launchers string `json:"launchers,omitempty"`
 }
 
 // Same reports whether two specs mean the same.
@@ -79,10 +79,9 @@ func (p *Profile) begin() bool {
 	return !p.over
 }
 
-// Up adds a profile, starts its workers and hands its jobs to schedulers. What
-// was started before a failure is taken back.
-// A login asks its questions at socket, if that is not empty.
-func (h *Host) Up(ctx context.Context, s Spec, socket string) (*Profile, error) {
+// Up adds a profile and starts its workers on this machine. What was started before a
+// failure is taken back.
+func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: s.Memory, RoundRobin: s.RoundRobin})
 	if err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func (h *Host) Up(ctx context.Context, s Spec, socket string) (*Profile, error) 
 		pool.Reset(ctx)
 		return nil, dispatcher.ErrClosed
 	}
-	if err := p.start(ctx, socket); err != nil {
+	if err := p.start(); err != nil {
 		return nil, errors.Join(err, h.Down(context.WithoutCancel(ctx), p))
 	}
 	return p, nil
@@ -109,7 +108,7 @@ func (h *Host) add(p *Profile) bool {
 	return !h.closed
 }
 
-func (p *Profile) start(ctx context.Context, socket string) error {
+func (p *Profile) start() error {
 	for _, text := range p.Spec.Everywhere {
 		f, err := p.Pool.Everywhere(task.Spec{Argv: []string{text}, Dir: p.Spec.Dir}, 1)
 		if err != nil {
@@ -129,8 +128,7 @@ func (p *Profile) start(ctx context.Context, socket string) error {
 			return err
 		}
 	}
-	_, err := p.Launch(ctx, p.Spec.Plans, socket)
-	return err
+	return nil
 }
 
 // tell says where an everywhere of the profile's own has failed: nobody else
@@ -208,60 +206,6 @@ func (p *Profile) workers() []*Local {
 
 // Locals returns how many workers on this machine the profile has.
 func (p *Profile) Locals() int { return len(p.workers()) }
-
-// LogIn logs in to the machines that plans need, so that questions are asked
-// before anything is started. The links stay until leave is called, and longer if
-// something has been started on them.
-func (h *Host) LogIn(ctx context.Context, plans []*launch.Plan, socket string) (leave func(), err error) {
-	return h.fleet.LogIn(ctx, plans, socket)
-}
-
-// LogInTo logs in to one machine, whose link stays as long as the host.
-func (h *Host) LogInTo(ctx context.Context, l remote.Login, socket string) (*remote.Site, error) {
-	return h.sites.Open(ctx, l, socket)
-}
-
-// Launched is what Launch has asked for.
-type Launched struct {
-	Workers int      `json:"workers"`
-	Jobs    []string `json:"jobs"`
-}
-
-// Launch hands plans to their schedulers, or starts their workers by SSH, and
-// watches over them. A login asks its questions at socket, if that is not empty.
-func (p *Profile) Launch(ctx context.Context, plans []*launch.Plan, socket string) (Launched, error) {
-	var done Launched
-	if len(plans) == 0 {
-		return done, nil
-	}
-	if !p.begin() {
-		return done, dispatcher.ErrClosed
-	}
-	defer p.work.Done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(p.ending, func() { cancel(dispatcher.ErrClosed) })()
-	h := p.h
-	program, err := ProgramFor(h.opt.StateDir)(runtime.GOOS, runtime.GOARCH, "")
-	if err != nil {
-		return done, err
-	}
-	for _, plan := range plans {
-		plan.Profile = p.Spec.Name
-		if !plan.Relayed() {
-			if _, err := p.addresses(p.Spec.Listen); err != nil {
-				return done, err
-			}
-		}
-		ids, err := h.fleet.Submit(ctx, plan, program, socket)
-		done.Jobs = append(done.Jobs, ids...)
-		if err != nil || ctx.Err() != nil {
-			return done, errors.Join(err, context.Cause(ctx))
-		}
-		done.Workers += plan.Workers()
-	}
-	return done, nil
-}
 
 // ProgramFor returns what finds the program for another machine; see
 // state.Program.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"muster/hpc"
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/shell"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"muster/hpc"
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"text/template"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 )
 
 // Wish is what the command line and the profile ask for beside a launcher.
@@ -74,6 +74,10 @@ func New(e *config.Evaluation, f *config.File, l *config.Launcher, w Wish) (*Dra
 func (d *Draft) Named(names []Names) (*Plan, error) {
 	if want := len(d.Kind.Places()); len(names) != want {
 		return nil, d.misnamed(len(names), want)
+	}
+	names = slices.Clone(names)
+	for i := range names { // those of other people's workers have no dispatcher that knows
+		names[i].URL, names[i].Port = cmp.Or(names[i].URL, d.x.w.URL), cmp.Or(names[i].Port, d.x.w.Port)
 	}
 	if !speaks(d.x.l) {
 		q := *d.Plan

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/remote"
 	"muster/internal/shell"
 	mssh "muster/ssh"

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"muster/hpc"
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 

@@ -3,7 +3,7 @@ package plan
 import (
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 )
 
 // DefaultReattach is how long a worker may be cut off from its dispatcher

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 )
 
 // kind is all that the package has for a kind of launcher.

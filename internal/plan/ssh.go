@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/remote"
 	mssh "muster/ssh"
 )
@@ -16,7 +16,7 @@ import (
 type SSHSettings struct {
 	Remotes       []string         `set:"remotes" doc:"the machines: ssh://user@host:port, user and port if ssh_config does not say; IPv6 in brackets; names of ssh_config" example:"[\"ssh://me@login.example.org\"]" near:"hosts,host,hostname,machines,servers,nodes,user,username,port,url,address"`
 	Tunnel        bool             `set:"tunnel" doc:"workers dial their own machine and come in by the SSH session" example:"true" default:"false" near:"reverse_tunnel,remote_forward"`
-	Timeout       time.Duration    `set:"timeout" doc:"for reaching one machine" example:"30s" default:"10s" near:"connect_timeout,connecttimeout"`
+	Timeout       time.Duration    `set:"timeout" doc:"for reaching one machine" example:"30s" unset:"10s" near:"connect_timeout,connecttimeout"`
 	Client        string           `set:"client" doc:"who logs in: muster's own client, or OpenSSH's" example:"openssh" default:"native" oneof:"native,openssh"`
 	Command       string           `set:"command" doc:"OpenSSH's client, with options" example:"ssh -F other_config" unset:"ssh" near:"ssh,ssh_command,args,options,ssh_options,identity_file,key,config_file"`
 	AcceptNew     bool             `set:"accept_new" doc:"learn the key of a machine that was never seen" example:"true" default:"false" near:"strict_host_key_checking,known_hosts"`

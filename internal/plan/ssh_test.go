@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 	mssh "muster/ssh"
 )

@@ -46,7 +46,7 @@ worker_command = "Rscript -e 'mirai::daemon(\"tcp://h:5555\")'"`, plan.Wish{Work
 		"mirai by a tunnel": {"ssh", "remotes = [\"ssh://h\"]\nbare = true\ntunnel = true\nworker_command = \"x\"", plan.Wish{Times: 1, Port: "5555"},
 			`ssh -R 5555:127.0.0.1:5555 -o ConnectTimeout=10 -fTp 22 h 'x'` + "\n"},
 		"a cluster": {"cluster", "scheduler = \"lsf\"\nvia = launcher.ssh.outer\nbare = true\nworker_command = \"x\"\ncommand = \"bsub -q a\"", once,
-			"ssh -o ConnectTimeout=10 -p 2222 me@outer 'bsub -q a'<<'EOF'\n#!/bin/sh\n\nx\nEOF\n"},
+			"ssh -p 2222 me@outer 'bsub -q a'<<'EOF'\n#!/bin/sh\n\nx\nEOF\n"},
 	} {
 		p, err := draft(t, c.kind, c.settings, c.wish).Pasted("bin/SHA/muster")
 		if err != nil {

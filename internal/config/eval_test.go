@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 
@@ -62,7 +62,7 @@ profile "q" {
 		t.Errorf("%+v, %v\nwant %+v", got, err, want)
 	}
 	var ssh plan.SSHSettings
-	if err := e.Launcher(f.Launchers[1], &ssh); err != nil || !slices.Equal(ssh.Remotes, []string{"ssh://h", "ssh://from MY_H"}) || ssh.Timeout != 10*time.Second || ssh.Client != "native" {
+	if err := e.Launcher(f.Launchers[1], &ssh); err != nil || !slices.Equal(ssh.Remotes, []string{"ssh://h", "ssh://from MY_H"}) || ssh.Timeout != 0 || ssh.Client != "native" {
 		t.Errorf("%+v, %v", ssh, err)
 	}
 	for _, l := range []*config.Launcher{f.Launchers[1], f.Profiles[0].Launchers[1]} {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 

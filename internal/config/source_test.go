@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	config "muster/internal/newconfig"
+	"muster/internal/config"
 	"muster/internal/plan"
 )
 
