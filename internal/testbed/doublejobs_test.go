@@ -22,6 +22,7 @@ func TestDoublePBSArray(t *testing.T) {
 		asked{"qdel '0[2]' '0[6].server'", 0, "", ""},
 		asked{`until_ "qstat -f '0[2]' | grep 'job_state = X'"`, 0, "", ""},
 		asked{"qstat -f '0[2]' '0[6]' | grep -E 'state|Exit' | tr -d ' \\n'", 0, "job_state=XExit_status=271substate=91job_state=XExit_status=271substate=91", ""},
+		asked{"qdel '0[2]'", 55, "", `qdel: Request invalid for finished array subjob 0\[2\].server`},
 		asked{"qselect -N six; qselect -N five; qselect -u alice", 0, "0\\[\\].server\n7000.server", ""},
 		asked{`touch go; until_ 'test -z "$(qselect -N six)"'`, 0, "", ""},
 		asked{"qstat '0[].server'", 35, "", `qstat: 0\[\].server Job has finished, use -x or -H to obtain historical job information`},
@@ -59,6 +60,21 @@ func TestDoublePBSJob(t *testing.T) {
 		asked{`until_ "qstat -x -f 8 | grep 'job_state = F'"; qstat -x -f 8 | grep Exit`, 0, "    Exit_status = -29", ""},
 		asked{"preload own R; qstat -u $(id -un) | grep -c own", 0, "7001.server\n1", ""},
 		asked{"preload 'own job'", 2, "", "usage: preload .*"},
+	)
+}
+
+// TestDoublePBSOutput: output is copied when a job has ended, which is in state E
+// until it is; a folder that is missing costs some tries, and the output stays.
+func TestDoublePBSOutput(t *testing.T) {
+	t.Parallel()
+	newDouble(t, "pbs", "DOUBLE_COPY_TIME=20s").ask(
+		asked{"touch go; hold '#PBS -j oe -o missing/out'; qsub script", 0, "0.server", ""},
+		asked{"until_ \"qstat -f 0 | grep 'job_state = E'\"; qstat -f 0 | grep -c Exit_status; ls undelivered", 2, "1", "ls: .*"},
+		asked{"qdel 0", 168, "", "qdel: Request invalid for state of job 0.server"},
+		asked{"DOUBLE_COPY_TIME=10ms qsub script; until_ \"qstat -x -f 1 | grep 'job_state = F'\"; cat undelivered/1.server.OU", 0, "1.server\nsaid\ncomplained", ""},
+		asked{"cut -d';' -f2- server.log", 0, "Job;1.server;Post job file processing error; job 1.server on host node, .*missing/out: .*", ""},
+		asked{"qstat -f 0 | grep 'job_state = E'", 0, " *job_state = E", ""},
+		asked{"mkdir missing; until_ \"qstat -x -f 0 | grep 'job_state = F'\"; cat missing/out; ls undelivered", 0, "said\ncomplained\n1.server.OU", ""},
 	)
 }
 

@@ -73,13 +73,24 @@ func (pbsPro) remembers() bool { return os.Getenv("DOUBLE_HISTORY") != "off" }
 // remembered: the elements of an array are listed until all have ended.
 func (p pbsPro) remembered(_ time.Time, over bool, _ time.Time) bool { return p.remembers() || !over }
 
-// deliver copies the output; the job is in state E until it has.
+// pbsTries is how often output is copied before it counts as undelivered.
+const pbsTries = 4
+
+// deliver copies the output; the job is in state E until it has. What cannot be
+// copied is tried again for a time, which a folder that is missing costs in full.
 func (p pbsPro) deliver(j *doubleJob, i int) {
+	pause := setting("DOUBLE_COPY_TIME", 4*time.Second) / pbsTries
+	time.Sleep(min(pause, 300*time.Millisecond)) // what comes before the first copy
 	for _, stream := range streamsOf(j) {
 		to := outputPath(p.double, j, i, stream, func(path string) string {
 			return strings.ReplaceAll(path, "^array_index^", strconv.Itoa(i))
 		})
-		if err := p.place(j, i, stream, to); err != nil {
+		err := p.place(j, i, stream, to)
+		for try := 1; err != nil && try <= pbsTries; try++ {
+			time.Sleep(pause)
+			err = p.place(j, i, stream, to)
+		}
+		if err != nil {
 			p.undelivered(j, i, stream, to, err)
 		}
 	}
@@ -163,12 +174,27 @@ func (p pbsPro) qdel(args []string) int {
 		case p.ended(j):
 			code = say(35, "qdel: Job has finished %s", full(id))
 		default:
-			for _, i := range some {
-				p.end(j, i)
-			}
+			code = max(code, p.endSome(j, some, full(id)))
 		}
 	}
 	return code
+}
+
+// endSome ends elements. One that has ended, or is about to, is passed over in an
+// array and refused by itself.
+func (p pbsPro) endSome(j *doubleJob, some []int, id string) int {
+	if len(some) == 1 && !strings.Contains(id, "[]") {
+		switch p.state(j, some[0]).letter {
+		case "E":
+			return say(168, "qdel: Request invalid for state of job %s", id)
+		case "X":
+			return say(55, "qdel: Request invalid for finished array subjob %s", id)
+		}
+	}
+	for _, i := range some {
+		p.end(j, i)
+	}
+	return 0
 }
 
 // named finds the job of an id. An array has brackets in its own, a plain job has
