@@ -125,6 +125,22 @@ func (a *Array) Expand() []int {
 	return list
 }
 
+// stepless returns the elements of a without steps: every index of a range with a step
+// for itself.
+func (a *Array) stepless() *Array {
+	b := &Array{Throttle: a.Throttle}
+	for _, s := range a.Spans {
+		if s.Step <= 1 {
+			b.Spans = append(b.Spans, s)
+			continue
+		}
+		for i := s.First; i <= s.Last; i += s.Step {
+			b.Spans = append(b.Spans, Span{i, i, 1})
+		}
+	}
+	return b
+}
+
 // Split cuts a into arrays whose largest index is at most limit.
 func (a *Array) Split(limit int) []*Array {
 	if limit <= 0 || a.Last() <= limit {

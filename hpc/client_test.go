@@ -170,6 +170,38 @@ func TestCancelNamesAJob(t *testing.T) {
 	}
 }
 
+// TestCancelWhatIsGone: that there is nothing to cancel is no failure, and any other
+// refusal is one.
+func TestCancelWhatIsGone(t *testing.T) {
+	for _, c := range []struct {
+		dialect string
+		code    int
+		said    string
+		gone    bool
+	}{
+		{"slurm", 1, "scancel: error: Kill job error on job id 9: Invalid job id specified", true},
+		{"slurm", 210, "scancel: error: Kill job error on job id 9: Access/permission denied", false},
+		{"pbs", 153, "qdel: Unknown Job Id 9.s", true},
+		{"pbs", 35, "qdel: Job has finished 9.s", true},
+		{"pbs", 168, "qdel: Request invalid for state of job 9.s", true}, // its output is being copied
+		{"pbs", 55, "qdel: Request invalid for finished array subjob 9[2].s", true},
+		{"pbs", 159, "qdel: Unauthorized Request  9.s", false},
+		{"torque", 153, "qdel: nonexistent job id: 9\nqdel: Unknown Job Id Error 9.s", true},
+		{"torque", 168, "qdel: Request invalid for state of job MSG=invalid state for job - COMPLETE 9.s", true},
+		{"torque", 159, "qdel: Unauthorized Request  9.s", false},
+		{"sge", 1, `denied: job "9" does not exist`, true},
+		{"sge", 1, "error: commlib error: got select error (Connection refused)", false},
+		{"lsf", 255, "Job <9>: No matching job found", true},
+		{"lsf", 255, "Job <9>: Job has already finished", true},
+		{"lsf", 255, "LSF is down. Please wait ...", false},
+	} {
+		err := answering(c.dialect, Output{Code: c.code, Stderr: []byte(c.said + "\n")}).Cancel(t.Context(), "9")
+		if (err == nil) != c.gone {
+			t.Errorf("%s: %q is %v", c.dialect, c.said, err)
+		}
+	}
+}
+
 // TestElementsOfAnArray: cancelling a thousand takes few commands of bounded size.
 func TestElementsOfAnArray(t *testing.T) {
 	for dialect, id := range map[string]string{"slurm": "12345678;other", "pbs": "12345678[].server.example.org", "torque": "12345678[].server.example.org", "sge": "12", "lsf": "12"} {

@@ -46,7 +46,8 @@ var pbsPro = &Dialect{
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"usage: qsub", twoPBS}, {"exceeds server or queue size limit", tooLarge}},
 	cancel: func(id string) []string { return []string{"qdel", id} }, cancelSome: pbsCancelSome,
-	gone:    []string{"Unknown Job Id", "has finished"},
+	// The job's output may be on its way, or the element may have ended.
+	gone:    []string{"Unknown Job Id", "has finished", "Request invalid for state of job", "Request invalid for finished array subjob"},
 	element: pbsElementName,
 	inside: func(getenv func(string) string) (Identity, bool) {
 		id, ok := pbsInside("pbs", getenv)

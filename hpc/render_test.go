@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 `,
 		"torque": `#!/bin/sh
 #PBS -N sim
-#PBS -t 1-20:2%4
+#PBS -t 1,3,5,7,9,11,13,15,17,19%4
 #PBS -l walltime=26:00:30
 #PBS -l nodes=1:ppn=4:gpus=1
 #PBS -l mem=15259mb
@@ -103,6 +103,7 @@ func TestOptionsWin(t *testing.T) {
 		{"pbs", "#PBS -J 2-9", "\n#PBS -J 2-9\n", "1-20"},
 		{"pbs", "#PBS -J 3-3", "#PBS -N sim", "-J"}, // PBS Pro refuses arrays of one
 		{"torque", "#PBS -t 1,5", "\n#PBS -t 1,5\n", "1-20"},
+		{"torque", "#PBS -t 0-6:3,9", "\n#PBS -t 0,3,6,9\n", "0-6"}, // Torque has no steps
 		{"torque", "#PBS -lnodes=2:ppn=1", "options set -l nodes", "\n#PBS -l nodes=1"},
 		{"sge", "#$ -t 1-6 -tc 2", "#$ -t 1-6\n#$ -tc 2\n", "1-20"},
 		{"sge", "#$ -pe mpi 8", "options set -pe", "\n#$ -pe smp"},
@@ -139,6 +140,7 @@ func TestMistakes(t *testing.T) {
 		{"pbs", func(j *Job) { j.Array = &Array{Spans: []Span{{1, 1, 1}, {3, 3, 1}}} }, "array", 0, "no lists"},
 		{"pbs", func(j *Job) { j.Name = "a b" }, "name", 0, "no blanks"},
 		{"torque", func(j *Job) { j.Name = "a23456789012345678" }, "name", 0, "15 characters"},
+		{"torque", func(j *Job) { j.Array = &Array{Spans: []Span{{1, 2000, 2}}} }, "array", 0, "no steps"},
 		{"torque", func(j *Job) { j.Name = "1a" }, "name", 0, "begins with a letter"},
 		{"sge", func(j *Job) { j.Name = "1a" }, "name", 0, "begin with a digit"},
 		{"sge", func(j *Job) { j.Name = "a/b" }, "name", 0, "none of /"},

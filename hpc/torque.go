@@ -40,7 +40,7 @@ var torque = &Dialect{
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"usage: qsub", twoPBS}},
 	cancel: func(id string) []string { return []string{"qdel", id} }, cancelSome: pbsCancelSome,
-	gone:    []string{"Unknown Job Id", "has finished"},
+	gone:    []string{"Unknown Job Id", "Request invalid for state of job"}, // it has completed
 	element: pbsElementName,
 	inside: func(getenv func(string) string) (Identity, bool) {
 		id, ok := pbsInside("torque", getenv)
@@ -58,9 +58,18 @@ func ofTorque(getenv func(string) string) bool {
 
 var torqueName = regexp.MustCompile(`^[A-Za-z][!#-&(-~]*$`)
 
+// torqueLine bounds an array's indices, in bytes: qsub reads 4095 of a line.
+const torqueLine = 4000
+
 func torqueDirectives(j *Job, l *list) {
 	l.value("name", setsName, "-N ", j.Name)
-	l.add(j.Array != nil, setsArray, "-t %v", j.Array)
+	if j.Array != nil {
+		text := j.Array.stepless().String()
+		if len(text) > torqueLine {
+			l.err = mistake("array", "take a range without a step", "Torque has no steps in arrays, and a list of all indices is too long for it")
+		}
+		l.add(true, setsArray, "-t %s", text)
+	}
 	l.add(j.Walltime > 0, setsTime, "-l walltime=%s", hms(j.Walltime))
 	nodes := "nodes=1"
 	if j.CPUs > 0 {
