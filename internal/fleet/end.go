@@ -17,6 +17,8 @@ const (
 	// tries is how often a job is cancelled at most, and how many answers in a row may
 	// fail before it is no longer asked whether it is gone.
 	tries = 3
+	// again is for how long a job that has been cancelled is not cancelled again.
+	again = time.Minute
 	// looks is how often a job that may have been submitted is looked for in vain before
 	// it is believed that it was not.
 	looks = 2
@@ -46,7 +48,7 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 				if len(indices) == len(j.elements) {
 					indices = nil // in one command
 				}
-				err := e.cancel(ctx, j.Record, indices...)
+				err := f.order(ctx, j, indices...)
 				if err != nil {
 					f.Log.Warn("waiting jobs could not be cancelled", "job", j.ID, "error", err)
 				}
@@ -55,6 +57,30 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 		})
 	}
 	ending.Wait()
+}
+
+// order has a job cancelled, or some of its elements, unless all of it just was: whoever
+// takes back what waits may meet whoever ends all.
+func (f *Fleet) order(ctx context.Context, j *job, indices ...int) error {
+	select {
+	case j.ordering <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-j.ordering }()
+	f.lock()
+	done := time.Since(j.cancelledAt) < again
+	f.mu.Unlock()
+	if done {
+		return nil
+	}
+	err := j.endpoint.cancel(ctx, j.Record, indices...)
+	if err == nil && len(indices) == 0 {
+		f.lock()
+		j.cancelledAt = time.Now()
+		f.mu.Unlock()
+	}
+	return err
 }
 
 // Cancel ends all jobs of a profile, or of all if that is empty, and waits until their
@@ -186,7 +212,7 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		if len(jobs) == 0 || try > 0 && sleep(ctx, time.Duration(try)*time.Second) != nil {
 			break
 		}
-		errs := each(jobs, x.e.rules().atOnce, func(j *job) error { return x.e.cancel(ctx, j.Record) })
+		errs := each(jobs, x.e.rules().atOnce, func(j *job) error { return x.f.order(ctx, j) })
 		var again []*job
 		for i, j := range jobs {
 			switch {

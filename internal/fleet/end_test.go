@@ -224,6 +224,11 @@ func TestCancelWaiting(t *testing.T) {
 		if c.count("scancel") != 2 || c.count("scancel 1_2 1_3") != 1 || c.count("scancel 2") != 1 {
 			t.Errorf("ran %v", c.calls)
 		}
+		// What was cancelled as a whole is not cancelled again when all ends.
+		c.say("")
+		if err := f.Cancel(t.Context(), ""); err != nil || c.count("scancel") != 4 || c.count("scancel 2") != 1 {
+			t.Errorf("%v, ran %v", err, c.calls)
+		}
 	})
 }
 

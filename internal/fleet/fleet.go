@@ -124,6 +124,9 @@ type job struct {
 	whose    plan.Whose
 	elements map[int]*element
 
+	ordering    chan struct{} // holds something while it is being cancelled
+	cancelledAt time.Time     // when it last was, all of it
+
 	takenBack bool      // it is being ended from here
 	heard     bool      // the endpoint has spoken of it
 	silent    bool      // that it has not has been said

@@ -156,7 +156,7 @@ func newJob(p *plan.Plan, i int, part plan.Part, l *launch, e *endpoint) *job {
 	r := newRecord(p, l.at)
 	r.Poll = p.Poll
 	r.Launch, r.Workers, r.JoinFile, r.Output = l.name, len(part.Indices), l.joinFile, l.output
-	j := &job{Record: r, launch: l, endpoint: e, poll: p.Poll, whose: p.Whose, elements: map[int]*element{}}
+	j := &job{Record: r, launch: l, endpoint: e, poll: p.Poll, whose: p.Whose, elements: map[int]*element{}, ordering: make(chan struct{}, 1)}
 	e.describe(p, i, part, r)
 	for _, index := range part.Indices {
 		j.elements[index] = &element{}

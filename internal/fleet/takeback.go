@@ -109,7 +109,7 @@ func (t *taking) job(o *opened, r *Record) (*job, error) {
 		l = &launch{name: r.Launch, at: at, cred: none(), elements: map[string]member{}, joinFile: r.JoinFile, output: r.Output}
 		t.launches[key] = l
 	}
-	j := &job{Record: r, launch: l, endpoint: e, poll: cmp.Or(r.Poll, defaultPoll), whose: plan.Foreign, elements: map[int]*element{}}
+	j := &job{Record: r, launch: l, endpoint: e, poll: cmp.Or(r.Poll, defaultPoll), whose: plan.Foreign, elements: map[int]*element{}, ordering: make(chan struct{}, 1)}
 	for _, index := range indices {
 		j.elements[index] = &element{state: hpc.Unknown}
 	}
