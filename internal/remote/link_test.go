@@ -21,7 +21,13 @@ import (
 // kill ends the relay there.
 func kill(t *testing.T, site *remote.Site) {
 	t.Helper()
-	if err := syscall.Kill(site.Hello().Self.Pid, syscall.SIGKILL); err != nil {
+	signal(t, site, syscall.SIGKILL)
+}
+
+// signal signals a site's relay.
+func signal(t *testing.T, site *remote.Site, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(site.Hello().Self.Pid, sig); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -30,6 +32,12 @@ func (l Login) key() string {
 		panic(err) // strings and numbers always marshal
 	}
 	return string(b)
+}
+
+// digest is the key in a few characters.
+func (l Login) digest() string {
+	sum := sha256.Sum256([]byte(l.key()))
+	return hex.EncodeToString(sum[:4])
 }
 
 // Name is the machine as messages call it.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestSite(t *testing.T) {
 	if !slices.Equal(steps, []string{"login", "system", "program"}) || site.Hello().Build != build || site.User() == "" {
 		t.Errorf("steps %q, hello %+v", steps, site.Hello())
 	}
-	if !strings.HasPrefix(site.Program(), m.login.State+"/bin/") || site.Dir() != m.login.State+"/remote/run-1" {
+	if !strings.HasPrefix(site.Program(), m.login.State+"/bin/") || !strings.HasPrefix(site.Dir(), m.login.State+"/remote/run-1-") {
 		t.Errorf("the program is %s and the folder %s", site.Program(), site.Dir())
 	}
 	ctx := t.Context()
@@ -223,6 +224,67 @@ func TestLeave(t *testing.T) {
 	}
 	if err := works(m.open()); err != nil {
 		t.Errorf("opened again: %v", err)
+	}
+}
+
+// TestSharedHome: what came by one login stays when another's goes, though both lead to
+// the same folder.
+func TestSharedHome(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.equip()
+	first := m.open()
+	m.login.Timeout = time.Minute // what makes it another login
+	second := m.open()
+	files := map[*remote.Site]string{}
+	for _, site := range []*remote.Site{first, second} {
+		files[site] = site.Dir() + "/some.join"
+		if err := site.WriteFile(t.Context(), files[site], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.sites.Leave(first)
+	if left := m.left(); !slices.Contains(left, files[second]) || slices.Contains(left, files[first]) {
+		t.Errorf("one of two has left: left are %q", left)
+	}
+	m.sites.Leave(second)
+	if left, err := os.ReadDir(m.login.State + "/remote"); err != nil || len(left) > 0 {
+		t.Errorf("both have left: left are %v, %v", left, err)
+	}
+}
+
+// TestOpenWhileEnding: a link that is just ending removes nothing of the next.
+func TestOpenWhileEnding(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.equip()
+	site := m.open()
+	if err := site.WriteFile(t.Context(), site.Dir()+"/some.join", nil); err != nil {
+		t.Fatal(err)
+	}
+	signal(t, site, syscall.SIGSTOP)
+	var leaving sync.WaitGroup
+	leaving.Go(func() { m.sites.Leave(site) })
+	eventually(t, "the beginning of the end", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := site.Run(ctx, []string{"true"}, "")
+		return errors.Is(err, remote.ErrClosed)
+	})
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := m.sites.Open(short, m.login, ""); err == nil || !strings.Contains(err.Error(), "its last link has not ended yet") {
+		t.Errorf("opened while it ends: %v", err)
+	}
+	signal(t, site, syscall.SIGCONT)
+	again := m.open()
+	file := again.Dir() + "/other.join"
+	if err := again.WriteFile(t.Context(), file, nil); err != nil {
+		t.Fatal(err)
+	}
+	leaving.Wait()
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the end of the link before has removed it: %v", err)
 	}
 }
 

@@ -11,7 +11,10 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +23,8 @@ import (
 
 // Options configures Sites.
 type Options struct {
-	// Run is the name of the folder there in which everything is kept that goes
-	// with the Sites.
+	// Run is what the folders there begin with in which everything is kept that
+	// goes with the Sites.
 	Run string
 	// Program returns the path of the muster that runs on a system and
 	// architecture, in Go's words; wanted is one that the user has named.
@@ -65,12 +68,15 @@ type Sites struct {
 
 	mu     sync.Mutex // guards all below
 	sites  map[string]*Site
-	held   map[*Site]int // how often it was opened and not left
+	held   map[*Site]int            // how often it was opened and not left
+	ending map[string]chan struct{} // closed when a link has ended, and what was kept there is gone
 	closed bool
 }
 
 // New returns Sites without a site. Close ends them.
-func New(o Options) *Sites { return &Sites{o: o, sites: map[string]*Site{}, held: map[*Site]int{}} }
+func New(o Options) *Sites {
+	return &Sites{o: o, sites: map[string]*Site{}, held: map[*Site]int{}, ending: map[string]chan struct{}{}}
+}
 
 // ErrClosed says that a site, or all, have been closed.
 var ErrClosed = errors.New("the link has been closed")
@@ -79,22 +85,42 @@ var ErrClosed = errors.New("the link has been closed")
 // is where questions are answered, empty if nobody can be asked. Leave is called
 // for each Open that succeeded.
 func (s *Sites) Open(ctx context.Context, l Login, socket string) (*Site, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, ErrClosed
+	site, err := s.hold(ctx, l)
+	if err != nil {
+		return nil, err
 	}
-	site := s.sites[l.key()]
-	if site == nil {
-		site = newSite(s.o, l)
-		s.sites[l.key()] = site
-	}
-	s.held[site]++
-	s.mu.Unlock()
 	if err := site.open(ctx, socket); err != nil {
 		s.Leave(site)
 		return nil, err
 	}
+	return site, nil
+}
+
+// hold returns the site of a login, which stays until it is left. One whose link is
+// just ending is waited for: the next has the same folder and the same ports.
+func (s *Sites) hold(ctx context.Context, l Login) (*Site, error) {
+	key := l.key()
+	s.mu.Lock()
+	for s.ending[key] != nil && !s.closed {
+		ended := s.ending[key]
+		s.mu.Unlock()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: its last link has not ended yet: %w", l.Target, context.Cause(ctx))
+		}
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	site := s.sites[key]
+	if site == nil {
+		site = newSite(s.o, l)
+		s.sites[key] = site
+	}
+	s.held[site]++
 	return site, nil
 }
 
@@ -112,32 +138,57 @@ func (s *Sites) Leave(site *Site) {
 // Release ends the links that nobody holds and that are not needed any more.
 func (s *Sites) Release() {
 	s.mu.Lock()
-	var idle []*Site
+	var idle []string
 	for key, site := range s.sites {
 		if s.held[site] == 0 && (s.o.Needed == nil || !s.o.Needed(site)) {
-			idle = append(idle, site)
-			delete(s.sites, key)
+			idle = append(idle, key)
 		}
 	}
-	s.mu.Unlock()
 	var ending sync.WaitGroup
-	for _, site := range idle {
-		ending.Go(func() { site.close(context.Background(), false) })
+	for _, key := range idle {
+		s.end(context.Background(), key, false, &ending)
 	}
+	s.mu.Unlock()
 	ending.Wait()
+}
+
+// end takes a site out and ends its link, which is counted. It needs mu.
+func (s *Sites) end(ctx context.Context, key string, keep bool, ending *sync.WaitGroup) {
+	site, ended := s.sites[key], make(chan struct{})
+	delete(s.sites, key)
+	s.ending[key] = ended
+	ending.Go(func() {
+		site.close(ctx, keep)
+		s.mu.Lock()
+		delete(s.ending, key)
+		s.mu.Unlock()
+		close(ended)
+	})
 }
 
 // Close ends all links. What was kept for the run on machines that can be
 // reached is removed there, unless keep says of a site that something is left.
 func (s *Sites) Close(ctx context.Context, keep func(*Site) bool) {
-	s.mu.Lock()
-	s.closed = true
-	sites := s.sites
-	s.sites = map[string]*Site{}
-	s.mu.Unlock()
-	var ending sync.WaitGroup
-	for _, site := range sites {
-		ending.Go(func() { site.close(ctx, keep != nil && keep(site)) })
+	kept := map[*Site]bool{}
+	for _, site := range s.shut() {
+		kept[site] = keep != nil && keep(site)
 	}
+	s.mu.Lock()
+	var ending sync.WaitGroup
+	for _, ended := range s.ending { // by somebody else, in a bounded time
+		ending.Go(func() { <-ended })
+	}
+	for _, key := range slices.Collect(maps.Keys(s.sites)) {
+		s.end(ctx, key, kept[s.sites[key]], &ending)
+	}
+	s.mu.Unlock()
 	ending.Wait()
+}
+
+// shut lets nobody open a site any more, and returns those that there are.
+func (s *Sites) shut() []*Site {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return slices.Collect(maps.Values(s.sites))
 }

@@ -49,9 +49,13 @@ func (s *Site) User() string { return s.known().hello.User }
 // Program is the path of muster there.
 func (s *Site) Program() string { return s.known().program }
 
-// Dir is the folder there for what belongs to this run. It is made when the first
-// file is written. It is not where a run that is started there has its own.
-func (s *Site) Dir() string { return path.Join(s.known().state, "remote", s.o.Run) }
+// Dir is the folder there for what belongs to this run and came by this login: machines
+// may share their homes, and what one login leaves behind is not another's to remove.
+// It is made when the first file is written. It is not where a run that is started there
+// has its own.
+func (s *Site) Dir() string {
+	return path.Join(s.known().state, "remote", s.o.Run+"-"+s.login.digest())
+}
 
 type knowledge struct {
 	hello          relay.Hello
