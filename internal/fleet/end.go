@@ -31,7 +31,8 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 	for _, j := range f.all() {
 		f.lock()
 		for index, m := range j.elements {
-			if j.ID != "" && (m.state == hpc.Pending || m.state == hpc.Unknown && !j.joined(index)) {
+			// One that has joined since its endpoint was asked does not wait any more.
+			if j.ID != "" && (m.state == hpc.Pending || m.state == hpc.Unknown) && (m.off || !j.joined(index)) {
 				waiting[j] = append(waiting[j], index)
 			}
 		}

@@ -31,15 +31,17 @@ type news struct {
 	said []string
 }
 
-// learn takes in a good answer about jobs. Elements of others are ignored.
-func (f *Fleet) learn(jobs []*job, list []hpc.Element) {
+// learn takes in a good answer about jobs. Elements of others are ignored. before are
+// those that had joined before the question was put: the answer may be older than what
+// has joined since.
+func (f *Fleet) learn(jobs []*job, list []hpc.Element, before map[member]bool) {
 	answer := byKey(list)
 	var n news
 	f.lock()
 	for _, j := range jobs {
 		for index, m := range j.elements {
 			if e, is := answer[key{j.ID, index}]; is {
-				j.listed(index, m, e, &n)
+				j.listed(index, m, e, before[member{j, index}], &n)
 			} else {
 				j.unlisted(index, m, &n)
 			}
@@ -66,11 +68,12 @@ func (f *Fleet) spread(n news) {
 	}
 }
 
-// listed takes in what is said of an element. It needs Fleet.mu.
-func (j *job) listed(index int, m *element, e hpc.Element, n *news) {
+// listed takes in what is said of an element, whose worker may have joined before that
+// was asked. It needs Fleet.mu.
+func (j *job) listed(index int, m *element, e hpc.Element, joined bool, n *news) {
 	j.hear()
-	// It may have run between two questions: then its worker has joined.
-	off := e.State == hpc.Pending && (m.state == hpc.Running || j.joined(index))
+	// It may have run between two questions: then its worker had joined.
+	off := e.State == hpc.Pending && (m.state == hpc.Running || joined)
 	if off && !m.off && !j.takenBack {
 		text := j.endpoint.called(j.Record, index) + " was taken off its node and waits again"
 		if j.trouble = text; j.waited() {

@@ -159,6 +159,9 @@ func (t there) sweep(ctx context.Context) error {
 }
 
 func (t there) prune(ctx context.Context, path string) {
+	if path == t.dir() {
+		return // it is the link's, which goes with that
+	}
 	t.runner()(ctx, []string{"rmdir", path}, "")
 }
 

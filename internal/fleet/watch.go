@@ -107,6 +107,7 @@ func (f *Fleet) ask(ctx context.Context, e *endpoint, jobs []*job) error {
 			f.Say("%s has not said for %v how the workers stand; going on with what is known", e, quiet)
 		}
 	})
+	before := f.joined(jobs)
 	list, err := e.list(ctx, records, standing)
 	late.Stop()
 	if ctx.Err() != nil {
@@ -120,8 +121,23 @@ func (f *Fleet) ask(ctx context.Context, e *endpoint, jobs []*job) error {
 	if err != nil {
 		return err
 	}
-	f.learn(jobs, list)
+	f.learn(jobs, list, before)
 	return nil
+}
+
+// joined returns the elements whose workers have ever joined.
+func (f *Fleet) joined(jobs []*job) map[member]bool {
+	f.lock()
+	defer f.mu.Unlock()
+	list := map[member]bool{}
+	for _, j := range jobs {
+		for index := range j.elements {
+			if j.joined(index) {
+				list[member{j, index}] = true
+			}
+		}
+	}
+	return list
 }
 
 // nowMute notes whether an endpoint answers and reports whether that is new.
