@@ -87,7 +87,7 @@ func pids(ts *testscript.TestScript, file string) []int {
 	return list
 }
 
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // until polls a condition for which the system has no event to wait on.
 func until(ok func() bool) bool {
