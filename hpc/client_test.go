@@ -94,6 +94,25 @@ func TestClusters(t *testing.T) {
 	}
 }
 
+// TestSent: where a job goes is known from its command, else the environment, else its
+// options, as sbatch has it.
+func TestSent(t *testing.T) {
+	for _, c := range []struct{ dialect, command, options, env, want string }{
+		{"slurm", "", "", "", ""},
+		{"slurm", "", "#SBATCH -C ib\n#SBATCH -t 1 -M far", "", "sbatch --clusters=far"},
+		{"slurm", "", "#SBATCH --comment='-M x' --clusters=far,near", "", "sbatch --clusters=far,near"},
+		{"slurm", "my -q", "#SBATCH -M far", "SLURM_CLUSTERS=near", "my -q --clusters=near"},
+		{"slurm", "", "", "SLURM_CLUSTERS=near SBATCH_CLUSTERS=far", "sbatch --clusters=far"},
+		{"slurm", "sbatch -Mx", "#SBATCH -M far", "SBATCH_CLUSTERS=far", "sbatch -Mx"},
+		{"pbs", "qsub -f", "#PBS -M me@x", "SLURM_CLUSTERS=near", "qsub -f"},
+	} {
+		got := Dialects[c.dialect].Sent(strings.Fields(c.command), c.options, strings.Fields(c.env))
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // TestFind: other jobs have names with line breaks and bars, which make lines of
 // their own.
 func TestFind(t *testing.T) {

@@ -3,6 +3,8 @@ package hpc
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -46,8 +48,11 @@ type Dialect struct {
 	list    func(user string, ids []string) []query
 	fates   func(ids []string) []query // how elements ended, nil where list tells
 	find    func(user, name string, command []string) search
-	limits  []string // a command that prints its limits
-	limit   func(out string) int
+	// sent is what a command lacks that says where a job goes; nil where nothing else
+	// says it.
+	sent   func(command []string, options []line, getenv func(string) string) []string
+	limits []string // a command that prints its limits
+	limit  func(out string) int
 	// version is the option with which the command that submits says which it is, and
 	// ends with one of versionCodes.
 	version      string
@@ -121,6 +126,30 @@ func (d *Dialect) Submitted(a *Array) *Array {
 		return nil
 	}
 	return a
+}
+
+// Sent returns the command by which a job with these raw options is submitted, as Find
+// needs it: with where the job goes, if the options or the environment say so.
+func (d *Dialect) Sent(command []string, options string, env []string) []string {
+	if d.sent == nil {
+		return command
+	}
+	_, lines, err := d.normal(Job{Options: options})
+	if err != nil {
+		return command // nothing is submitted then
+	}
+	words := d.sent(command, lines, func(name string) string {
+		for _, kv := range env {
+			if value, is := strings.CutPrefix(kv, name+"="); is {
+				return value
+			}
+		}
+		return ""
+	})
+	if len(words) > 0 && len(command) == 0 {
+		command = []string{d.Submit}
+	}
+	return append(slices.Clone(command), words...)
 }
 
 // Remembers reports whether the scheduler tells how elements have ended that it no

@@ -24,6 +24,7 @@ var slurm = &Dialect{
 	jobID:      regexp.MustCompile(`^[1-9][0-9]*(;[A-Za-z0-9][A-Za-z0-9_.-]*)?$`),
 	list:       slurmList,
 	find:       slurmFind,
+	sent:       slurmSent,
 	limits:     []string{"scontrol", "show", "config"},
 	limit: func(out string) int {
 		// MaxArraySize is one more than the largest index.

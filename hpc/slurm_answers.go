@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -137,6 +138,26 @@ func slurmClusters(command []string) []string {
 		}
 	}
 	return list
+}
+
+// slurmSent names the clusters to which a job goes, if the environment or its options
+// do and the command does not.
+func slurmSent(command []string, lines []line, getenv func(string) string) []string {
+	if len(slurmClusters(command)) > 0 {
+		return nil
+	}
+	clusters := cmp.Or(getenv("SBATCH_CLUSTERS"), getenv("SLURM_CLUSTERS"))
+	for _, l := range lines {
+		for _, o := range l.options {
+			if clusters == "" && (o.key == "--clusters" || o.key == "-M") {
+				clusters = o.value
+			}
+		}
+	}
+	if clusters == "" {
+		return nil
+	}
+	return []string{"--clusters=" + clusters}
 }
 
 func slurmState(s string) State {

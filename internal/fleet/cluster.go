@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"muster/hpc"
 	"muster/internal/plan"
@@ -61,6 +62,11 @@ func (c cluster) prepare(ctx context.Context, p *plan.Plan, _ int) (*plan.Plan, 
 
 func (c cluster) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
 	k := p.Kind.(*plan.Cluster)
+	var env []string // that of another machine is not known
+	if (plan.Place{Login: c.at.login()}).Here() {
+		env = hpc.Scrub(os.Environ())
+	}
+	r.Command = c.dialect.Sent(k.Command, k.Jobs[i].Options, env)
 	if r.Stdout = k.Jobs[i].Output; part.Array {
 		r.Array = array(part.Indices)
 	}
