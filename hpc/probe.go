@@ -77,7 +77,11 @@ func (c *Client) probe(ctx context.Context, p probe) ([]*FieldError, string) {
 	var missing *exec.Error
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Sprintf("%s did not answer within %v", p.argv[0], max(time.Since(began).Round(time.Second), time.Second))
+		text := fmt.Sprintf("%s did not answer within %v", p.argv[0], max(time.Since(began).Round(time.Second), time.Second))
+		if len(o.Stderr) > 0 {
+			text += ", and said: " + o.said()
+		}
+		return nil, text
 	case errors.As(err, &missing), err == nil && o.Code == 127:
 		return nil, p.argv[0] + " is not on PATH here"
 	case err != nil:
@@ -120,6 +124,8 @@ func settle(problems []*FieldError, j *Job) []*FieldError {
 		vague.Field = "gpus"
 	case j.CPUs > 0:
 		vague.Field = "cpus"
+	case j.Walltime > 0:
+		vague.Field = "walltime"
 	default:
 		vague.Field = "queue"
 	}

@@ -58,6 +58,6 @@ func sgeProbes(c *Client, j *Job) []probe {
 // sgeComplaints are of qmaster.
 var sgeComplaints = []complaint{
 	{"unknown queue", "queue"}, {"parallel environment", "parallel_environment"}, {"cannot run in pe", "cpus"},
-	{"project", "account"}, {`unknown resource "gpu"`, "gpus"}, {"unknown resource", "options"}, {"unknown option", "options"},
+	{"project", "account"}, {`unknown resource "gpu"`, "gpus"}, {"unknown resource", "options"}, {"unknown option", "options"}, {"invalid option", "options"},
 	{"objectname", "name"}, {"hostname", "output"}, {"two files", "output"}, {"unable to run job", ""}, {"no suitable queues", ""},
 }
