@@ -82,7 +82,7 @@ var slurm = &Dialect{
 }
 
 // tooLarge is the way out of a limit on arrays.
-const tooLarge = "the array is larger than this scheduler allows: `muster config check` asks it for the limit"
+const tooLarge = "the array is larger than this scheduler allows: `muster config check` asks it for the limit, and muster splits what -n asks for"
 
 // slurmGrammar is that of sbatch(1): a # outside of quotes ends a line, and a
 // backslash takes the next byte as it is, in either quotes too.

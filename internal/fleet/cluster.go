@@ -48,7 +48,7 @@ func (c cluster) prepare(ctx context.Context, p *plan.Plan, _ int) (*plan.Plan, 
 			return nil, err
 		}
 	}
-	if k.Largest() <= unasked {
+	if !k.Counted || k.Largest() <= unasked {
 		return p, nil
 	}
 	limit := c.client(k.Command).Limit(ctx)

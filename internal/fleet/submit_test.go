@@ -28,7 +28,9 @@ func TestSubmissionsAreSpaced(t *testing.T) {
 		})
 		f := newBed(t, c)
 		began := time.Now()
-		ids := f.must(t, job("1-2500"))
+		p := job("1-2500")
+		p.Kind.(*plan.Cluster).Counted = true
+		ids := f.must(t, p)
 		if n := c.count("sbatch"); n != 3 || len(ids) != 3 {
 			t.Errorf("%d submissions, %v", n, ids)
 		}
@@ -49,15 +51,23 @@ func TestSubmissionsAreSpaced(t *testing.T) {
 	})
 }
 
-// TestSmallArraysNeedNoLimit, for which nobody is asked.
-func TestSmallArraysNeedNoLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &scheduler{}
-		newBed(t, c).must(t, job("1-1000"))
-		if n := c.count("scontrol"); n != 0 {
-			t.Errorf("the limit was asked for %d times", n)
-		}
-	})
+// TestNoLimitIsAsked: small arrays need none, and others go out as they are unless a
+// number of workers was asked for.
+func TestNoLimitIsAsked(t *testing.T) {
+	for _, c := range []struct {
+		array   string
+		counted bool
+	}{{"1-1000", true}, {"1-2500", false}, {"7,5000", false}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scheduler{}
+			p := job(c.array)
+			p.Kind.(*plan.Cluster).Counted = c.counted
+			newBed(t, s).must(t, p)
+			if s.count("scontrol") != 0 || s.count("sbatch") != 1 {
+				t.Errorf("%+v: ran %v", c, s.calls)
+			}
+		})
+	}
 }
 
 // TestLaunch: the jobs of a place share a credential, a join file and a folder, which

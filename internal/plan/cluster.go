@@ -80,7 +80,7 @@ func planCluster(x *drafting, names []Names) (*Plan, error) {
 	if hpc.Dialects[s.Scheduler] == nil {
 		return nil, x.at("scheduler", "it cannot be told here which scheduler it is: its name comes from outside of the config", "write the name out")
 	}
-	c := &Cluster{Scheduler: s.Scheduler, Command: words(s.Command), Bare: s.Bare, JoinInScript: s.Join == "script"}
+	c := &Cluster{Scheduler: s.Scheduler, Command: words(s.Command), Bare: s.Bare, Counted: x.w.Workers > 0 && !s.Bare, JoinInScript: s.Join == "script"}
 	var err error
 	if c.Login, err = via(x.e, x.f, x.l); err != nil {
 		return nil, err

@@ -129,6 +129,23 @@ func TestLimited(t *testing.T) {
 	}
 }
 
+// TestCounted: the indices of an array are the user's if they wrote them.
+func TestCounted(t *testing.T) {
+	const array, bare = "scheduler = \"slurm\"\narray = \"1-9\"", "scheduler = \"slurm\"\nbare = true\noptions = \"#SBATCH -a 1-9\"\nworker_command = \"x\""
+	for _, c := range []struct {
+		settings string
+		wish     plan.Wish
+		want     bool
+	}{
+		{array, once, false}, {array, plan.Wish{Times: plan.AsArray}, false}, {array, plan.Wish{Workers: 9}, true},
+		{bare, once, false}, {bare, plan.Wish{Workers: 9}, false},
+	} {
+		if got := cluster(draft(t, "cluster", c.settings, c.wish).Plan).Counted; got != c.want {
+			t.Errorf("%s, %+v: counted %v", c.settings, c.wish, got)
+		}
+	}
+}
+
 // TestClusterMistakes stand where they were made, in the order in which they stand.
 func TestClusterMistakes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "options")

@@ -21,6 +21,9 @@ type Cluster struct {
 	Jobs []hpc.Job `json:"jobs"`
 	// Bare renders options and command as R mirai's cluster_config() does.
 	Bare bool `json:"bare,omitempty"`
+	// Counted says that a number of workers was asked for, so that the indices of the
+	// arrays are nobody's but muster's, and an array that is too large may be split.
+	Counted bool `json:"counted,omitempty"`
 	// JoinInScript has the script carry the join string, where nodes do not share
 	// the state directory.
 	JoinInScript bool `json:"join_in_script,omitempty"`

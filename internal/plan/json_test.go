@@ -25,7 +25,7 @@ func whole() []*plan.Plan {
 		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
 	var list []*plan.Plan
 	for _, k := range []plan.Kind{
-		&plan.Cluster{Scheduler: "pbs", Login: login, Command: []string{"qsub", "-x"}, Jobs: []hpc.Job{job, {}}, Bare: true, JoinInScript: true},
+		&plan.Cluster{Scheduler: "pbs", Login: login, Command: []string{"qsub", "-x"}, Jobs: []hpc.Job{job, {}}, Bare: true, JoinInScript: true, Counted: true},
 		&plan.SSH{Hosts: []remote.Login{login}, PerHost: 1, Tunnel: true, Bare: true, Workdir: "/w", Commands: []string{"dask worker"}},
 	} {
 		list = append(list, &plan.Plan{Profile: "p", Launcher: "l", Poll: time.Minute, Whose: plan.Wrapped, Worker: worker, Muster: "/m", Names: names, Kind: k})
