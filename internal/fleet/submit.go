@@ -85,9 +85,8 @@ func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place)
 }
 
 // begin makes a launch and lets its workers join.
-func (f *Fleet) begin(ctx context.Context, p *plan.Plan, place int, at place) (l *launch, err error) {
-	n := p.Names[place]
-	l = &launch{name: n.Launch, at: at, cred: none(), elements: map[string]member{}, submitting: true}
+func (f *Fleet) begin(ctx context.Context, p *plan.Plan, place int, at place) (*launch, error) {
+	l := &launch{name: p.Names[place].Launch, at: at, cred: none(), elements: map[string]member{}, submitting: true}
 	for _, part := range p.Kind.Parts() {
 		if part.Place == place {
 			l.workers += len(part.Indices)
@@ -96,32 +95,38 @@ func (f *Fleet) begin(ctx context.Context, p *plan.Plan, place int, at place) (l
 	if p.Whose == plan.Foreign {
 		return l, nil
 	}
-	defer func() {
-		if err != nil {
-			f.submitted(ctx, l)
-		}
-	}()
-	l.output = n.Output
-	if err := at.makeDir(ctx, l.output); err != nil {
-		return nil, fmt.Errorf("make the folder for the output of %s: %w", l.name, err)
-	}
-	wanted := Launch{Plan: p, Name: l.name, Workers: l.workers, Place: p.Kind.Places()[place]}
-	if behind, is := at.(there); is {
-		f.follow(ctx, behind)
-		wanted.Site = behind.Site
-	}
-	if l.cred, err = f.Credentials(ctx, wanted); err != nil {
-		l.cred = none()
+	if err := f.equip(ctx, l, p, place); err != nil {
+		f.submitted(ctx, l)
 		return nil, err
-	}
-	l.joinFile = n.JoinFile
-	if err := at.writeFile(ctx, l.joinFile, []byte(l.cred.Join()+"\n")); err != nil {
-		return nil, fmt.Errorf("write the join file of %s: %w", l.name, err)
 	}
 	f.lock()
 	defer f.mu.Unlock()
 	f.launches[l.name] = l
 	return l, nil
+}
+
+// equip makes what the workers of a launch need: the folder for their output, their
+// credentials, and the join file.
+func (f *Fleet) equip(ctx context.Context, l *launch, p *plan.Plan, place int) error {
+	n := p.Names[place]
+	l.output = n.Output
+	if err := l.at.makeDir(ctx, l.output); err != nil {
+		return fmt.Errorf("make the folder for the output of %s: %w", l.name, err)
+	}
+	wanted := Launch{Plan: p, Name: l.name, Workers: l.workers, Place: p.Kind.Places()[place]}
+	if behind, is := l.at.(there); is {
+		f.follow(ctx, behind)
+		wanted.Site = behind.Site
+	}
+	cred, err := f.Credentials(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	l.cred, l.joinFile = cred, n.JoinFile
+	if err := l.at.writeFile(ctx, l.joinFile, []byte(l.cred.Join()+"\n")); err != nil {
+		return fmt.Errorf("write the join file of %s: %w", l.name, err)
+	}
+	return nil
 }
 
 // submitted ends a launch that has no job when all has been submitted, whatever ended

@@ -166,6 +166,46 @@ func TestRefusedLeavesNoRecord(t *testing.T) {
 	})
 }
 
+// TestWithoutWhatWorkersNeed: a launch for which something cannot be made fails, and
+// leaves nothing.
+func TestWithoutWhatWorkersNeed(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		damage func(f *bed, n *plan.Names) error
+		want   string
+	}{
+		{"its folder", func(f *bed, n *plan.Names) error { return os.WriteFile(n.Output, nil, 0o600) }, "make the folder for the output of "},
+		{"its join file", func(f *bed, n *plan.Names) error { return os.Mkdir(n.JoinFile, 0o700) }, "write the join file of "},
+		{"its credentials", func(f *bed, _ *plan.Names) error {
+			f.Credentials = func(context.Context, fleet.Launch) (fleet.Credentials, error) {
+				return fleet.Credentials{}, errors.New("no port")
+			}
+			return nil
+		}, "no port"},
+	} {
+		f := newBed(t, &scheduler{})
+		p := job("1-2")
+		names, release, err := f.Names(t.Context(), p, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		if err := c.damage(f, &names[0]); err != nil {
+			t.Fatal(err)
+		}
+		p.Names = names
+		if _, err := f.Submit(t.Context(), p, ""); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("without %s: %v", c.what, err)
+		}
+		if left, err := os.ReadDir(f.Dir); err != nil || len(left) > 0 || len(f.Jobs()) > 0 {
+			t.Errorf("without %s: left are %v, %v", c.what, left, err)
+		}
+		if _, known := f.Expected(names[0].Launch); known {
+			t.Errorf("without %s: the launch is still known", c.what)
+		}
+	}
+}
+
 // TestFederation: an id is nothing but what the scheduler has printed, and another's
 // with the same number is another.
 func TestFederation(t *testing.T) {
