@@ -125,13 +125,7 @@ func (t there) runner() hpc.Runner {
 
 func (t there) hasDir(ctx context.Context, path string) (bool, error) { return t.HasDir(ctx, path) }
 
-func (t there) makeDir(ctx context.Context, path string) error {
-	o, err := t.runner()(ctx, []string{"sh", "-c", `umask 077; exec mkdir -p "$1"`, "sh", path}, "")
-	if err == nil && o.Code != 0 {
-		err = fmt.Errorf("mkdir %s on %s: %s", path, t.Login().Target.Host, terminal.Safe(string(o.Stderr)))
-	}
-	return err
-}
+func (t there) makeDir(ctx context.Context, path string) error { return t.MakeDir(ctx, path) }
 
 func (t there) writeFile(ctx context.Context, path string, data []byte) error {
 	return t.WriteFile(ctx, path, data)

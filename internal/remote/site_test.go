@@ -36,6 +36,12 @@ func TestSite(t *testing.T) {
 		t.Errorf("the program is %s and the folder %s", site.Program(), site.Dir())
 	}
 	ctx := t.Context()
+	if err := site.MakeDir(ctx, site.Dir()+"/sub"); err != nil {
+		t.Error(err)
+	}
+	if err := site.MakeDir(ctx, "/proc/none/sub"); err == nil || !strings.Contains(err.Error(), "make /proc/none/sub on "+m.login.Target.String()+": mkdir") {
+		t.Errorf("a folder that cannot be made: %v", err)
+	}
 	file := site.Dir() + "/sub/it's \"a\" $file"
 	if err := site.WriteFile(ctx, file, []byte("one\ntwo\n")); err != nil {
 		t.Fatal(err)
@@ -236,16 +242,16 @@ func TestSharedHome(t *testing.T) {
 	first := m.open()
 	m.login.Timeout = time.Minute // what makes it another login
 	second := m.open()
-	files := map[*remote.Site]string{}
-	for _, site := range []*remote.Site{first, second} {
-		files[site] = site.Dir() + "/some.join"
-		if err := site.WriteFile(t.Context(), files[site], nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := first.MakeDir(t.Context(), first.Dir()+"/some.out"); err != nil {
+		t.Fatal(err)
+	}
+	file := second.Dir() + "/some.join"
+	if err := second.WriteFile(t.Context(), file, nil); err != nil {
+		t.Fatal(err)
 	}
 	m.sites.Leave(first)
-	if left := m.left(); !slices.Contains(left, files[second]) || slices.Contains(left, files[first]) {
-		t.Errorf("one of two has left: left are %q", left)
+	if _, err := os.Stat(first.Dir()); !errors.Is(err, os.ErrNotExist) || !slices.Contains(m.left(), file) {
+		t.Errorf("one of two has left: left are %q, %v", m.left(), err)
 	}
 	m.sites.Leave(second)
 	if left, err := os.ReadDir(m.login.State + "/remote"); err != nil || len(left) > 0 {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -90,15 +91,33 @@ func (s *Site) OnRenewal(f func(context.Context)) {
 	s.renewed = append(s.renewed, f)
 }
 
+// use notes that there may be something of the run's there.
+func (s *Site) use() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = true
+}
+
+// MakeDir makes a folder of mode 0700 there, and the folders to it.
+func (s *Site) MakeDir(ctx context.Context, dir string) error {
+	s.use()
+	o, err := s.Run(ctx, []string{"sh", "-c", `umask 077; exec mkdir -p "$1"`, "sh", dir}, "")
+	if err == nil && o.Code != 0 {
+		err = errors.New(oneLine(string(o.Stderr)))
+	}
+	if err != nil {
+		return fmt.Errorf("make %s on %s: %w", dir, s.login.Target, err)
+	}
+	return nil
+}
+
 // WriteFile writes a file of mode 0600 there, and the folders to it.
 func (s *Site) WriteFile(ctx context.Context, file string, data []byte) error {
 	c, err := s.relay(ctx)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.used = true
-	s.mu.Unlock()
+	s.use()
 	if err := c.WriteFile(ctx, file, data, fs.FileMode(0o600)); err != nil {
 		return fmt.Errorf("%s: %w", s.login.Target, err)
 	}
@@ -149,9 +168,7 @@ func (s *Site) Start(ctx context.Context, argv []string, dir, log string) (relay
 	if err != nil {
 		return relay.Process{}, err
 	}
-	s.mu.Lock()
-	s.used = true
-	s.mu.Unlock()
+	s.use()
 	return c.Start(ctx, relay.Command{Argv: argv, Dir: dir}, log)
 }
 
