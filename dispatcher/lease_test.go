@@ -116,7 +116,7 @@ func (c *crew) dial(context.Context, string, string) (net.Conn, error) {
 	return conn, nil
 }
 
-// relay returns the near end of a road to conn on which, when cable is closed,
+// relay returns the near end of a way to conn on which, when cable is closed,
 // nothing travels any more, not even the end of a connection.
 func relay(conn *memConn, cable <-chan struct{}) net.Conn {
 	near, far := pipe()

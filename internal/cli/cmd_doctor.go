@@ -13,14 +13,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"muster/dispatcher"
 	"muster/internal/config"
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/remote"
-	"muster/internal/spool"
 	mssh "muster/ssh"
-	"muster/task"
 )
 
 // newDoctor is `muster doctor`.
@@ -28,7 +25,7 @@ func newDoctor(s streams) *cli.Command {
 	var o doctorOptions
 	return &cli.Command{
 		Name:      "doctor",
-		Usage:     "walk the road to a profile's workers and say where it breaks",
+		Usage:     "walk the route to a profile's workers and say where it breaks",
 		UsageText: "muster doctor -p PROFILE [--no-job] [--json]",
 		Description: `It goes step by step: the name of the machine, its port, its host key, the login,
 what system it is, whether muster can be put there and run, whether workers could
@@ -39,7 +36,7 @@ says what to do, and ends with 1. What it started it takes back.
    muster doctor -p cluster
    muster doctor -p cluster --no-job`,
 		Flags: append(append(poolFlags(),
-			&cli.BoolFlag{Name: "no-job", Destination: &o.noJob, Usage: "submit nothing: look at the road only"},
+			&cli.BoolFlag{Name: "no-job", Destination: &o.noJob, Usage: "submit nothing: look at the route only"},
 			&cli.DurationFlag{Name: "wait", Destination: &o.wait, Value: 2 * time.Minute, Usage: "give the job `DURATION` to start and dial back"},
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
 		), logFlags("", "")...),
@@ -57,7 +54,7 @@ type doctorOptions struct {
 	wait        time.Duration
 }
 
-// finding is one step of the road.
+// finding is one step of the route.
 type finding struct {
 	Launcher string `json:"launcher"`
 	Step     string `json:"step"`
@@ -66,7 +63,7 @@ type finding struct {
 	Hint     string `json:"hint,omitempty"`
 }
 
-// doctor walks the road of one profile.
+// doctor walks the route of one profile.
 type doctor struct {
 	s     streams
 	o     doctorOptions
@@ -74,6 +71,7 @@ type doctor struct {
 	dir   string
 	asker string
 	bar   *progress
+	over  chan struct{} // has something when the last worker that was asked for has ended
 
 	mu       sync.Mutex // guards all below
 	launcher string
@@ -87,13 +85,13 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		return usageError{err}
 	}
 	if !found || len(profile.Launchers) == 0 {
-		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no road to them"), "-p names a profile with a launcher"}}
+		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no route to them"), "-p names a profile with a launcher"}}
 	}
 	dir, err := taskDir("")
 	if err != nil {
 		return usageError{err}
 	}
-	pl, err := newPool(evaluate(c, s, f, config.Run, false), profile, asConfigured(plan.Wish{Dir: dir, Workers: onePer(len(profile.Launchers))}))
+	pl, err := newPool(evaluate(c, s, f, config.Run, false), profile, asConfigured(plan.Wish{Dir: dir, Workers: onePer(len(profile.Launchers)), Life: shortLife}))
 	if err != nil {
 		return usageError{err}
 	}
@@ -106,7 +104,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	d := &doctor{s: s, o: o, dir: dir, bar: bar}
+	d := &doctor{s: s, o: o, dir: dir, bar: bar, over: make(chan struct{}, 1)}
 	opt.Say = func(format string, args ...any) {
 		d.mu.Lock()
 		d.said = fmt.Sprintf(format, args...)
@@ -182,7 +180,7 @@ func (d *doctor) walk(ctx context.Context, pl *pool) error {
 		d.mu.Lock()
 		d.launcher, d.said = p.Launcher, ""
 		d.mu.Unlock()
-		if err := d.road(ctx, p); err != nil {
+		if err := d.route(ctx, p); err != nil {
 			return err
 		}
 		if p.Whose == plan.Foreign || d.o.noJob {
@@ -195,8 +193,8 @@ func (d *doctor) walk(ctx context.Context, pl *pool) error {
 	return nil
 }
 
-// road looks at all that comes before a job.
-func (d *doctor) road(ctx context.Context, p *plan.Draft) error {
+// route looks at all that comes before a job.
+func (d *doctor) route(ctx context.Context, p *plan.Draft) error {
 	for _, place := range p.Kind.Places() {
 		if place.Here() {
 			continue
@@ -210,10 +208,18 @@ func (d *doctor) road(ctx context.Context, p *plan.Draft) error {
 	}
 	version, err := d.h.Fleet().Version(ctx, p.Plan, d.asker)
 	if err != nil {
-		return d.fail("scheduler", err, "scheduler = says which one it is, and command = where its submit command is; `setup` and a login shell do not help muster itself, which needs it in the PATH of a login without a terminal")
+		return d.fail("scheduler", err, schedulerHint(p))
 	}
 	d.ok("scheduler", version)
 	return nil
+}
+
+// schedulerHint is what to do when a scheduler's command does not answer.
+func schedulerHint(p *plan.Draft) string {
+	if p.Kind.Places()[0].Here() {
+		return "scheduler = says which one it is, and command = where its submit command is; if that is on a login node, via = launcher.ssh.NAME leads there"
+	}
+	return "scheduler = says which one it is, and command = where its submit command is; `setup` and a login shell do not help muster itself, which needs it in the PATH of a login without a terminal"
 }
 
 // machine logs in to one, and looks whether it forwards.
@@ -237,7 +243,7 @@ func (d *doctor) machine(ctx context.Context, l remote.Login) error {
 	return nil
 }
 
-// stepOf is where on the road a login broke.
+// stepOf is where on the route a login broke.
 func stepOf(err error) string {
 	// A login through a jump host may have failed at both.
 	for _, k := range []struct {
@@ -262,73 +268,4 @@ func hintOf(err error) string {
 		return "`ssh` to the same place should log in: if it does and this does not, client = \"openssh\" uses it"
 	}
 	return ""
-}
-
-// job runs one task on a worker that is started as the profile says.
-func (d *doctor) job(ctx context.Context, pl *pool, p *plan.Draft) error {
-	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Relayed: pl.relayed, Options: pl.options()}
-	began := time.Now()
-	profile, err := d.h.Up(ctx, spec)
-	if err != nil {
-		return d.fail("start", err, "")
-	}
-	defer d.h.Down(context.WithoutCancel(ctx), profile)
-	if err := d.launch(ctx, pl, profile, p); err != nil {
-		return d.fail("start", err, "")
-	}
-	d.h.Watch(nil)
-	d.ok("start", "asked for a worker: "+strings.Join(d.h.Fleet().Jobs(), ", "))
-	future, err := profile.Pool.Submit(ctx, task.Spec{Argv: []string{"sh", "-c", "uname -n; pwd"}, Dir: d.dir}, dispatcher.FutureOptions{})
-	if err != nil {
-		return err
-	}
-	wait, cancel := context.WithTimeout(ctx, d.o.wait)
-	defer cancel()
-	select {
-	case <-future.Done():
-	case <-wait.Done():
-		return d.fail("dial back", fmt.Errorf("no worker has dialled back in %s", d.o.wait), d.unanswered(p))
-	}
-	done, _, _ := future.Result(0)
-	if done.Err != nil {
-		return d.fail("task", errors.New(describe(done.Err)), "the directory of tasks is where you are, unless the launcher has a workdir")
-	}
-	said, err := done.Output.Tail(spool.Stdout, 1000)
-	if err != nil {
-		return err
-	}
-	node, dir, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
-	d.ok("dial back", fmt.Sprintf("worker %s ran a task on %s in %s, %s after it was asked for", done.Worker, node, dir, time.Since(began).Round(100*time.Millisecond)))
-	return nil
-}
-
-// launch starts one worker that lives for a minute, as the profile says.
-func (d *doctor) launch(ctx context.Context, pl *pool, profile *host.Profile, p *plan.Draft) error {
-	one, err := p.Sized(1)
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, pl.e.cancel)()
-	plans, err := named([]*plan.Draft{one}, func(p *plan.Plan) ([]plan.Names, error) { return profile.Names(ctx, p, d.asker) })
-	if err != nil {
-		return err
-	}
-	_, err = profile.Launch(ctx, []*plan.Plan{plans[0].Short()}, d.asker)
-	return err
-}
-
-// unanswered is what to do about a worker that has not come.
-func (d *doctor) unanswered(p *plan.Draft) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, cluster := p.Kind.(*plan.Cluster)
-	switch {
-	case d.said != "":
-		return "what was said last: " + d.said
-	case cluster && p.Relayed():
-		return "the job may still wait in the queue (--wait is longer), or its node may not reach the login node's port: addresses in the ssh launcher says by which name it does"
-	case cluster:
-		return "the job may still wait in the queue (--wait is longer), or its node may not reach this machine: url in the profile says by which name it does"
-	}
-	return "the machine may not reach this one: tunnel = true has workers come in by the SSH connection"
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"muster/hpc"
 	"muster/internal/plan"
+	"muster/internal/shell"
 )
 
 // cluster is a scheduler whose commands are at a place.
@@ -88,12 +90,24 @@ func (c cluster) start(ctx context.Context, p *plan.Plan, i int, r *Record, join
 	}
 	r.ID, err = c.client(k.Command).Submit(ctx, cmd)
 	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return nothing, c.missing(cmd.Argv[0], p.Profile)
 	case errors.Is(err, hpc.ErrRefused):
 		return nothing, err
 	case err != nil:
 		return maybe, err
 	}
 	return started, nil
+}
+
+// missing says that a command of the scheduler's is not there, and what to do.
+func (c cluster) missing(name, profile string) error {
+	l := c.at.login()
+	if (plan.Place{Login: l}).Here() {
+		return fmt.Errorf("%s is not in PATH on this machine: if it is on a login node, via = launcher.ssh.NAME in the launcher leads there; `muster doctor -p %s` looks further", name, profile)
+	}
+	return fmt.Errorf("%s is not in PATH on %s, in a login without a terminal: %s shows that, and `muster doctor -p %s` looks further",
+		name, l.Name(), "`"+shell.Join(plan.Place{Login: l}.Pasted([]string{"command", "-v", name}))+"`", profile)
 }
 
 func (c cluster) find(ctx context.Context, r *Record) ([]string, error) {

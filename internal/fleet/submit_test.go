@@ -3,7 +3,9 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -203,6 +205,23 @@ func TestWithoutWhatWorkersNeed(t *testing.T) {
 		if _, known := f.Expected(names[0].Launch); known {
 			t.Errorf("without %s: the launch is still known", c.what)
 		}
+	}
+}
+
+// TestNoSuchCommand: a machine without the scheduler's commands has refused nothing.
+func TestNoSuchCommand(t *testing.T) {
+	c := &scheduler{}
+	c.answers(func(argv []string) (hpc.Output, error) {
+		return hpc.Output{}, fmt.Errorf("run %s: %w", argv[0], &exec.Error{Name: argv[0], Err: exec.ErrNotFound})
+	})
+	f := newBed(t, c)
+	_, err := f.submit(t.Context(), job("1-2"))
+	if err == nil || strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "submit c: sbatch is not in PATH on this machine: ") ||
+		!strings.Contains(err.Error(), "via = launcher.ssh.NAME") || !strings.Contains(err.Error(), "`muster doctor -p p`") {
+		t.Errorf("it is said: %v", err)
+	}
+	if len(f.records(t)) > 0 || len(f.Jobs()) > 0 {
+		t.Errorf("left are %v", f.records(t))
 	}
 }
 

@@ -152,13 +152,13 @@ func (x *drafting) job(c *Cluster, whose Whose, s *ClusterSettings) (hpc.Job, er
 	if x.l.Has("options_file") {
 		options = s.OptionsFile.Text
 	}
-	j := hpc.Job{Name: name(s.Name), Walltime: s.Walltime, CPUs: s.CPUs, Memory: int64(s.Memory), GPUs: s.GPUs, Queue: word(s.Queue), Account: word(s.Account),
+	j := hpc.Job{Name: name(s.Name), Walltime: x.life(s.Walltime), CPUs: s.CPUs, Memory: int64(s.Memory), GPUs: s.GPUs, Queue: word(s.Queue), Account: word(s.Account),
 		Output: s.Output, PE: word(s.ParallelEnvironment), Shell: s.Shell, Workdir: cmp.Or(s.Workdir, x.w.Dir), Setup: s.Setup, Options: options, Body: s.WorkerCommand}
 	if config.StandsIn(s.Shell) {
 		j.Shell = "/" + s.Shell
 	}
-	if whose != Foreign && s.Walltime > 0 {
-		j.Warn = warning(s.Walltime)
+	if whose != Foreign && j.Walltime > 0 {
+		j.Warn = warning(j.Walltime)
 	}
 	var err error
 	if s.Array != "" {

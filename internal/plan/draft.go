@@ -19,6 +19,7 @@ type Wish struct {
 	Times    Times
 	Slots    int           // of each worker, unless the launcher says
 	Walltime time.Duration // of each worker; 0 is no limit but the launcher's
+	Life     time.Duration // the most that a worker lives, whatever the config says; 0 is no limit
 	Estimate time.Duration // how long a task takes, about
 	Dir      string        // where jobs start, unless the launcher says
 	Port     string        // of the dispatcher; empty if any will do
@@ -177,7 +178,15 @@ func (x *drafting) at(setting, msg, hint string) error {
 // launcher's.
 func (x *drafting) begin(k Kind, poll time.Duration, slots int, dir, muster string) *Plan {
 	return &Plan{Profile: x.w.Profile, Launcher: x.l.Name, Poll: poll, Whose: whoseOf(x.l), Muster: muster, Kind: k,
-		Worker: Worker{Before: x.w.Before, Slots: cmp.Or(slots, x.w.Slots), Walltime: x.w.Walltime, Estimate: x.w.Estimate, Dir: dir, Options: x.w.Options}}
+		Worker: Worker{Before: x.w.Before, Slots: cmp.Or(slots, x.w.Slots), Walltime: x.life(x.w.Walltime), Estimate: x.w.Estimate, Dir: dir, Options: x.w.Options}}
+}
+
+// life is a walltime, or the most that is wished.
+func (x *drafting) life(walltime time.Duration) time.Duration {
+	if x.w.Life > 0 && (walltime == 0 || walltime > x.w.Life) {
+		return x.w.Life
+	}
+	return walltime
 }
 
 // Digest says in a few characters what the drafts ask for. The same drafts have the

@@ -59,19 +59,6 @@ func (c *Cluster) Parts() []Part {
 	return parts
 }
 
-func (c *Cluster) short(walltime time.Duration) Kind {
-	q := *c
-	q.Jobs = nil
-	for _, j := range c.Jobs {
-		j.Walltime = walltime
-		if j.Warn > 0 {
-			j.Warn = warning(walltime)
-		}
-		q.Jobs = append(q.Jobs, j)
-	}
-	return &q
-}
-
 // warning is how long before its end a job is to be warned: a minute, or a tenth of
 // a short one.
 func warning(walltime time.Duration) time.Duration { return min(time.Minute, walltime/10) }

@@ -50,8 +50,6 @@ func (s *SSH) Parts() []Part {
 	return parts
 }
 
-func (s *SSH) short(time.Duration) Kind { return s }
-
 // Element names a worker of a launch; index is from 1.
 func Element(launch string, index int) string { return launch + "." + strconv.Itoa(index) }
 

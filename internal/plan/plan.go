@@ -49,8 +49,6 @@ type Kind interface {
 	Places() []Place
 	// Parts are its submissions, in order.
 	Parts() []Part
-	// short returns the kind for jobs that live as long as walltime.
-	short(walltime time.Duration) Kind
 	// submissions are what a person would run for the plan; names as in Plan.
 	submissions(p *Plan) ([]*Submission, error)
 }
@@ -94,14 +92,6 @@ func (p *Plan) Workers() int {
 		n += len(part.Indices)
 	}
 	return n
-}
-
-// Short returns the plan for workers that live for a minute.
-func (p *Plan) Short() *Plan {
-	q := *p
-	q.Worker.Walltime = time.Minute
-	q.Kind = p.Kind.short(time.Minute)
-	return &q
 }
 
 // Submissions are what a person would run to do what the plan says. It needs names.

@@ -229,23 +229,35 @@ func TestSized(t *testing.T) {
 	}
 }
 
-func TestShort(t *testing.T) {
-	p := named(t, draft(t, "cluster", "scheduler = \"slurm\"\nwalltime = \"4h\"\narray = \"1-2\"", plan.Wish{Times: 2}))
+// TestLife: a worker lives no longer than it is wished, however it is started.
+func TestLife(t *testing.T) {
+	wrapped := "\nworker_command = \"nice ${worker.command}\""
 	for _, c := range []struct {
-		p    *plan.Plan
-		want []string
-	}{{p.Short(), []string{"--time=0:01:00\n", "--signal=B:USR1@6\n", "--walltime 1m0s"}}, {p, []string{"--time=4:00:00\n", "--signal=B:USR1@60\n", "--walltime 4h0m0s"}}} {
-		for _, s := range scripts(t, c.p) {
-			for _, want := range c.want {
-				if !strings.Contains(s, want) {
-					t.Errorf("no %q in\n%s", want, s)
-				}
+		kind, settings string
+		life           time.Duration
+		want           []string
+	}{
+		{"cluster", "scheduler = \"slurm\"\nwalltime = \"4h\"", 0, []string{"--time=4:00:00\n", "--signal=B:USR1@60\n", "--walltime 1h0m0s"}},
+		{"cluster", "scheduler = \"slurm\"\nwalltime = \"4h\"", time.Minute, []string{"--time=0:01:00\n", "--signal=B:USR1@6\n", "--walltime 1m0s"}},
+		{"cluster", "scheduler = \"slurm\"", time.Minute, []string{"--time=0:01:00\n", "--walltime 1m0s"}},
+		{"cluster", "scheduler = \"slurm\"\nwalltime = \"30s\"", time.Minute, []string{"--time=0:00:30\n", "--walltime 30s"}},
+		{"cluster", "scheduler = \"slurm\"\nwalltime = \"4h\"" + wrapped, time.Minute, []string{"--time=0:01:00\n", "nice ", "--walltime 1m0s"}},
+		{"ssh", `remotes = ["ssh://a"]`, 0, []string{"--walltime 1h0m0s"}},
+		{"ssh", `remotes = ["ssh://a"]`, time.Minute, []string{"--walltime 1m0s"}},
+		{"ssh", `remotes = ["ssh://a"]` + wrapped, time.Minute, []string{"nice ", "--walltime 1m0s"}},
+	} {
+		p := named(t, draft(t, c.kind, c.settings, plan.Wish{Workers: 1, Walltime: time.Hour, Life: c.life}))
+		text := ""
+		if k, is := p.Kind.(*plan.SSH); is {
+			text = strings.Join(k.Argv(p, 0, 1), " ")
+		} else {
+			text = strings.Join(scripts(t, p), "\n")
+		}
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s, %s, to live for %s: no %q in\n%s", c.kind, c.settings, c.life, want, text)
 			}
 		}
-	}
-	ssh := named(t, draft(t, "ssh", `remotes = ["ssh://a"]`, plan.Wish{Times: 1, Walltime: time.Hour}))
-	if short := ssh.Short(); short.Worker.Walltime != time.Minute || ssh.Worker.Walltime != time.Hour {
-		t.Errorf("a short one lasts %s, and the other %s", short.Worker.Walltime, ssh.Worker.Walltime)
 	}
 }
 
