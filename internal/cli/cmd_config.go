@@ -136,6 +136,11 @@ func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
 				err = f.At(p.Where("url"), 0, err.Error(), "")
 			}
 		}
+		for _, l := range p.Launchers {
+			if err == nil && len(set.URL) == 0 {
+				err = plan.NeedsURL(f, l)
+			}
+		}
 		list = append(list, checked{Kind: "profile", Name: p.Name, err: err})
 	}
 	asking.Wait()

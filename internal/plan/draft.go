@@ -137,13 +137,30 @@ func (x *drafting) fill(settings any, w config.Worker) error {
 		w.URL = cmp.Or(x.w.URL, w.URL)
 	}
 	if w.URL == "" {
-		for _, f := range config.Fields(settings) {
-			if x.l.Mentions(f.Name, "url") {
-				return x.at(f.Name, "it speaks of worker.url, and the profile does not say where workers dial", `url = "tcp://HOST:PORT" in the profile says`)
-			}
+		if err := noURL(x.f, x.l); err != nil {
+			return err
 		}
 	}
 	return x.e.LauncherFor(x.l, w, settings)
+}
+
+// NeedsURL returns what is wrong with a launcher of other people's workers in a profile
+// that does not say where they dial.
+func NeedsURL(f *config.File, l *config.Launcher) error {
+	if whoseOf(l) != Foreign {
+		return nil // the dispatcher knows
+	}
+	return noURL(f, l)
+}
+
+// noURL puts a mistake where a launcher speaks of a URL that nobody knows.
+func noURL(f *config.File, l *config.Launcher) error {
+	for _, s := range config.Fields(kindOf(l.Kind).Settings) {
+		if l.Mentions(s.Name, "url") {
+			return f.At(l.Where(s.Name), 0, s.Name+" speaks of worker.url, and the profile does not say where workers dial", `url = "tcp://HOST:PORT" in the profile says`)
+		}
+	}
+	return nil
 }
 
 // whoseOf tells whose workers a launcher starts.

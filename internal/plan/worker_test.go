@@ -134,7 +134,7 @@ func TestWorkersOfOthers(t *testing.T) {
 		names := minted(d)
 		names[0].URL = ""
 		_, err := d.Named(names)
-		inOrder(t, settings, err, []string{"muster.hcl:3:18: it speaks of worker.url, and the profile does not say where workers dial", `hint: url = "tcp://HOST:PORT"`})
+		inOrder(t, settings, err, []string{"muster.hcl:3:18: worker_command speaks of worker.url, and the profile does not say where workers dial", `hint: url = "tcp://HOST:PORT"`})
 	}
 }
 
