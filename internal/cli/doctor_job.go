@@ -67,6 +67,9 @@ func (d *doctor) await(ctx context.Context, profile *host.Profile, future *dispa
 				return d.fail("dial back", why, d.unanswered(p))
 			}
 		case <-wait.Done():
+			if ctx.Err() != nil {
+				return exitError(exitInterrupted)
+			}
 			return d.fail("dial back", fmt.Errorf("no worker has dialled back in %s", d.o.wait), d.unanswered(p))
 		}
 	}
