@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 
 	"muster/hpc"
 	"muster/internal/plan"
@@ -89,9 +91,10 @@ func (c cluster) start(ctx context.Context, p *plan.Plan, i int, r *Record, join
 		}
 	}
 	r.ID, err = c.client(k.Command).Submit(ctx, cmd)
+	if wrong := c.unrunnable(err, cmd.Argv[0], p.Profile); wrong != nil {
+		return nothing, wrong
+	}
 	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return nothing, c.missing(cmd.Argv[0], p.Profile)
 	case errors.Is(err, hpc.ErrRefused):
 		return nothing, err
 	case err != nil:
@@ -100,14 +103,23 @@ func (c cluster) start(ctx context.Context, p *plan.Plan, i int, r *Record, join
 	return started, nil
 }
 
-// missing says that a command of the scheduler's is not there, and what to do.
-func (c cluster) missing(name, profile string) error {
+// unrunnable says what is wrong when a command of the scheduler's cannot be run at all,
+// and what to do; nil if that is not what err says.
+func (c cluster) unrunnable(err error, name, profile string) error {
+	var missing *exec.Error
+	if !errors.As(err, &missing) && !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	what := " is not in PATH"
+	if strings.Contains(name, "/") || errors.Is(err, fs.ErrPermission) {
+		what = " cannot be run"
+	}
 	l := c.at.login()
 	if (plan.Place{Login: l}).Here() {
-		return fmt.Errorf("%s is not in PATH on this machine: if it is on a login node, via = launcher.ssh.NAME in the launcher leads there; `muster doctor -p %s` looks further", name, profile)
+		return fmt.Errorf("%s%s on this machine: if it is on a login node, via = launcher.ssh.NAME in the launcher leads there; `muster doctor -p %s` looks further", name, what, profile)
 	}
-	return fmt.Errorf("%s is not in PATH on %s, in a login without a terminal: %s shows that, and `muster doctor -p %s` looks further",
-		name, l.Name(), "`"+shell.Join(plan.Place{Login: l}.Pasted([]string{"command", "-v", name}))+"`", profile)
+	return fmt.Errorf("%s%s on %s, in a login without a terminal: `%s` shows that, and `muster doctor -p %s` looks further",
+		name, what, l.Name(), shell.Join(plan.Place{Login: l}.Pasted([]string{"command", "-v", name})), profile)
 }
 
 func (c cluster) find(ctx context.Context, r *Record) ([]string, error) {

@@ -3,9 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -208,20 +206,29 @@ func TestWithoutWhatWorkersNeed(t *testing.T) {
 	}
 }
 
-// TestNoSuchCommand: a machine without the scheduler's commands has refused nothing.
+// TestNoSuchCommand: a machine where the scheduler's command cannot be run has refused
+// nothing, and certainly accepted nothing.
 func TestNoSuchCommand(t *testing.T) {
-	c := &scheduler{}
-	c.answers(func(argv []string) (hpc.Output, error) {
-		return hpc.Output{}, fmt.Errorf("run %s: %w", argv[0], &exec.Error{Name: argv[0], Err: exec.ErrNotFound})
-	})
-	f := newBed(t, c)
-	_, err := f.submit(t.Context(), job("1-2"))
-	if err == nil || strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "submit c: sbatch is not in PATH on this machine: ") ||
-		!strings.Contains(err.Error(), "via = launcher.ssh.NAME") || !strings.Contains(err.Error(), "`muster doctor -p p`") {
-		t.Errorf("it is said: %v", err)
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/plain", nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if len(f.records(t)) > 0 || len(f.Jobs()) > 0 {
-		t.Errorf("left are %v", f.records(t))
+	for name, want := range map[string]string{
+		"nosuchbatch":        "nosuchbatch is not in PATH on this machine: ",
+		dir + "/nosuchbatch": dir + "/nosuchbatch cannot be run on this machine: ",
+		dir + "/plain":       dir + "/plain cannot be run on this machine: ",
+	} {
+		f := newBed(t, &scheduler{})
+		f.Run = hpc.Here(os.Environ())
+		p := job("1-2")
+		p.Kind.(*plan.Cluster).Command = []string{name}
+		_, err := f.submit(t.Context(), p)
+		if err == nil || !strings.Contains(err.Error(), "submit c: "+want) || !strings.Contains(err.Error(), "via = launcher.ssh.NAME") || !strings.Contains(err.Error(), "`muster doctor -p p`") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(f.records(t)) > 0 || len(f.Jobs()) > 0 {
+			t.Errorf("%s: left are %v", name, f.records(t))
+		}
 	}
 }
 

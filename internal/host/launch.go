@@ -45,8 +45,7 @@ func (p *Profile) Names(ctx context.Context, pl *plan.Plan, socket string) ([]pl
 			return nil, err
 		}
 	}
-	once := sync.OnceFunc(release)
-	p.h.keep(names, &minted{once, time.AfterFunc(mintedFor, once)})
+	p.h.keep(names, sync.OnceFunc(release))
 	return names, nil
 }
 
@@ -73,16 +72,23 @@ func (p *Profile) whereTo(ctx context.Context, n *plan.Names, place plan.Place, 
 	return nil
 }
 
-// keep keeps minted links until the launch of the names.
-func (h *Host) keep(names []plan.Names, m *minted) {
+// keep keeps minted links until the launch of the names, or until nobody comes for them.
+func (h *Host) keep(names []plan.Names, release func()) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || len(names) == 0 {
-		m.over.Stop()
-		m.release()
-		return
+	kept := !h.closed && len(names) > 0
+	if kept {
+		name := names[0].Launch
+		h.minted[name] = &minted{release, time.AfterFunc(mintedFor, func() {
+			h.mu.Lock()
+			delete(h.minted, name)
+			h.mu.Unlock()
+			release()
+		})}
 	}
-	h.minted[names[0].Launch] = m
+	h.mu.Unlock()
+	if !kept {
+		release()
+	}
 }
 
 // take returns what lets the links of minted names go.
