@@ -192,9 +192,9 @@ func (m *master) stop() error {
 	return nil
 }
 
-// epitaph says why the connection ended: the master's last words, for which it
+// whyEnded says why the connection ended: the master's last words, for which it
 // gets a moment, since its socket closes before it exits.
-func (m *master) epitaph() error {
+func (m *master) whyEnded() error {
 	select {
 	case <-m.reaped:
 	case <-time.After(masterGrace):

@@ -274,7 +274,7 @@ func (s *openSSH) attach(socket string, m *master) (*Client, error) {
 		cut: func() { conn.Close() }, free: func() error { return nil }}
 	c.forward = func(ctx context.Context) error { return s.listenBy(ctx, socket) }
 	if m != nil {
-		c.free, c.why = m.stop, m.epitaph
+		c.free, c.why = m.stop, m.whyEnded
 	}
 	return c.start(0, 0), nil
 }

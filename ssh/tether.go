@@ -6,14 +6,14 @@ import (
 	"os/exec"
 )
 
-// leash is a shell that runs a program and ends it when descriptor 3 does: even
+// supervisor is a shell that runs a program and ends it when descriptor 3 does: even
 // if this process is killed, which it cannot see to. Linux alone could have the
 // kernel do that (PR_SET_PDEATHSIG in prctl(2)), and only at the end of a thread.
 //
 // The program is in the shell's process group and has its descriptors, less the
 // third. SIGTERM is passed on to it, its exit status is the shell's. When the pipe
 // ends it gets two seconds, and then nothing of the group is left.
-const leash = `trap 'kill "$program"' TERM
+const supervisor = `trap 'kill "$program"' TERM
 "$@" 3<&- &
 program=$!
 exec >/dev/null 2>&1
@@ -43,7 +43,7 @@ func tethered(argv []string) (cmd *exec.Cmd, tether *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", argv[0], err)
 	}
-	cmd = exec.Command("/bin/sh", append([]string{"-c", leash, "sh"}, argv...)...)
+	cmd = exec.Command("/bin/sh", append([]string{"-c", supervisor, "sh"}, argv...)...)
 	cmd.ExtraFiles = []*os.File{end}
 	group(cmd)
 	return cmd, tether, nil
