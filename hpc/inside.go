@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
@@ -28,10 +29,45 @@ func Inside(getenv func(string) string) (Identity, bool) {
 type environment struct {
 	inside   []string // all of these are set in a job and nowhere else
 	prefixes []string // variables that begin so are the scheduler's
+	where    []string // says where the scheduler is, or which
 	keep     []string // of these, what says where the scheduler is, and what a user wishes of it
 	wishes   []string // variables that begin so are a user's wishes, outside of a job
 	drop     []string // further variables that would change what commands do or answer
 	bare     []string // what a job has that has no prefix
+}
+
+// Where returns what an environment says of where the scheduler is, so that another
+// command can ask the same one: NAME=VALUE, without a value of what is not set.
+func (d *Dialect) Where(getenv func(string) string) []string {
+	var list []string
+	for _, name := range d.environment.where {
+		list = append(list, name+"="+getenv(name))
+	}
+	return list
+}
+
+// At returns a runner of commands that find the scheduler where Where has said, if the
+// environment of run says something else.
+func At(run Runner, where []string, getenv func(string) string) Runner {
+	prefix := []string{"env"}
+	var set []string // behind what env is to unset
+	for _, kv := range where {
+		switch name, value, _ := strings.Cut(kv, "="); {
+		case getenv(name) == value:
+		case value == "":
+			prefix = append(prefix, "-u", name)
+		default:
+			set = append(set, kv)
+		}
+	}
+	if prefix = append(prefix, set...); len(prefix) == 1 {
+		return run
+	}
+	return func(ctx context.Context, argv []string, stdin string) (Output, error) {
+		o, err := run(ctx, append(slices.Clone(prefix), argv...), stdin)
+		o.Argv = argv
+		return o, err
+	}
 }
 
 // Scrub removes from an environment what would filter or change the answers of
@@ -52,12 +88,14 @@ func Scrub(env []string) []string {
 	}
 	var kept []string
 	for _, kv := range env {
-		name, _, _ := strings.Cut(kv, "=")
+		name, value, _ := strings.Cut(kv, "=")
 		leaks := inAny && name == "TMPDIR" // it goes with the job
 		keeps := false
 		for _, d := range Dialects {
 			leaks = leaks || d.environment.leaks(name, in[d.Name], inAny)
-			keeps = keeps || slices.Contains(d.environment.keep, name)
+			// An empty one says nothing, and Slurm's commands fail for want of a cluster.
+			leaks = leaks || value == "" && slices.Contains(d.environment.where, name)
+			keeps = keeps || value != "" && slices.Contains(d.environment.keep, name)
 		}
 		if keeps || !leaks {
 			kept = append(kept, kv)

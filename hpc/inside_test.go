@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,7 @@ func TestScrub(t *testing.T) {
 		// What filters, colours or redirects, and what sites need.
 		"SQUEUE_PARTITION= SQUEUE_FORMAT2=x SCANCEL_STATE=R SINFO_ALL=1 SACCT_LOCAL=1 SCONTROL_ALL=1 SLURM_TIME_FORMAT=x":                                               "",
 		"SLURM_CONF=/c SLURM_CONF_SERVER=s SLURM_JWT=t SLURM_CLUSTERS=a SLURM_DEBUG_FLAGS=x":                                                                            "SLURM_CONF=/c SLURM_CONF_SERVER=s SLURM_JWT=t SLURM_CLUSTERS=a",
+		"SLURM_CLUSTERS= SBATCH_CLUSTERS= SLURM_CONF= PBS_DEFAULT= SBATCH_PARTITION=p":                                                                                  "SBATCH_PARTITION=p",
 		"SBATCH_WAIT=1 SBATCH_JOB_NAME=x SBATCH_ARRAY_INX=1-2 SBATCH_OUTPUT=x SBATCH_ERROR=x SBATCH_INPUT=x SBATCH_SIGNAL=x SBATCH_PARTITION=p SBATCH_WAIT_ALL_NODES=1": "SBATCH_PARTITION=p SBATCH_WAIT_ALL_NODES=1",
 		"PBS_DPREFIX=#X PBS_QSTAT_EXECONLY=1 PBSDEBUG=1 PBS_CONF_FILE=/c PBS_EXEC=/x PBS_LEAF_NAME=l":                                                                   "PBS_CONF_FILE=/c PBS_EXEC=/x PBS_LEAF_NAME=l",
 		"SGE_DEBUG_LEVEL=1 MORE_INFO=1 SGE_LONG_QNAMES=1 SGE_QMASTER_PORT=1 SGE_EXECD_PORT=2 SGE_CLUSTER_NAME=n SGE_ARCH=a":                                             "SGE_QMASTER_PORT=1 SGE_EXECD_PORT=2 SGE_CLUSTER_NAME=n SGE_ARCH=a",
@@ -65,6 +67,36 @@ func TestScrub(t *testing.T) {
 	} {
 		if got := kept(env); got != want {
 			t.Errorf("%s\nbecame %s\nwant   %s", env, got, want)
+		}
+	}
+}
+
+// TestAt: commands find the scheduler that Where has named, in another environment too,
+// and nothing is put before them in the same.
+func TestAt(t *testing.T) {
+	for _, c := range []struct{ dialect, then, now, want string }{
+		{"slurm", "SLURM_CONF=/a", "SLURM_CONF=/a SBATCH_X=1", "squeue"},
+		{"slurm", "SLURM_CONF=/a", "SLURM_CLUSTERS=b", "env -u SLURM_CLUSTERS SLURM_CONF=/a squeue"},
+		{"pbs", "", "PBS_DEFAULT=s", "env -u PBS_DEFAULT squeue"},
+		{"torque", "PBS_DEFAULT=t", "PBS_DEFAULT=s", "env PBS_DEFAULT=t squeue"},
+		{"sge", "SGE_ROOT=/r SGE_CELL=c", "SGE_ROOT=/r SGE_CELL=d", "env SGE_CELL=c squeue"},
+		{"lsf", "LSF_ENVDIR=/e", "", "env LSF_ENVDIR=/e squeue"},
+	} {
+		in := func(env string) func(string) string {
+			return func(name string) string {
+				_, value, _ := strings.Cut(" "+env, " "+name+"=")
+				value, _, _ = strings.Cut(value, " ")
+				return value
+			}
+		}
+		var ran string
+		run := func(_ context.Context, argv []string, _ string) (Output, error) {
+			ran = strings.Join(argv, " ")
+			return Output{}, nil
+		}
+		At(run, Dialects[c.dialect].Where(in(c.then)), in(c.now))(t.Context(), []string{"squeue"}, "")
+		if ran != c.want {
+			t.Errorf("%+v: ran %s", c, ran)
 		}
 	}
 }

@@ -75,6 +75,7 @@ var lsf = &Dialect{
 	index: "LSB_JOBINDEX",
 	environment: environment{
 		inside:   []string{"LSB_JOBID"},
+		where:    []string{"LSF_ENVDIR", "LSF_SERVERDIR"},
 		prefixes: []string{"LSB_", "LS_", "BSUB_"},
 		keep:     []string{"LSB_DEFAULTQUEUE", "LSB_DEFAULTPROJECT", "LSB_DEFAULT_USERGROUP", "LSB_JOB_REPORT_MAIL"},
 	},

@@ -67,6 +67,7 @@ func asItIs(s string) string { return s }
 // pbsEnvironment is that of Torque too.
 var pbsEnvironment = environment{
 	inside:   []string{"PBS_JOBID"},
+	where:    []string{"PBS_DEFAULT", "PBS_SERVER", "PBS_CONF_FILE", "PBS_PRIMARY", "PBS_SECONDARY", "PBS_BATCH_SERVICE_PORT"},
 	prefixes: []string{"PBS_"},
 	keep: []string{"PBS_DEFAULT", "PBS_SERVER", "PBS_CONF_FILE", "PBS_EXEC", "PBS_PRIMARY", "PBS_SECONDARY", "PBS_BATCH_SERVICE_PORT",
 		"PBS_LEAF_NAME", "PBS_AUTH_METHOD", "PBS_ENCRYPT_METHOD", "PBS_ENCRYPT_MODE"},

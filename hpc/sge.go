@@ -77,6 +77,7 @@ var gridEngine = &Dialect{
 	index: "SGE_TASK_ID",
 	environment: environment{
 		inside:   []string{"JOB_ID", "SGE_TASK_ID"},
+		where:    []string{"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_CLUSTER_NAME"},
 		prefixes: []string{"SGE_"},
 		keep:     []string{"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "SGE_CLUSTER_NAME", "SGE_ARCH"},
 		drop:     []string{"MORE_INFO"},

@@ -70,6 +70,7 @@ var slurm = &Dialect{
 	index:  "SLURM_ARRAY_TASK_ID",
 	environment: environment{
 		inside:   []string{"SLURM_JOB_ID"},
+		where:    []string{"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SBATCH_CLUSTERS"},
 		prefixes: []string{"SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_", "SCONTROL_"},
 		keep:     []string{"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_CLUSTERS"},
 		wishes:   []string{"SBATCH_"},

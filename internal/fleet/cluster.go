@@ -19,6 +19,7 @@ import (
 type cluster struct {
 	at      place
 	dialect *hpc.Dialect
+	where   string // what its jobs' records say of where it is, in parts that end with a NUL byte
 }
 
 var _ backend = cluster{}
@@ -26,6 +27,9 @@ var _ backend = cluster{}
 func addressCluster(k plan.Kind, r *Record) {
 	c := k.(*plan.Cluster)
 	r.Scheduler, r.Command = c.Scheduler, c.Command
+	if d := hpc.Dialects[c.Scheduler]; d != nil && c.Places()[0].Here() {
+		r.Where = d.Where(os.Getenv)
+	}
 }
 
 func newCluster(at place, r *Record) (backend, error) {
@@ -33,12 +37,20 @@ func newCluster(at place, r *Record) (backend, error) {
 	if d == nil {
 		return nil, fmt.Errorf("launch record %s: there is no scheduler %q here", r.path(), r.Scheduler)
 	}
-	return cluster{at, d}, nil
+	where := ""
+	for _, kv := range r.Where {
+		where += kv + "\x00"
+	}
+	return cluster{at, d, where}, nil
 }
 
 // client gives the scheduler orders about jobs that a command has submitted.
 func (c cluster) client(command []string) *hpc.Client {
-	return &hpc.Client{Dialect: c.dialect, Run: c.at.runner(), User: c.at.user(), Command: command}
+	run := c.at.runner()
+	if c.where != "" {
+		run = hpc.At(run, strings.Split(strings.TrimSuffix(c.where, "\x00"), "\x00"), os.Getenv)
+	}
+	return &hpc.Client{Dialect: c.dialect, Run: run, User: c.at.user(), Command: command}
 }
 
 // unasked is the largest array index that every scheduler takes by default; only

@@ -41,6 +41,9 @@ func (c *scheduler) decide(ctx context.Context, argv []string, stdin string) (hp
 	}
 	c.mu.Lock()
 	c.calls = append(c.calls, strings.Join(argv, " "))
+	for argv[0] == "env" || strings.Contains(argv[0], "=") { // before the command itself
+		argv = argv[1:]
+	}
 	answer := c.answer
 	if argv[0] == "squeue" || argv[0] == "qstat" {
 		c.asked = append(c.asked, time.Now())

@@ -28,9 +28,12 @@ type Record struct {
 	Launcher string `json:"launcher"`
 	Profile  string `json:"profile,omitempty"`
 
-	Scheduler string       `json:"scheduler,omitempty"` // none by SSH
-	Command   []string     `json:"command,omitempty"`   // that submits; empty is the scheduler's own
-	Login     remote.Login `json:"login,omitzero"`      // of the machine where it was made; zero is this one
+	Scheduler string   `json:"scheduler,omitempty"` // none by SSH
+	Command   []string `json:"command,omitempty"`   // that submits; empty is the scheduler's own
+	// Where is what the environment said of where the scheduler is; empty if it is on
+	// another machine, whose environment is not known.
+	Where []string     `json:"where,omitempty"`
+	Login remote.Login `json:"login,omitzero"` // of the machine where it was made; zero is this one
 
 	Job     string    `json:"job,omitempty"`   // the job's own name, unique; empty if muster gave it none
 	ID      string    `json:"id"`              // empty: it may have been submitted
