@@ -51,10 +51,34 @@ func ParseArray(s string) (*Array, error) {
 		}
 		a.Spans = append(a.Spans, sp)
 	}
+	if n := a.Count(); n > maxElements {
+		return nil, fmt.Errorf("the array %s has %d elements, and %d are the most", short(s), n, maxElements)
+	}
+	if i, twice := a.twice(); twice {
+		return nil, fmt.Errorf("the array %s has the index %d twice: each is one element", short(s), i)
+	}
 	return a, nil
 }
 
-const maxIndex = 1 << 30
+const (
+	maxIndex    = 1 << 30
+	maxElements = 10_000_000 // Slurm takes 4,000,001, Grid Engine 75,000 unless a site raises that
+)
+
+// twice returns an index that is there more than once.
+func (a *Array) twice() (index int, is bool) {
+	if len(a.Spans) < 2 {
+		return 0, false
+	}
+	list := a.Expand()
+	slices.Sort(list)
+	for i := 1; i < len(list); i++ {
+		if list[i] == list[i-1] {
+			return list[i], true
+		}
+	}
+	return 0, false
+}
 
 // Count returns how many elements there are.
 func (a *Array) Count() int {

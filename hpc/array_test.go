@@ -20,7 +20,7 @@ func TestParseArray(t *testing.T) {
 			t.Errorf("%q is %+v, %v", text, a, err)
 		}
 	}
-	for _, text := range []string{"", "x", "3-1", "1-", "-1", "1:2", "1-5:0", "1-5%0", "1-5%", "1,,2", "1-99999999999", "1 - 5"} {
+	for _, text := range []string{"", "x", "3-1", "1-", "-1", "1:2", "1-5:0", "1-5%0", "1-5%", "1,,2", "1-5,3", "7,7", "1-9:2,4-8:4,5", "1-10000001", "1-99999999999", "1 - 5"} {
 		if a, err := ParseArray(text); err == nil {
 			t.Errorf("%q is taken as %+v", text, a)
 		}

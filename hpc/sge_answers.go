@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// maxElements bounds what one row of qstat may stand for. Grid Engine's own
-// limit is max_aj_tasks, 75,000 unless a site raises it.
-const maxElements = 10_000_000
-
 // sgeRow is a row of qstat -xml: an element that runs, or all of an array's that
 // wait.
 type sgeRow struct {
@@ -52,7 +48,7 @@ func parseSGE(o Output) ([]Element, error) {
 			continue
 		}
 		tasks, err := ParseArray(r.Tasks)
-		if err != nil || tasks.Count() > maxElements {
+		if err != nil {
 			continue
 		}
 		for _, s := range tasks.Spans {
