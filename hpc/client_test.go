@@ -229,6 +229,10 @@ func TestElementsOfAnArray(t *testing.T) {
 		if err := c.CancelElements(t.Context(), id, a.Expand()); err != nil || len(*told) != 2 {
 			t.Errorf("%s: %d commands, %v", dialect, len(*told), err)
 		}
+		a, _ = ParseArray("1-999:2")
+		if err := c.CancelElements(t.Context(), id, a.Expand()); err != nil || len(*told) != 3 {
+			t.Errorf("%s: %d commands with those that do not follow each other, %v", dialect, len(*told), err)
+		}
 		for _, line := range *told {
 			if len(line) > 64<<10 {
 				t.Errorf("%s is told a line of %d bytes", dialect, len(line))

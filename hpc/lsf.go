@@ -51,11 +51,12 @@ var lsf = &Dialect{
 	version: "-V", versionCodes: []int{0},
 	advice: []advice{{"job array index too large", tooLarge}},
 	cancel: func(id string) []string { return []string{"bkill", id} },
-	cancelSome: func(id string, spans []Span) (list [][]string) {
+	cancelSome: func(id string, spans []Span) [][]string {
+		argv := []string{"bkill"}
 		for _, s := range spans {
-			list = append(list, []string{"bkill", fmt.Sprintf("%s[%d-%d]", id, s.First, s.Last)})
+			argv = append(argv, fmt.Sprintf("%s[%d-%d]", id, s.First, s.Last))
 		}
-		return list
+		return [][]string{argv}
 	},
 	gone: []string{"No matching job found", "already finished"},
 	element: func(job string, index int, array bool) string {

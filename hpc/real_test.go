@@ -158,6 +158,15 @@ while ! test -e ` + release + `; do sleep 0.05; done`}, nil)
 			t.Errorf("a submission from inside would carry %s", kv)
 		}
 	}
+	// Some of those that wait, which do not follow each other.
+	if err := c.CancelElements(context.Background(), id, []int{5, 3}); err != nil {
+		t.Error(err)
+	}
+	for _, e := range until(t, c, id, func(list []hpc.Element) bool { return living(list) == 3 }) {
+		if gone := e.Index == 3 || e.Index == 5; gone != (e.State == hpc.Ended) {
+			t.Errorf("with elements 3 and 5 cancelled there is %+v", e)
+		}
+	}
 	if err := c.Cancel(context.Background(), id); err != nil {
 		t.Error(err)
 	}

@@ -53,11 +53,12 @@ var gridEngine = &Dialect{
 	version: "-help", versionCodes: []int{0, 1},
 	reasons: map[string]string{"Eqw": "it is in an error state and will not start: qstat -explain E -j ID says why"},
 	cancel:  func(id string) []string { return []string{"qdel", id} },
-	cancelSome: func(id string, spans []Span) (list [][]string) {
+	cancelSome: func(id string, spans []Span) [][]string {
+		argv := []string{"qdel"}
 		for _, s := range spans {
-			list = append(list, []string{"qdel", id, "-t", fmt.Sprintf("%d-%d", s.First, s.Last)})
+			argv = append(argv, fmt.Sprintf("%s.%d-%d", id, s.First, s.Last))
 		}
-		return list
+		return [][]string{argv}
 	},
 	gone: []string{"does not exist", "already in deletion"},
 	element: func(job string, index int, array bool) string {
