@@ -24,7 +24,8 @@ func settingFlags() []cli.Flag {
 		if f.Default != "" {
 			unset = f.Default
 		}
-		usage += ": `" + cmp.Or(map[string]string{"duration": "DURATION", "size": "SIZE", "whole number": "N"}[f.Type], "VALUE") + "`"
+		what := cmp.Or(strings.Join(f.OneOf, "|"), map[string]string{"duration": "DURATION", "size": "SIZE", "whole number": "N"}[f.Type], "VALUE")
+		usage += " (`" + what + "`)"
 		switch {
 		case f.Type == "true or false":
 			flags = append(flags, &cli.BoolFlag{Name: name, Value: f.Default == "true", Usage: f.Doc})
