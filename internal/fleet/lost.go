@@ -109,7 +109,7 @@ func (f *Fleet) conclude(l *lost, answer map[key]hpc.Element) bool {
 func (l *lost) text(ctx context.Context) string {
 	text := l.ended
 	if n := len(l.indices) - 1; n > 0 {
-		text += fmt.Sprintf(", nor did %d others", n)
+		text += ", nor did " + count(n, "other")
 	}
 	file, tail := l.j.tail(ctx, l.indices[0])
 	if tail == "" {

@@ -199,7 +199,7 @@ func TestSSHThatFails(t *testing.T) {
 		return strings.Contains(said, "never joined") || strings.Contains(said, "had never")
 	})
 	stop()
-	want := "worker " + ids[0] + ".1 on " + m.login.Name() + " ended and had never joined, nor did 1 others; its output ends:\n  no such module\n  (" + f.records(t)[0].Output + "/1.out on " + m.login.Name() + ")"
+	want := "worker " + ids[0] + ".1 on " + m.login.Name() + " ended and had never joined, nor did 1 other; its output ends:\n  no such module\n  (" + f.records(t)[0].Output + "/1.out on " + m.login.Name() + ")"
 	if !strings.HasSuffix(said, want) {
 		t.Errorf("said %q, want %q", said, want)
 	}

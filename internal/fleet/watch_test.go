@@ -85,8 +85,8 @@ func TestWhatIsTold(t *testing.T) {
 		paths, _ := filepath.Glob(filepath.Join(f.Dir, "*.out"))
 		os.WriteFile(filepath.Join(paths[0], "3.out"), []byte("line\nexec: not found\n"), 0o600)
 		next("1_1|RUNNING|None|n1|x\n1_2|COMPLETED|None|n1|x\n1_3|FAILED|NonZeroExitCode|n1|x\n1_4|FAILED|NonZeroExitCode|n1|x\n",
-			"job 1_3 ended (FAILED) and its worker never joined, nor did 1 others; its output ends:\n  line\n  exec: not found\n  ("+paths[0]+"/3.out)", 1)
-		if s := f.Standing()[0]; s.Ended != 3 || s.Trouble != "job 1_3 ended (FAILED) and its worker never joined, nor did 1 others: exec: not found" {
+			"job 1_3 ended (FAILED) and its worker never joined, nor did 1 other; its output ends:\n  line\n  exec: not found\n  ("+paths[0]+"/3.out)", 1)
+		if s := f.Standing()[0]; s.Ended != 3 || s.Trouble != "job 1_3 ended (FAILED) and its worker never joined, nor did 1 other: exec: not found" {
 			t.Errorf("%+v", s)
 		}
 		next("1_1|RUNNING|None|n1|x\n", "", 1)
