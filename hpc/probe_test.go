@@ -94,14 +94,16 @@ func TestCheckOfWhatDoesNotAnswer(t *testing.T) {
 // nothing of the job.
 func TestCheckWithoutScheduler(t *testing.T) {
 	for dialect, o := range map[string]Output{
-		"slurm":  {Code: 1, Stderr: []byte("sbatch: fatal: Could not establish a configuration source")},
+		"slurm": {Code: 1, Stderr: []byte("sbatch: fatal: Could not establish a configuration source")},
+		// Its client is installed, and nothing else.
+		"sge ":   {Code: 1, Stderr: []byte("Unable to initialize environment because of error: unable to read qmaster name: qmaster hostname in \"/var/lib/gridengine/default/common/act_qmaster\" has zero length\nExiting.")},
 		"sge":    {Code: 1, Stderr: []byte("error: commlib error: got select error (Connection refused)\nUnable to run job: unable to contact qmaster using port 1 on host \"h\".\nExiting.")},
 		"pbs":    {Code: 255, Stderr: []byte("Connection refused\nqstat: cannot connect to server s (errno=111)")},
 		"torque": {Code: 255, Stderr: []byte("qstat: cannot connect to server s (errno=111) Connection refused")},
 		"lsf":    {Code: 255, Stderr: []byte("LSF is down. Please wait ...")},
 	} {
 		array, _ := ParseArray("1-9")
-		problems, unasked := answering(dialect, o).Check(t.Context(), Job{Queue: "q", Array: array, CPUs: 2, Account: "a"})
+		problems, unasked := answering(strings.TrimSpace(dialect), o).Check(t.Context(), Job{Queue: "q", Array: array, CPUs: 2, Account: "a"})
 		if len(problems) > 0 || len(unasked) < 2 {
 			t.Errorf("%s: %s, unasked %q", dialect, said(problems), unasked)
 		}

@@ -12,7 +12,7 @@ func sgeProbes(c *Client, j *Job) []probe {
 		switch said := string(o.Stdout) + string(o.Stderr); {
 		case o.Code == 0:
 			return nil, nil
-		case strings.Contains(said, "commlib error"), strings.Contains(said, "contact qmaster"):
+		case strings.Contains(said, "commlib error"), strings.Contains(said, "contact qmaster"), strings.Contains(said, "initialize environment"):
 			return nil, o.failed()
 		}
 		return complained(o, sgeComplaints)
