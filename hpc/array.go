@@ -17,7 +17,12 @@ type Array struct {
 	Throttle int // 0 is no limit
 }
 
-// ParseArray reads Slurm's notation: 1-20:2%4, or a list such as 1,3,7-9.
+// MaxElements bounds how many elements an array has: what is known of each is kept in
+// memory.
+const MaxElements = 1_000_000
+
+// ParseArray reads Slurm's notation: 1-20:2%4, or a list such as 1,3,7-9. An index is
+// there once.
 func ParseArray(s string) (*Array, error) {
 	bad := fmt.Errorf("%q is no array: it is written 1-100, 1-100:2 for every second, 1,3,7 for a list, and %%20 after it lets 20 run at once", s)
 	list, throttle, throttled := strings.Cut(s, "%")
@@ -51,8 +56,8 @@ func ParseArray(s string) (*Array, error) {
 		}
 		a.Spans = append(a.Spans, sp)
 	}
-	if n := a.Count(); n > maxElements {
-		return nil, fmt.Errorf("the array %s has %d elements, and %d are the most", short(s), n, maxElements)
+	if n := a.Count(); n > MaxElements {
+		return nil, fmt.Errorf("the array %s has %d elements, and %d are the most", short(s), n, MaxElements)
 	}
 	if i, twice := a.twice(); twice {
 		return nil, fmt.Errorf("the array %s has the index %d twice: each is one element", short(s), i)
@@ -60,10 +65,7 @@ func ParseArray(s string) (*Array, error) {
 	return a, nil
 }
 
-const (
-	maxIndex    = 1 << 30
-	maxElements = 10_000_000 // Slurm takes 4,000,001, Grid Engine 75,000 unless a site raises that
-)
+const maxIndex = 1 << 30
 
 // twice returns an index that is there more than once.
 func (a *Array) twice() (index int, is bool) {

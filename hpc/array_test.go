@@ -25,6 +25,19 @@ func TestParseArray(t *testing.T) {
 			t.Errorf("%q is taken as %+v", text, a)
 		}
 	}
+	for text, want := range map[string]string{
+		"1-1000000001":              `the array 1-1000000001 has 1000000001 elements, and 1000000 are the most`,
+		"1-600000,700000-1200000:1": "has 1100001 elements",
+		"1-9:2,5":                   `the array 1-9:2,5 has the index 5 twice`,
+		"3,1-2,3%2":                 "has the index 3 twice",
+	} {
+		if a, err := ParseArray(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is %+v, %v, want %s", text, a, err, want)
+		}
+	}
+	if a, err := ParseArray("1-1000000"); err != nil || a.Count() != MaxElements {
+		t.Errorf("%+v, %v", a, err)
+	}
 	for _, c := range []struct{ array, limit, want string }{
 		{"1-10", "0", "1-10"}, {"1-10", "10", "1-10"}, {"1-10", "4", "1-4 1-4 1-2"}, {"2-10:2%3", "5", "2-4:2%3 2-4:2%3 2%3"},
 	} {

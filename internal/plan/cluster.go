@@ -106,8 +106,15 @@ func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
 		return nil, err
 	}
 	array := c.dialect().Submitted(first.Array)
+	times, each := x.times(c, first.Array != nil), max(x.w.Workers, 1)
+	if first.Array != nil {
+		each = first.Array.Count()
+	}
+	if err := x.bounded(times, each); err != nil {
+		return nil, err
+	}
 	var list []hpc.Job
-	for i := range x.times(c, first.Array != nil) {
+	for i := range times {
 		job := first
 		if p.Names != nil && speaks(x.l) {
 			if job, err = x.jobFor(p, i, array != nil); err != nil {

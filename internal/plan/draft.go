@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"muster/hpc"
 	"muster/internal/config"
 )
 
@@ -34,6 +36,9 @@ type Times int
 
 // AsArray is the configured array once, and nothing without one.
 const AsArray Times = -1
+
+// MaxWorkers is how many workers a launch can have.
+const MaxWorkers = hpc.MaxElements
 
 // Draft is the plan of a launcher whose names are not minted yet. Settings that speak
 // of the worker are not evaluated in it.
@@ -196,6 +201,14 @@ func (x *drafting) at(setting, msg, hint string) error {
 func (x *drafting) begin(k Kind, poll time.Duration, slots int, dir, muster string) *Plan {
 	return &Plan{Profile: x.w.Profile, Launcher: x.l.Name, Poll: poll, Whose: whoseOf(x.l), Muster: muster, Kind: k,
 		Worker: Worker{Before: x.w.Before, Slots: cmp.Or(slots, x.w.Slots), Walltime: x.life(x.w.Walltime), Estimate: x.w.Estimate, Dir: dir, Options: x.w.Options}}
+}
+
+// bounded refuses times as many workers as each has, if these are too many.
+func (x *drafting) bounded(times, each int) error {
+	if times <= MaxWorkers/max(each, 1) {
+		return nil
+	}
+	return fmt.Errorf("launcher %s would start %d times %d workers, and a launch can have %d at most", x.l.Name, times, each, MaxWorkers)
 }
 
 // life is a walltime, or the most that is wished.

@@ -229,6 +229,24 @@ func TestSized(t *testing.T) {
 	}
 }
 
+// TestTooManyWorkers are refused before anything is made for each of them.
+func TestTooManyWorkers(t *testing.T) {
+	const many = 1 << 30
+	for settings, wishes := range map[string][]plan.Wish{
+		"cluster\nscheduler = \"slurm\"":                                           {{Workers: many}, {Times: many}},
+		"cluster\nscheduler = \"slurm\"\narray = \"1-2000\"":                       {{Workers: many}, {Times: 1000}},
+		"cluster\nscheduler = \"slurm\"\nbare = true\nworker_command = \"x\"":      {{Workers: many}, {Times: many}},
+		"ssh\nremotes = [\"ssh://a\", \"ssh://b\"]\nworker_command = worker.index": {{Workers: many}, {Times: plan.MaxWorkers/2 + 1}},
+	} {
+		kind, settings, _ := strings.Cut(settings, "\n")
+		for _, w := range wishes {
+			if _, err := draftOf(parse(t, kind, settings), w); err == nil || !strings.Contains(err.Error(), "and a launch can have 1000000 at most") {
+				t.Errorf("%s, %+v: %v", settings, w, err)
+			}
+		}
+	}
+}
+
 // TestLife: a worker lives no longer than it is wished, however it is started.
 func TestLife(t *testing.T) {
 	wrapped := "\nworker_command = \"nice ${worker.command}\""

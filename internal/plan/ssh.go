@@ -82,6 +82,9 @@ func planSSH(x *drafting, names []Names) (*Plan, error) {
 	if x.w.Workers > 0 {
 		k.PerHost = x.w.Workers
 	}
+	if err := x.bounded(k.PerHost, len(hosts)); err != nil {
+		return nil, err
+	}
 	p := x.begin(k, s.Poll, s.Slots, s.Workdir, s.Muster)
 	if p.Names = names; p.Whose == Own {
 		return p, nil
