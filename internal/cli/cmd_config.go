@@ -111,7 +111,9 @@ func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
 		return nil, err
 	}
 	e := evaluate(c, s, f, config.Leave, false)
-	ctx, cancel := context.WithTimeout(c.Context, checkTime)
+	asked, stop := interruptible(c) // what is asked ends with the command
+	defer stop()
+	ctx, cancel := context.WithTimeout(asked, checkTime)
 	defer cancel()
 	list := make([]checked, 0, len(f.Launchers)+len(f.Profiles))
 	var asking sync.WaitGroup
@@ -143,7 +145,9 @@ func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
 		}
 		list = append(list, checked{Kind: "profile", Name: p.Name, err: err})
 	}
-	asking.Wait()
+	if asking.Wait(); asked.Err() != nil {
+		return nil, exitError(exitInterrupted)
+	}
 	for i := range list[len(f.Launchers):] {
 		blame(&list[len(f.Launchers)+i], f.Profiles[i], list[:len(f.Launchers)])
 	}
