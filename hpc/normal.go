@@ -64,7 +64,7 @@ func (d *Dialect) take(j *Job, o option) error {
 	case o.has(setsThrottle):
 		n, err := strconv.Atoi(o.value)
 		if err != nil || n < 0 {
-			return fmt.Errorf("%s %s is no number", o.key, o.value)
+			return fmt.Errorf("%s %q is no number", o.key, o.value)
 		}
 		a := Array{}
 		if j.Array != nil {

@@ -68,7 +68,7 @@ func TestNormal(t *testing.T) {
 		{"slurm", "\n#SBATCH --comment=\"open", "options, line 2: a quote is not closed"},
 		{"pbs", "#PBS -N 'open", "options, line 1: a quote is not closed"},
 		{"slurm", "#SBATCH -a x", "is no array"},
-		{"sge", "#$ -tc many", "-tc many is no number"},
+		{"sge", "#$ -tc many", `-tc "many" is no number`},
 		{"lsf", `#BSUB -J "a[3-1]"`, "is no array"},
 		{"lsf", "#SBATCH -a 1", "is a line for another scheduler"},
 		{"slurm", "#SBATCH -C a\x00", "NUL"},

@@ -44,6 +44,7 @@ type File struct {
 	dir    string // from which paths count, and in which programs run
 	schema Schema
 	local  *Launcher
+	hidden hidden
 }
 
 // Launcher is one launcher block, or the launcher "local".

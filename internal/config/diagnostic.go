@@ -104,12 +104,16 @@ func (b *Block) Mistake(setting, msg, hint string) Diagnostic {
 }
 
 // Errors is an *Error of a file's mistakes, in the order in which they stand; nil
-// if there are none.
+// if there are none. It has no value of a setting that is secret.
 func (f *File) Errors(list []Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
 	list = slices.Clone(list)
+	for i := range list {
+		d := &list[i]
+		d.Msg, d.Hint = f.hidden.in(d.Msg, d.Range.Start), f.hidden.in(d.Hint, d.Range.Start)
+	}
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
 		return cmp.Or(a.Range.Start.Line-b.Range.Start.Line, a.Range.Start.Column-b.Range.Start.Column)
 	})

@@ -67,6 +67,7 @@ type Evaluation struct {
 	functions map[string]function.Function
 	done      map[evaluated]*outcome
 	unknown   map[*attribute]string // the program that was not run
+	read      []string              // what env(), file() and exec() gave the expression that is being evaluated
 }
 
 // evaluated names an expression, and the worker if it speaks of one.
@@ -212,7 +213,9 @@ func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 	}
 	out := &outcome{}
 	e.done[key] = out
+	e.read = nil
 	val, diags := a.expr.Value(ctx)
+	e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(val)...))
 	if diags.HasErrors() {
 		out.wrong = a.mistakes(diags)
 		return out

@@ -51,7 +51,7 @@ func functionNames() []string {
 }
 
 func (e *Evaluation) env() function.Function {
-	return outside("name", cty.String, func(v cty.Value) (cty.Value, error) {
+	return e.outside("name", cty.String, func(v cty.Value) (cty.Value, error) {
 		text, ok := e.opts.Getenv(v.AsString())
 		if !ok {
 			return cty.NilVal, fmt.Errorf("the environment variable %s is not set", v.AsString())
@@ -61,14 +61,14 @@ func (e *Evaluation) env() function.Function {
 }
 
 func (e *Evaluation) file() function.Function {
-	return outside("path", cty.String, func(v cty.Value) (cty.Value, error) {
+	return e.outside("path", cty.String, func(v cty.Value) (cty.Value, error) {
 		text, err := e.f.text(v.AsString())
 		return cty.StringVal(text), err
 	})
 }
 
 func (e *Evaluation) exec() function.Function {
-	return outside("argv", cty.List(cty.String), func(v cty.Value) (cty.Value, error) {
+	return e.outside("argv", cty.List(cty.String), func(v cty.Value) (cty.Value, error) {
 		var argv []string
 		for _, w := range v.AsValueSlice() {
 			switch {
@@ -92,7 +92,7 @@ func (e *Evaluation) exec() function.Function {
 
 // outside makes a function whose value comes from outside of the config, so that
 // it is secret.
-func outside(param string, t cty.Type, f func(cty.Value) (cty.Value, error)) function.Function {
+func (e *Evaluation) outside(param string, t cty.Type, f func(cty.Value) (cty.Value, error)) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{Name: param, Type: t}},
 		Type:   function.StaticReturnType(cty.String),
@@ -100,6 +100,9 @@ func outside(param string, t cty.Type, f func(cty.Value) (cty.Value, error)) fun
 			v, err := f(args[0])
 			if err != nil {
 				return cty.UnknownVal(cty.String), err
+			}
+			if v.IsKnown() {
+				e.read = append(e.read, v.AsString())
 			}
 			return v.Mark(secret), nil
 		},

@@ -63,7 +63,7 @@ func TestMistakesOfURLs(t *testing.T) {
 		`host_url({ port = 1 }, { tls = true })`:                                "all options are written in one object",
 		`local_url({ interface = "` + lo + `" })`:                               "there is no option interface here: there are port, tcp, tls",
 		`local_url({ family = "ipv4" })`:                                        "there is no option family here: there are port, tcp, tls",
-		`host_url({ interface = env("MY_IF"), port = 1 })`:                      `there is no interface "from MY_IF" here`,
+		`host_url({ interface = env("MY_IF"), port = 1 })`:                      `there is no interface [redacted] here`,
 		`host_url({ interface = { name = "ib0" } })`:                            "interface is a name, or a list of names",
 		`host_url({ interface = format("%s", "` + lo + `"), family = "ipv5" })`: `"ipv5" is no family`,
 	} {

@@ -175,3 +175,49 @@ func TestMistakesTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestMistakesShowNoSecrets: a mistake in a value that comes from outside is told
+// without it, whoever finds it.
+func TestMistakesShowNoSecrets(t *testing.T) {
+	const secret = "s3cr3t \"x'#,/\u00e9"
+	getenv := func(string) (string, bool) { return secret, true }
+	told := 0
+	try := func(kind, settings, setting, value string) {
+		f := parse(t, kind, settings+setting+" = "+value)
+		e := f.Evaluate(config.Options{Getenv: getenv})
+		d, err := plan.New(e, f, f.Launchers[0], once)
+		if err == nil {
+			_, err = d.Pasted("muster")
+		}
+		if err == nil {
+			return
+		}
+		if told++; strings.Contains(err.Error(), "s3cr3t") || !strings.Contains(err.Error(), "[redacted]") && !strings.Contains(err.Error(), "not shown") {
+			t.Errorf("%s %s = %s: %v", settings, setting, value, err)
+		}
+	}
+	for _, k := range plan.Schema().Kinds {
+		for _, f := range config.Fields(k.Settings) {
+			value := map[string]string{"list of strings": `[env("X")]`, "launcher": "launcher.ssh.outer"}[f.Type]
+			if value == "" {
+				value = `env("X")`
+			}
+			switch {
+			case k.Name == "ssh":
+				try(k.Name, map[bool]string{true: "", false: "remotes = [\"ssh://a\"]\n"}[f.Name == "remotes"], f.Name, value)
+			default:
+				for _, scheduler := range hpc.Names() {
+					try(k.Name, map[bool]string{true: "", false: "scheduler = \"" + scheduler + "\"\n"}[f.Name == "scheduler"], f.Name, value)
+				}
+			}
+		}
+	}
+	for _, option := range []string{"#$ -tc ", "#$ -t "} {
+		try("cluster", "scheduler = \"sge\"\n", "options", "\""+option+"${env(\"X\")}\"")
+	}
+	try("cluster", "scheduler = \"slurm\"\n", "queue", `"${env("X")}${worker.index}"`)
+	try("cluster", "scheduler = \"slurm\"\n", "name", `host_url({ interface = env("X") })[0]`)
+	if told < 50 {
+		t.Errorf("only %d mistakes were told", told)
+	}
+}
