@@ -53,6 +53,8 @@ type Dialect struct {
 	sent   func(command []string, options []line, getenv func(string) string) []string
 	limits []string // a command that prints its limits
 	limit  func(out string) int
+	// limited is in every good answer of limits, whether there is a limit or not.
+	limited string
 	// version is the option with which the command that submits says which it is, and
 	// ends with one of versionCodes.
 	version      string

@@ -48,6 +48,7 @@ var lsf = &Dialect{
 	find:    lsfFind,
 	limits:  []string{"bparams", "-a"},
 	limit:   func(out string) int { return lineValue(out, "MAX_JOB_ARRAY_SIZE") },
+	limited: "MAX_JOB_ARRAY_SIZE",
 	version: "-V", versionCodes: []int{0},
 	advice: []advice{{"job array index too large", tooLarge}},
 	cancel: func(id string) []string { return []string{"bkill", id} },

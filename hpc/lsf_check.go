@@ -21,6 +21,8 @@ func lsfProbes(_ *Client, j *Job) []probe {
 			return []*FieldError{unknown("queue", "queue", j.Queue, nil)}, nil
 		case o.Code != 0:
 			return nil, o.failed()
+		case !strings.Contains(said, "QUEUE:"):
+			return nil, o.strange()
 		}
 		if limit := lsfRunLimit(string(o.Stdout)); limit > 0 && j.Walltime > limit {
 			return []*FieldError{mistake("walltime", "", "queue %s lets a job run for %s at most", j.Queue, hms(limit))}, nil

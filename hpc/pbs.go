@@ -43,6 +43,7 @@ var pbsPro = &Dialect{
 	find:    qselect,
 	limits:  []string{"qstat", "-B", "-f"},
 	limit:   func(out string) int { return lineValue(out, "max_array_size") },
+	limited: "Server:",
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"usage: qsub", twoPBS}, {"exceeds server or queue size limit", tooLarge}},
 	cancel: func(id string) []string { return []string{"qdel", id} }, cancelSome: pbsCancelSome,

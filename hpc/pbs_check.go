@@ -14,7 +14,11 @@ func pbsProbes(_ *Client, j *Job) []probe {
 			if o.Code != 0 {
 				return nil, o.failed()
 			}
-			return pbsFits(parseQueues(string(o.Stdout)), j), o.whole()
+			queues := parseQueues(string(o.Stdout))
+			if len(queues) == 0 {
+				return nil, o.strange()
+			}
+			return pbsFits(queues, j), o.whole()
 		}},
 		{asks: "account, and whether any node is large enough", not: "qsub has no way to ask"},
 	}
@@ -38,7 +42,7 @@ func parseQueues(out string) map[string]map[string]string {
 // pbsFits finds what j's queue refuses.
 func pbsFits(queues map[string]map[string]string, j *Job) []*FieldError {
 	name, _, _ := strings.Cut(j.Queue, "@") // at a server
-	if name == "" || len(queues) == 0 {
+	if name == "" {
 		return nil
 	}
 	q, ok := queues[name]

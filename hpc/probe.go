@@ -60,6 +60,9 @@ func (c *Client) arrayProbe(j *Job) []probe {
 		if o.Code != 0 {
 			return nil, o.failed()
 		}
+		if !strings.Contains(string(o.Stdout), c.Dialect.limited) {
+			return nil, o.strange()
+		}
 		if limit := c.Dialect.limit(string(o.Stdout)); limit > 0 && j.Array.Last() > limit {
 			return []*FieldError{mistake("array", "with -n muster splits arrays by itself", "its largest index is %d, and this scheduler takes %d at most", j.Array.Last(), limit)}, nil
 		}

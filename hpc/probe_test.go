@@ -110,6 +110,34 @@ func TestCheckWithoutScheduler(t *testing.T) {
 	}
 }
 
+// TestCheckOfStrangeAnswers: what cannot be read says nothing of the job, and is named.
+func TestCheckOfStrangeAnswers(t *testing.T) {
+	array, _ := ParseArray("1-9")
+	j := Job{Queue: "q", Array: array, CPUs: 2, GPUs: 1, Account: "a"}
+	for _, said := range []string{"", "Welcome to the cluster!\n", "<html>\n"} {
+		for dialect, want := range map[string][]string{
+			"slurm":  {"partition: the command: its answer cannot be read: ", "array: the command: its answer cannot be read: "},
+			"pbs":    {"queue: the command: its answer cannot be read: ", "account, and whether any node is large enough: ", "array: the command: its answer cannot be read: "},
+			"torque": {"queue: the command: its answer cannot be read: ", "account, and whether any node is large enough: ", "array: the command: its answer cannot be read: "},
+			"sge":    {"resource gpu: the command: its answer cannot be read: ", "array: the command: its answer cannot be read: "},
+			"lsf":    {"account, and whether any host is large enough: ", "queue: the command: its answer cannot be read: ", "array: the command: its answer cannot be read: "},
+		} {
+			problems, unasked := answering(dialect, Output{Stdout: []byte(said)}).Check(t.Context(), j)
+			if dialect == "sge" && said == "<html>\n" {
+				continue // it may be the name of a queue
+			}
+			if len(problems) > 0 {
+				t.Errorf("%s, %q: %v", dialect, said, problems)
+			}
+			for _, w := range want {
+				if !slices.ContainsFunc(unasked, func(u string) bool { return strings.HasPrefix(u, w) }) {
+					t.Errorf("%s, %q: %q is not in %q", dialect, said, w, unasked)
+				}
+			}
+		}
+	}
+}
+
 // TestCheckSubmitsNothing: a command that only tries a job is the scheduler's own,
 // and has the option for it.
 func TestCheckSubmitsNothing(t *testing.T) {

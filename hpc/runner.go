@@ -49,6 +49,11 @@ func (o Output) failed() error {
 	return fmt.Errorf("%s: exit status %d: %s", o.name(), o.Code, o.said())
 }
 
+// strange makes an error of an answer in which nothing is what it has to have.
+func (o Output) strange() error {
+	return fmt.Errorf("%s: its answer cannot be read: %s", o.name(), o.said())
+}
+
 // Runner runs a scheduler's command, here or elsewhere. Its error means that
 // it is unknown what the command did, if it ran at all. Several may run at once.
 type Runner func(ctx context.Context, argv []string, stdin string) (Output, error)

@@ -50,6 +50,7 @@ var gridEngine = &Dialect{
 	},
 	limits:  []string{"qconf", "-sconf"},
 	limit:   func(out string) int { return lineValue(out, "max_aj_tasks") },
+	limited: "max_aj_tasks",
 	version: "-help", versionCodes: []int{0, 1},
 	reasons: map[string]string{"Eqw": "it is in an error state and will not start: qstat -explain E -j ID says why"},
 	cancel:  func(id string) []string { return []string{"qdel", id} },

@@ -22,10 +22,12 @@ func sgeProbes(c *Client, j *Job) []probe {
 			return
 		}
 		list = append(list, probe{asks: what, argv: []string{"qconf", option}, read: func(o Output) ([]*FieldError, error) {
-			there := strings.Fields(string(o.Stdout))
+			there, none := strings.Fields(string(o.Stdout)), strings.Contains(string(o.Stderr), "list defined")
 			switch {
-			case o.Code != 0 && !strings.Contains(string(o.Stderr), "list defined"):
+			case o.Code != 0 && !none:
 				return nil, o.failed()
+			case !none && len(there) != strings.Count(string(o.Stdout), "\n"), !none && len(there) == 0: // a name on each line
+				return nil, o.strange()
 			case !slices.Contains(there, name):
 				return []*FieldError{unknown(field, what, name, there)}, nil
 			}
@@ -41,13 +43,19 @@ func sgeProbes(c *Client, j *Job) []probe {
 	named(j.Account != "", "account", "project", "-sprjl", j.Account)
 	if j.GPUs > 0 {
 		list = append(list, probe{asks: "resource gpu", argv: []string{"qconf", "-sc"}, read: func(o Output) ([]*FieldError, error) {
+			known := false
 			for line := range strings.Lines(string(o.Stdout)) {
-				if f := strings.Fields(line); len(f) > 1 && (f[0] == "gpu" || f[1] == "gpu") {
+				f := strings.Fields(line)
+				if len(f) > 1 && (f[0] == "gpu" || f[1] == "gpu") {
 					return nil, nil
 				}
+				known = known || len(f) > 1 && f[0] == "slots" // which every cluster has
 			}
-			if o.Code != 0 {
+			switch {
+			case o.Code != 0:
 				return nil, o.failed()
+			case !known:
+				return nil, o.strange()
 			}
 			return []*FieldError{mistake("gpus", "ask for them in options, under the name that they have at this site: `qconf -sc` lists all", "this cluster has no resource gpu")}, nil
 		}})

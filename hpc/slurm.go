@@ -30,6 +30,7 @@ var slurm = &Dialect{
 		// MaxArraySize is one more than the largest index.
 		return lineValue(out, "MaxArraySize") - 1
 	},
+	limited: "MaxArraySize",
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"invalid job array specification", tooLarge}},
 	reasons: map[string]string{

@@ -25,7 +25,11 @@ func slurmProbes(c *Client, j *Job) []probe {
 			if o.Code != 0 {
 				return nil, o.failed()
 			}
-			return slurmFits(parseSinfo(string(o.Stdout)), j), o.whole()
+			nodes := parseSinfo(string(o.Stdout))
+			if len(nodes) == 0 {
+				return nil, o.strange()
+			}
+			return slurmFits(nodes, j), o.whole()
 		}},
 	}
 }
@@ -99,9 +103,6 @@ func slurmDuration(s string) time.Duration {
 
 // slurmFits finds what no node of j's partitions has.
 func slurmFits(nodes []slurmNodes, j *Job) []*FieldError {
-	if len(nodes) == 0 {
-		return nil
-	}
 	var there, asked []string
 	for _, n := range nodes {
 		if there = append(there, n.partition); j.Queue == "" && n.standard {

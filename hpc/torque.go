@@ -37,6 +37,7 @@ var torque = &Dialect{
 	find:    qselect,
 	limits:  []string{"qmgr", "-c", "print server"},
 	limit:   func(out string) int { return lineValue(out, "set server max_job_array_size") },
+	limited: "set server",
 	version: "--version", versionCodes: []int{0},
 	advice: []advice{{"usage: qsub", twoPBS}},
 	cancel: func(id string) []string { return []string{"qdel", id} }, cancelSome: pbsCancelSome,
