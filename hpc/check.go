@@ -7,34 +7,40 @@ import (
 	"strings"
 )
 
-// check finds the first mistake in j: what the scheduler would refuse, or take and
-// do wrong.
-func (d *Dialect) check(j *Job) error {
-	for _, find := range []func(*Job) *FieldError{d.checkNames, d.checkShell, d.checkArray, checkText} {
-		if err := find(j); err != nil {
-			return err
+// check finds the mistakes in j: what the scheduler would refuse, or take and do wrong.
+func (d *Dialect) check(j *Job) (bad []error) {
+	for _, f := range checkNames(j) {
+		bad = append(bad, f)
+	}
+	for _, find := range []func(*Job) *FieldError{d.checkName, d.checkShell, d.checkArray, checkText} {
+		if f := find(j); f != nil {
+			bad = append(bad, f)
 		}
 	}
-	return nil
+	return bad
 }
 
 func mistake(field, hint, format string, args ...any) *FieldError {
 	return &FieldError{field, 0, fmt.Sprintf(format, args...), hint}
 }
 
-// checkNames finds mistakes in what a directive has as a value.
-func (d *Dialect) checkNames(j *Job) *FieldError {
+// checkNames finds what no directive can have as a value.
+func checkNames(j *Job) (bad []*FieldError) {
 	for _, s := range []struct{ field, text string }{{"name", j.Name}, {"queue", j.Queue}, {"account", j.Account},
 		{"output", j.Output}, {"shell", j.Shell}, {"parallel_environment", j.PE}, {"workdir", j.Workdir}} {
 		if strings.ContainsAny(s.text, "\n\r\x00") {
-			return mistake(s.field, "", "it has a line break or a NUL byte")
+			bad = append(bad, mistake(s.field, "", "it has a line break or a NUL byte"))
 		}
 	}
 	for _, s := range []struct{ field, text string }{{"queue", j.Queue}, {"parallel_environment", j.PE}} {
 		if strings.ContainsAny(s.text, " \t\"'#") {
-			return mistake(s.field, "", "%q has blanks, quotes or a #", s.text)
+			bad = append(bad, mistake(s.field, "", "%q has blanks, quotes or a #", s.text))
 		}
 	}
+	return bad
+}
+
+func (d *Dialect) checkName(j *Job) *FieldError {
 	switch why := d.nameRule(j.Name); {
 	case j.Name == "":
 	case len(j.Name) > d.nameMax:

@@ -48,6 +48,21 @@ func (e *FieldError) Error() string {
 	return e.Field + ": " + e.Msg
 }
 
+// FieldErrors are those that an error is made of.
+func FieldErrors(err error) []*FieldError {
+	switch e := err.(type) {
+	case *FieldError:
+		return []*FieldError{e}
+	case interface{ Unwrap() []error }:
+		var list []*FieldError
+		for _, one := range e.Unwrap() {
+			list = append(list, FieldErrors(one)...)
+		}
+		return list
+	}
+	return nil
+}
+
 // hms writes a duration as H:MM:SS, rounded up to whole seconds.
 func hms(d time.Duration) string {
 	s := int((d + time.Second - 1) / time.Second)

@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -10,7 +11,7 @@ import (
 
 // Normal moves an array, how many of its elements may run at once, and a name out
 // of j's raw options into j.Array and j.Name. All else in the options stays as it
-// is, less leading blanks. Its error is a *FieldError.
+// is, less leading blanks. Its error is made of FieldErrors.
 func (d *Dialect) Normal(j Job) (Job, error) {
 	j, _, err := d.normal(j)
 	return j, err
@@ -19,9 +20,7 @@ func (d *Dialect) Normal(j Job) (Job, error) {
 // normal is Normal, with what the options that stay are.
 func (d *Dialect) normal(j Job) (Job, []line, error) {
 	parsed, err := d.parse(j.Options)
-	if err != nil {
-		return j, nil, err
-	}
+	bad := []error{err}
 	var kept []line
 	for _, l := range parsed {
 		var rest []option
@@ -38,7 +37,7 @@ func (d *Dialect) normal(j Job) (Job, []line, error) {
 		}
 		for _, o := range l.options { // of two the last counts
 			if err := d.take(&j, o); err != nil {
-				return j, nil, &FieldError{"options", l.number, err.Error(), ""}
+				bad = append(bad, &FieldError{"options", l.number, err.Error(), ""})
 			}
 		}
 		if slices.Reverse(rest); len(l.options) > len(rest) && strings.TrimSpace(l.text) == "" {
@@ -49,6 +48,9 @@ func (d *Dialect) normal(j Job) (Job, []line, error) {
 	}
 	for len(kept) > 0 && !kept[len(kept)-1].directive && strings.TrimSpace(kept[len(kept)-1].text) == "" {
 		kept = kept[:len(kept)-1]
+	}
+	if err := errors.Join(bad...); err != nil {
+		return j, nil, err
 	}
 	var texts []string
 	for _, l := range kept {

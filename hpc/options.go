@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -96,31 +97,35 @@ func (l line) String(g *grammar) string {
 	return l.text
 }
 
-// parse takes raw options apart. Its error is a *FieldError.
+// parse takes raw options apart. Its error is made of FieldErrors.
 func (d *Dialect) parse(options string) ([]line, error) {
 	var list []line
+	var mistakes []error
 	shellLine := 0
 	text := strings.TrimRight(options, "\n \t")
 	if text == "" {
 		return nil, nil
 	}
 	for i, raw := range strings.Split(text, "\n") {
-		bad := func(hint, format string, args ...any) error {
-			return &FieldError{"options", i + 1, fmt.Sprintf(format, args...), hint}
+		bad := func(hint, format string, args ...any) {
+			mistakes = append(mistakes, &FieldError{"options", i + 1, fmt.Sprintf(format, args...), hint})
 		}
 		raw = strings.TrimLeft(raw, " \t")
 		switch {
 		case strings.ContainsRune(raw, '\r'):
-			return nil, bad("save the text with Unix line ends", "the line ends in CR LF, which schedulers do not take")
+			bad("save the text with Unix line ends", "the line ends in CR LF, which schedulers do not take")
+			return nil, errors.Join(mistakes...) // as all lines do
 		case strings.ContainsRune(raw, 0):
-			return nil, bad("", "the line has a NUL byte, which schedulers do not take")
+			bad("", "the line has a NUL byte, which schedulers do not take")
+			continue
 		case strings.HasPrefix(raw, "#!"):
-			return nil, bad(`set shell = "`+strings.TrimSpace(raw[2:])+`"`, "a #! line belongs at the top of the script, which muster writes")
+			bad(`set shell = "`+strings.TrimSpace(raw[2:])+`"`, "a #! line belongs at the top of the script, which muster writes")
+			continue
 		}
 		rest, ours := d.grammar.cutDirective(raw)
 		if !ours {
 			if other := d.foreign(raw); other != "" {
-				return nil, bad("", "%s is a line for another scheduler; this launcher's is %s, whose lines begin with %s", other, d.Name, d.grammar.directive)
+				bad("", "%s is a line for another scheduler; this launcher's is %s, whose lines begin with %s", other, d.Name, d.grammar.directive)
 			}
 			if raw != "" && raw[0] != '#' && shellLine == 0 {
 				shellLine = i + 1
@@ -129,15 +134,15 @@ func (d *Dialect) parse(options string) ([]line, error) {
 			continue
 		}
 		if shellLine > 0 {
-			return nil, bad("put it before", "the scheduler stops reading %s lines at the first line of shell, which is line %d", d.grammar.directive, shellLine)
+			bad("put it before", "the scheduler stops reading %s lines at the first line of shell, which is line %d", d.grammar.directive, shellLine)
 		}
 		opts, err := d.grammar.options(rest)
 		if err != nil {
-			return nil, bad("", "%v", err)
+			bad("", "%v", err)
 		}
 		list = append(list, line{number: i + 1, directive: true, text: rest, options: opts})
 	}
-	return list, nil
+	return list, errors.Join(mistakes...)
 }
 
 // cutDirective returns what follows the prefix of a line for the scheduler.

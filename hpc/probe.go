@@ -33,7 +33,7 @@ func (c *Client) Check(ctx context.Context, j Job) (problems []*FieldError, unas
 	defer cancel()
 	j, err := c.Dialect.effective(j)
 	if err != nil {
-		return []*FieldError{asField(err)}, nil
+		return FieldErrors(err), nil
 	}
 	probes := append(c.Dialect.probes(c, &j), c.arrayProbe(&j)...)
 	found, reasons := make([][]*FieldError, len(probes)), make([]string, len(probes))
@@ -135,14 +135,6 @@ func settle(problems []*FieldError, j *Job) []*FieldError {
 	return []*FieldError{vague}
 }
 
-func asField(err error) *FieldError {
-	var f *FieldError
-	if errors.As(err, &f) {
-		return f
-	}
-	return &FieldError{Field: "options", Msg: err.Error()}
-}
-
 // effective returns j with what its options set in place of its settings, and
 // without what they set in a way that is not read here.
 func (d *Dialect) effective(j Job) (Job, error) {
@@ -188,7 +180,7 @@ func (c *Client) trial(j *Job, asks string, option []string, read func(Output) (
 	}
 	cmd, err := c.Dialect.Render(one, c.Command)
 	if err != nil {
-		p.found = []*FieldError{asField(err)}
+		p.found = FieldErrors(err)
 		return p
 	}
 	p.argv, p.stdin = append(cmd.Argv, option...), cmd.Stdin

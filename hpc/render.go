@@ -1,6 +1,7 @@
 package hpc
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ type list struct {
 	d      *Dialect
 	prefix string
 	lines  []directive
-	err    error // the first
+	bad    []error
 }
 
 // add adds a directive that sets r, if when.
@@ -59,8 +60,8 @@ func (l *list) value(field string, r role, option, value string) {
 		return
 	}
 	word, why := l.d.quote(value)
-	if why != "" && l.err == nil {
-		l.err = &FieldError{field, 0, fmt.Sprintf("%q: %s", value, why), ""}
+	if why != "" {
+		l.bad = append(l.bad, mistake(field, "", "%q: %s", value, why))
 	}
 	l.add(true, r, "%s%s", option, word)
 }
@@ -75,24 +76,22 @@ func (l *list) also(when bool, roles ...role) {
 
 // Render makes the submission of j by command, which is the scheduler's own if it
 // is empty. An option of the user's that sets what a generated directive sets
-// replaces it, and the script says so. Its error is a *FieldError.
+// replaces it, and the script says so. Its error is made of FieldErrors.
 func (d *Dialect) Render(j Job, command []string) (Command, error) {
 	j, options, err := d.normal(j)
-	if err != nil {
-		return Command{}, err
-	}
 	if j.Shell == "" {
 		j.Shell = "/bin/sh"
 	}
 	if j.PE == "" {
 		j.PE = "smp"
 	}
-	if err := d.check(&j); err != nil {
-		return Command{}, err
-	}
+	bad := append([]error{err}, d.check(&j)...)
 	j.Array = d.Submitted(j.Array)
 	p := parts{Shell: j.Shell, Setup: j.Setup, Body: strings.TrimRight(j.Body, "\n")}
 	if p.Directives, p.Notes, err = d.generate(&j, options); err != nil {
+		bad = append(bad, err)
+	}
+	if err := errors.Join(bad...); err != nil {
 		return Command{}, err
 	}
 	for _, o := range options {
@@ -129,8 +128,8 @@ func (d *Dialect) generate(j *Job, options []line) (lines, notes []string, err e
 		}
 	}
 	l := &list{d: d, prefix: d.grammar.directive + " "}
-	if d.directives(j, l); l.err != nil {
-		return nil, nil, l.err
+	if d.directives(j, l); len(l.bad) > 0 {
+		return nil, nil, errors.Join(l.bad...)
 	}
 	for _, g := range l.lines {
 		if i := slices.IndexFunc(g.sets, func(r role) bool { return theirs[r] != "" }); i >= 0 {

@@ -151,10 +151,10 @@ func sgeDirectives(j *Job, l *list) {
 		output = ":" + output // what is before the first is a host
 	}
 	if strings.Contains(output, ",") {
-		l.err = mistake("output", "", "%q has a comma, which parts two paths for Grid Engine", j.Output)
+		l.bad = append(l.bad, mistake("output", "", "%q has a comma, which parts two paths for Grid Engine", j.Output))
 	}
 	if strings.ContainsAny(j.Account, " \t") {
-		l.err = mistake("account", "", "%q has blanks, which no project of Grid Engine has", j.Account)
+		l.bad = append(l.bad, mistake("account", "", "%q has blanks, which no project of Grid Engine has", j.Account))
 	}
 	shell, _, _ := strings.Cut(j.Shell, " ")
 	l.value("shell", setsShell, "-S ", shell)

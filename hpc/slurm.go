@@ -150,7 +150,7 @@ func slurmQuote(s string) (word, why string) {
 
 func slurmDirectives(j *Job, l *list) {
 	if strings.Contains(j.Output, `\`) {
-		l.err = mistake("output", "", "%q has a backslash, for which Slurm takes no pattern in it", j.Output)
+		l.bad = append(l.bad, mistake("output", "", "%q has a backslash, for which Slurm takes no pattern in it", j.Output))
 	}
 	l.value("name", setsName, "--job-name=", j.Name)
 	l.add(j.Array != nil, setsArray, "--array=%v", j.Array)

@@ -67,7 +67,7 @@ func torqueDirectives(j *Job, l *list) {
 	if j.Array != nil {
 		text := j.Array.stepless().String()
 		if len(text) > torqueLine {
-			l.err = mistake("array", "take a range without a step", "Torque has no steps in arrays, and a list of all indices is too long for it")
+			l.bad = append(l.bad, mistake("array", "take a range without a step", "Torque has no steps in arrays, and a list of all indices is too long for it"))
 		}
 		l.add(true, setsArray, "-t %s", text)
 	}

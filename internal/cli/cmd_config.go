@@ -98,7 +98,7 @@ func checkConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 	if asJSON {
 		bad = append(bad, writeJSON(s.out, list))
 	}
-	if err := errors.Join(bad...); err != nil {
+	if err := f.Join(bad...); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -232,7 +232,7 @@ func showConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 		bad = append(bad, err)
 		list = append(list, shown{"profile", p.Name, v})
 	}
-	if err := errors.Join(bad...); err != nil {
+	if err := f.Join(bad...); err != nil {
 		return usageError{err}
 	}
 	if asJSON {

@@ -109,14 +109,15 @@ func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error)
 	}
 	var list []profileToBe
 	e := evaluate(c, s, f, config.Run, false)
+	var bad []error
 	for _, p := range profiles {
 		one, err := newProfileToBe(c, s, e, p, workers)
-		if err != nil {
+		if e.ctx.Err() != nil {
 			return nil, err
 		}
-		list = append(list, one)
+		list, bad = append(list, one), append(bad, err)
 	}
-	return list, nil
+	return list, f.Join(bad...)
 }
 
 // newProfileToBe evaluates one profile.

@@ -144,6 +144,7 @@ func (pl *pool) draft(p *config.Profile, w wish) error {
 	if len(pl.set.URL) > 0 {
 		w.URL = pl.set.URL[0]
 	}
+	var bad []error
 	pl.relayed = len(p.Launchers) > 0
 	for _, l := range p.Launchers {
 		if l.Kind == config.Local {
@@ -151,16 +152,16 @@ func (pl *pool) draft(p *config.Profile, w wish) error {
 			continue
 		}
 		d, err := plan.New(e.Evaluation, f, l, w.Wish)
-		if err != nil {
-			return err
+		if err == nil {
+			err = pl.check(p, d, w)
 		}
-		if err := pl.check(p, d, w); err != nil {
-			return err
+		if bad = append(bad, err); err != nil {
+			continue
 		}
 		pl.relayed = pl.relayed && d.Relayed()
 		pl.drafts = append(pl.drafts, d)
 	}
-	return nil
+	return f.Join(bad...)
 }
 
 // check finds what a draft and its profile get wrong together.

@@ -274,3 +274,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestJoin: mistakes that several have found are told once each, in the order of the
+// file, and what has no place behind them.
+func TestJoin(t *testing.T) {
+	f := parse(t, "launcher \"cluster\" \"a\" {\n  name = \"x\"\n  queue = \"y\"\n}")
+	a := f.Launchers[0]
+	name, queue := f.At(a.Where("name"), 0, "one", ""), f.At(a.Where("queue"), 0, "two", "")
+	err := f.Join(errors.New("other"), queue, nil, errors.Join(name, f.Join(queue, name)), f.At(a.Where("queue"), 0, "three", ""))
+	var told *config.Error
+	if !errors.As(err, &told) || len(told.List) != 3 || told.List[0].Msg != "one" || told.List[1].Msg != "two" || told.List[2].Msg != "three" || !strings.HasSuffix(err.Error(), "\nother") {
+		t.Errorf("%v", err)
+	}
+	if err := f.Join(nil, errors.Join(), f.Join()); err != nil {
+		t.Errorf("nothing is %v", err)
+	}
+}

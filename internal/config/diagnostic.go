@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -118,6 +119,37 @@ func (f *File) Errors(list []Diagnostic) error {
 		return cmp.Or(a.Range.Start.Line-b.Range.Start.Line, a.Range.Start.Column-b.Range.Start.Column)
 	})
 	return &Error{list, map[string][]byte{f.Path: f.src}}
+}
+
+// Join is one error of many: the mistakes among them, each once and in the order in
+// which they stand in the file, and behind these what else there is. It is nil if
+// there is nothing.
+func (f *File) Join(errs ...error) error {
+	var list []Diagnostic
+	var others []error
+	var gather func([]error)
+	gather = func(errs []error) {
+		for _, err := range errs {
+			switch e := err.(type) {
+			case nil:
+			case *Error:
+				for _, d := range e.List {
+					if !slices.ContainsFunc(list, func(o Diagnostic) bool { return o.Range == d.Range && o.Msg == d.Msg }) {
+						list = append(list, d)
+					}
+				}
+			case interface{ Unwrap() []error }:
+				gather(e.Unwrap())
+			default:
+				others = append(others, err)
+			}
+		}
+	}
+	gather(errs)
+	if len(others) == 0 {
+		return f.Errors(list)
+	}
+	return errors.Join(append([]error{f.Errors(list)}, others...)...)
 }
 
 // At puts a mistake that others found in the value of a setting where the

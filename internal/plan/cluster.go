@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -74,36 +73,37 @@ func planCluster(x *drafting, names []Names) (*Plan, error) {
 	if err := x.e.Launcher(x.l, &s); err != nil {
 		return nil, err
 	}
-	if err := x.f.Errors(s.Check(x.l)); err != nil {
-		return nil, err
-	}
+	bad := []error{x.f.Errors(s.Check(x.l))}
 	if hpc.Dialects[s.Scheduler] == nil {
-		return nil, x.at("scheduler", "it cannot be told here which scheduler it is: its name comes from outside of the config", "write the name out")
+		if x.l.Has("scheduler") {
+			bad = append(bad, x.at("scheduler", "it cannot be told here which scheduler it is: its name comes from outside of the config", "write the name out"))
+		}
+		return nil, x.f.Join(bad...)
 	}
 	c := &Cluster{Scheduler: s.Scheduler, Command: words(s.Command), Bare: s.Bare, Counted: x.w.Workers > 0 && !s.Bare, JoinInScript: s.Join == "script"}
-	var err error
-	if c.Login, err = via(x.e, x.f, x.l); err != nil {
-		return nil, err
-	}
+	login, err := via(x.e, x.f, x.l)
+	c.Login, bad = login, append(bad, err)
 	p := x.begin(c, s.Poll, s.Slots, s.Workdir, s.Muster)
 	p.Worker.Slots = cmp.Or(p.Worker.Slots, max(s.CPUs, 1))
 	if s.Walltime > 0 && (p.Worker.Walltime == 0 || s.Walltime < p.Worker.Walltime) {
 		p.Worker.Walltime = s.Walltime
 	}
 	p.Names = names
-	if c.Jobs, err = x.jobs(p, &s); err != nil {
+	c.Jobs, err = x.jobs(p, &s)
+	if err := x.f.Join(append(bad, err, x.tryCluster(p, names == nil))...); err != nil {
 		return nil, err
 	}
-	return p, x.tryCluster(p, names == nil)
+	return p, nil
 }
 
 // jobs makes the jobs of a plan. The array is known before a worker is, so that no
-// setting that speaks of one can change it.
+// setting that speaks of one can change it. With an error it returns a job in which
+// more may be wrong, or none.
 func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
 	c := p.Kind.(*Cluster)
 	first, err := x.job(c, p.Whose, s)
 	if err != nil {
-		return nil, err
+		return []hpc.Job{first}, err
 	}
 	array := c.dialect().Submitted(first.Array)
 	times, each := x.times(c, first.Array != nil), max(x.w.Workers, 1)
@@ -167,10 +167,11 @@ func (x *drafting) job(c *Cluster, whose Whose, s *ClusterSettings) (hpc.Job, er
 	if whose != Foreign && j.Walltime > 0 {
 		j.Warn = warning(j.Walltime)
 	}
-	var err error
+	var wrong error
 	if s.Array != "" {
+		var err error
 		if j.Array, err = hpc.ParseArray(string(s.Array)); err != nil {
-			return j, x.at("array", err.Error(), "")
+			wrong = x.at("array", err.Error(), "")
 		}
 	}
 	if c.Bare {
@@ -178,10 +179,11 @@ func (x *drafting) job(c *Cluster, whose Whose, s *ClusterSettings) (hpc.Job, er
 		if read, err := d.Normal(j); err == nil {
 			j.Array = read.Array
 		}
-		return j, nil
+		return j, wrong
 	}
-	if j, err = d.Normal(j); err != nil {
-		return j, x.field(err)
+	j, err := d.Normal(j)
+	if err := x.f.Join(wrong, x.fields(err)); err != nil {
+		return j, err
 	}
 	if n := x.w.Workers; n > 1 || n == 1 && j.Array != nil {
 		j.Array = j.Array.Sized(n)
@@ -237,19 +239,23 @@ func (x *drafting) tryCluster(p *Plan, placeholders bool) error {
 			break
 		}
 		if _, err := c.Render(&q, i, ""); err != nil {
-			return x.field(err)
+			return x.fields(err)
 		}
 	}
 	return nil
 }
 
-// field puts a FieldError where the field's setting stands.
-func (x *drafting) field(err error) error {
-	var field *hpc.FieldError
-	if !errors.As(err, &field) {
+// fields puts the FieldErrors of an error where the fields' settings stand.
+func (x *drafting) fields(err error) error {
+	list := hpc.FieldErrors(err)
+	if len(list) == 0 {
 		return err
 	}
-	return place(x.f, x.l, field)
+	var bad []error
+	for _, field := range list {
+		bad = append(bad, place(x.f, x.l, field))
+	}
+	return x.f.Join(bad...)
 }
 
 // place puts a FieldError where the field's setting stands.
@@ -287,7 +293,7 @@ func (d *Draft) Ask(ctx context.Context, client *hpc.Client) (unasked []string, 
 	for _, p := range problems {
 		bad = append(bad, place(d.x.f, d.x.l, p))
 	}
-	return unasked, errors.Join(bad...)
+	return unasked, d.x.f.Join(bad...)
 }
 
 // job is the first job of a draft that has jobs, or would have one: the others are like

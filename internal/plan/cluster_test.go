@@ -171,6 +171,10 @@ func TestClusterMistakes(t *testing.T) {
 		slurm + "  bare = true\n  join = \"script\"\n  worker_command = worker.command": {"muster.hcl:4:10: bare submits nothing but options and worker_command, so no script can carry the join string"},
 		slurm + "  array = worker.index\n  slots = worker.index\n  walltime = \"${worker.index}h\"\n  name = worker.index": {"muster.hcl:3:11: array cannot speak of the worker: it has to be known before there is one",
 			"4:11: slots cannot", "5:14: walltime cannot"},
+		// All is told at once, in the order of the file.
+		"  scheduler = \"pbs\"\n  queue = \"a b\"\n  name = \"c d\"\n  poll = \"1ms\"\n  account = \"'\\\"\"\n  shell = \"sh\"\n  array = \"9-1\"\n  options = <<EOT\n#!/bin/sh\n#SBATCH -C x\ntrue\n#PBS -V\nEOT\n  setup = [\"\\r\"]\n  via = launcher.ssh.two": {
+			"muster.hcl:3:11: ", "muster.hcl:4:10: ", "muster.hcl:5:10: ", "muster.hcl:6:13: ", "muster.hcl:7:11: ", "muster.hcl:8:11: ",
+			"muster.hcl:10:1: a #! line", "muster.hcl:11:1: #SBATCH", "muster.hcl:13:1: the scheduler stops", "muster.hcl:15:11: ", "muster.hcl:16:9: via leads through one machine"},
 		"  scheduler = worker.index": {"muster.hcl:2:15: scheduler cannot speak of the worker"},
 	} {
 		_, err := draftOf(parse(t, "cluster", settings), once)

@@ -121,36 +121,32 @@ func loginsOf(e *config.Evaluation, f *config.File, l *config.Launcher) ([]remot
 	if err := e.Launcher(l, &s); err != nil {
 		return nil, nil, err
 	}
-	if err := f.Errors(s.Check(l)); err != nil {
-		return nil, nil, err
-	}
+	bad := []error{f.Errors(s.Check(l))}
 	var jump []mssh.Target
 	if l.Via != nil {
 		through, err := via(e, f, l)
-		if err != nil {
-			return nil, nil, err
+		if err == nil {
+			err = sameWay(f, l, &s, through)
 		}
-		if err := sameWay(f, l, &s, through); err != nil {
-			return nil, nil, err
-		}
+		bad = append(bad, err)
 		jump = append(append(jump, through.Jump...), through.Target)
 	}
 	var list []remote.Login
 	for i, text := range s.Remotes {
 		if !config.StandsIn(text) && slices.Contains(s.Remotes[:i], text) {
-			return nil, nil, f.At(l.Where("remotes"), 0, text+" is named twice", "workers says how many are started on each")
+			bad = append(bad, f.At(l.Where("remotes"), 0, text+" is named twice", "workers says how many are started on each"))
 		}
 		target, err := mssh.ParseTarget(text)
 		if config.StandsIn(text) {
 			target, err = mssh.Target{Host: text}, nil // it is only shown
 		}
 		if err != nil {
-			return nil, nil, f.At(l.Where("remotes"), 0, err.Error(), `remotes = ["ssh://user@host:22"]`)
+			bad = append(bad, f.At(l.Where("remotes"), 0, err.Error(), `remotes = ["ssh://user@host:22"]`))
 		}
 		list = append(list, remote.Login{Target: target, Jump: jump, Client: s.Client, Command: s.Command, Timeout: s.Timeout,
 			AcceptNew: s.AcceptNew, State: s.State, Muster: s.Muster, Binary: s.Binary, Addresses: s.Addresses})
 	}
-	return list, &s, nil
+	return list, &s, f.Join(bad...)
 }
 
 // sameWay checks that the launcher that leads to a machine does not ask for another

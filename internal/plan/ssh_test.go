@@ -101,16 +101,17 @@ func TestClusterVia(t *testing.T) {
 func TestSSHMistakes(t *testing.T) {
 	const a = "  remotes = [\"ssh://a\"]\n"
 	for settings, wants := range map[string][]string{
-		"  remotes = [\"ssh://a\", \"b\"]":                          {"muster.hcl:2:13: \"b\" is not of the form ssh://[user@]host[:port]", `hint: remotes = ["ssh://user@host:22"]`},
-		"  remotes = [\"ssh://me:secret@a\"]":                       {"muster.hcl:2:13:", "leave it out, you will be asked"},
-		"  remotes = []":                                            {"muster.hcl:2:13: it names no machine"},
-		"  slots = 1":                                               {"muster.hcl:1:1: it names no machine"},
-		"  remotes = [\"ssh://a\", \"ssh://a\"]":                    {"muster.hcl:2:13: ssh://a is named twice"},
-		a + "  via = launcher.ssh.two":                              {"muster.hcl:3:9: via leads through one machine, and launcher ssh.two names 2"},
-		a + "  tunnel = true\n  worker_command = \"dask\"":          {"muster.hcl:3:12: a tunnel for other people's workers needs to know which port they dial", `hint: url = "tcp://127.0.0.1:5555" in the profile says`},
-		a + "  workdir = \"data\"":                                  {"muster.hcl:3:13: workdir is \"data\", which depends on where a login begins"},
-		a + "  state = \"/a b\"\n  muster = \"m\"\n  bare = true\n": {"3:11: state is \"/a b\"", "4:12: muster is \"m\"", "5:10: bare is for the command of other people's workers"},
-		a + "  workdir = worker.index\n  worker_command = \"x ${worker.index}\"\n  state = worker.url": {"3:13: workdir cannot speak of the worker", "5:11: state cannot speak of the worker", "hint: those that can are worker_command"},
+		"  remotes = [\"ssh://a\", \"b\"]":                 {"muster.hcl:2:13: \"b\" is not of the form ssh://[user@]host[:port]", `hint: remotes = ["ssh://user@host:22"]`},
+		"  remotes = [\"ssh://me:secret@a\"]":              {"muster.hcl:2:13:", "leave it out, you will be asked"},
+		"  remotes = []":                                   {"muster.hcl:2:13: it names no machine"},
+		"  slots = 1":                                      {"muster.hcl:1:1: it names no machine"},
+		"  remotes = [\"ssh://a\", \"ssh://a\"]":           {"muster.hcl:2:13: ssh://a is named twice"},
+		a + "  via = launcher.ssh.two":                     {"muster.hcl:3:9: via leads through one machine, and launcher ssh.two names 2"},
+		a + "  tunnel = true\n  worker_command = \"dask\"": {"muster.hcl:3:12: a tunnel for other people's workers needs to know which port they dial", `hint: url = "tcp://127.0.0.1:5555" in the profile says`},
+		a + "  workdir = \"data\"":                         {"muster.hcl:3:13: workdir is \"data\", which depends on where a login begins"},
+		"  remotes = [\"ssh://a b\", \"ssh://c\", \"ssh://c\", \"d e\"]\n  state = \"x\"\n  via = launcher.ssh.two": {"muster.hcl:2:13: \"ssh://a b\"", "2:13: ssh://c is named twice", "2:13: \"d e\"", "3:11: ", "4:9: via leads through one machine"},
+		a + "  state = \"/a b\"\n  muster = \"m\"\n  bare = true\n":                                                 {"3:11: state is \"/a b\"", "4:12: muster is \"m\"", "5:10: bare is for the command of other people's workers"},
+		a + "  workdir = worker.index\n  worker_command = \"x ${worker.index}\"\n  state = worker.url":              {"3:13: workdir cannot speak of the worker", "5:11: state cannot speak of the worker", "hint: those that can are worker_command"},
 	} {
 		_, err := draftOf(parse(t, "ssh", settings), once)
 		inOrder(t, settings, err, wants)
