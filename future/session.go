@@ -176,6 +176,10 @@ func (st *settings) plan() error {
 	if err != nil {
 		return err
 	}
+	if l.Kind == config.Local {
+		st.launcher, st.spec.Workers = "", st.workers
+		return nil
+	}
 	if l.Kind == "ssh" || l.Via != nil {
 		// What would have to be copied, and to be the relay there, is this program.
 		return f.At(l.Range, 0, "a Go program's own workers are not started by SSH", "`muster up` with this launcher runs commands there, and Connect reaches it")

@@ -232,7 +232,7 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	switch {
 	case err != nil:
 		return nil, false, err
-	case !found && o.launcher != "":
+	case !found && o.launcher != "" && o.launcher != config.Local:
 		return nil, false, errNoConfig
 	case !found:
 		return nil, false, nil // workers are this machine's

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -96,7 +97,9 @@ func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error)
 	if len(profiles) > 1 {
 		for _, flag := range append(settingFlags(), &cli.IntFlag{Name: "n"}) {
 			if c.IsSet(flag.Names()[0]) {
-				return nil, fmt.Errorf("--%s is for one profile, and %s has %d: choose with -p", flag.Names()[0], f.Path, len(profiles))
+				name := flag.Names()[0]
+				dashes := strings.Repeat("-", min(len(name), 2))
+				return nil, fmt.Errorf("%s%s is for one profile, and %s has %d: choose with -p", dashes, name, f.Path, len(profiles))
 			}
 		}
 	}
@@ -135,7 +138,12 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 		changed.Launchers = []*config.Launcher{l}
 		p = &changed
 	}
-	w := wish{plan.Wish{Dir: dir}, func(set *plan.ProfileSettings) error { return overlay(c, set) }}
+	w := wish{plan.Wish{Dir: dir}, func(set *plan.ProfileSettings) error {
+		if c.IsSet("n") {
+			set.Workers = config.Count{N: workers, Given: true}
+		}
+		return overlay(c, set)
+	}}
 	if len(p.Launchers) > 0 {
 		w.Workers = workers
 	}
@@ -164,9 +172,6 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	}
 	if pl.local && !spec.Sync {
 		spec.Workers = set.Workers.N
-		if workers > 0 {
-			spec.Workers = workers
-		}
 	}
 	return profileToBe{spec, pl}, nil
 }

@@ -88,12 +88,16 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 }
 
 // optionsFirst puts a command's options before its other words: people write
-// them in either place, and urfave/cli takes them in one.
+// them in either place, and urfave/cli takes them in one. Who asks for help gets that
+// of the command, whatever else there is: urfave/cli would look for a topic.
 func optionsFirst(flags []cli.Flag, words []string) []string {
 	var options, others []string
 	for len(words) > 0 {
 		var own []string
 		own, words = splitOptions(flags, words)
+		if slices.Contains(own, "--help") || slices.Contains(own, "-h") {
+			return []string{"--help"}
+		}
 		options = append(options, own...)
 		if len(words) == 0 {
 			break

@@ -12,6 +12,9 @@ import (
 func TestTake(t *testing.T) {
 	for line, want := range map[string]struct{ options, argv, sources string }{
 		"run echo {}":               {"run", "echo {}", ""},
+		"config check --help":       {"config --help", "", ""},
+		"wait -h --any 3":           {"wait --help", "", ""},
+		"config check -c f -h":      {"config --help", "", ""},
 		"run -k echo -k":            {"run -k", "echo -k", ""},
 		"run -k -- -k":              {"run -k", "-k", ""},
 		"run -kn4 -- c":             {"run -k -n=4", "c", ""},

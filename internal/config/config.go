@@ -137,7 +137,8 @@ func (f *File) EmptyProfile(name string) *Profile {
 	return &Profile{Name: name, Block: newBlock(hcl.Range{Filename: f.Path}, f.schema.Profile)}
 }
 
-// Launcher returns the launcher of a name, or of KIND.NAME.
+// Launcher returns the launcher of a name, or of KIND.NAME; local is that of this
+// machine, unless the file gives the name to another.
 func (f *File) Launcher(name string) (*Launcher, error) {
 	var all []string
 	var found *Launcher
@@ -153,8 +154,11 @@ func (f *File) Launcher(name string) (*Launcher, error) {
 		}
 		all = append(all, l.Name)
 	}
-	if found != nil {
+	switch {
+	case found != nil:
 		return found, nil
+	case name == Local:
+		return f.local, nil
 	}
 	return nil, f.missing("launcher", name, all)
 }
