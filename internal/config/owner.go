@@ -9,15 +9,23 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // judge says what is wrong with a config that was found and not named: others
-// than the user and root can have written it. st is of the opened file, so that
-// links do not matter, nor what becomes of the name later.
+// than the user and root can have written it. It asks the opened file, so that it does
+// not matter what becomes of the name later. A link to it that is another's is theirs,
+// since paths in the config count from the folder of the link.
 //
 // A group that may write to it is no other if it is the user's own: their
-// primary group, of their name, which /etc/group gives no other member.
-func judge(path string, st os.FileInfo) error {
+// primary group, of their name, which /etc/group gives no other member. With an access
+// list (acl(5)) the bits of the group are those of everybody whom the list names.
+func judge(path string, f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil // a system without owners
@@ -28,12 +36,34 @@ func judge(path string, st os.FileInfo) error {
 		who = userName(sys.Uid) + ", to whom it belongs"
 	case mode&0o002 != 0:
 		who = fmt.Sprintf("everybody, who may write to it (mode %04o)", mode.Perm())
+	case linkOfOthers(path) != "":
+		who = linkOfOthers(path) + ", to whom the link belongs"
+	case mode&0o020 != 0 && listed(f):
+		who = fmt.Sprintf("others whom its access list names, who may write to it (mode %04o)", mode.Perm())
 	case mode&0o020 != 0 && !ownGroup(sys.Gid):
 		who = fmt.Sprintf("%s, who may write to it (mode %04o)", groupName(sys.Gid), mode.Perm())
 	default:
 		return nil
 	}
 	return fmt.Errorf("%s was found here and not named, and its expressions would run programs as you for %s: if you trust it, name it (-c %s); without a config: -c %s", path, who, path, os.DevNull)
+}
+
+// linkOfOthers names the user to whom the link path belongs, if it is one of another's.
+func linkOfOthers(path string) string {
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode()&os.ModeSymlink == 0 {
+		return ""
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() && sys.Uid != 0 {
+		return userName(sys.Uid)
+	}
+	return ""
+}
+
+// listed reports whether a file has an access list beside its mode.
+func listed(f *os.File) bool {
+	n, err := unix.Fgetxattr(int(f.Fd()), "system.posix_acl_access", nil)
+	return err == nil && n > 0
 }
 
 func userName(uid uint32) string {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -90,12 +91,25 @@ func (s Source) read() (src []byte, dir string, err error) {
 	case !st.Mode().IsRegular():
 		return nil, "", notRegular(s.Path, st)
 	case !s.Named:
-		if err := judge(s.Path, st); err != nil {
+		if err := judge(s.Path, f); err != nil {
 			return nil, "", err
 		}
 	}
 	src, err = readBounded(f, maxConfig)
-	return src, filepath.Dir(s.Path), err
+	if dir = filepath.Dir(s.Path); descriptor(s.Path) {
+		dir = "."
+	}
+	return src, dir, err
+}
+
+// descriptor reports whether a path stands for a file that the command was given open,
+// as -c /dev/stdin <FILE and a shell's here-document do.
+func descriptor(path string) bool {
+	if path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") {
+		return true
+	}
+	fds, err := filepath.Match("/proc/*/fd/*", path)
+	return err == nil && fds
 }
 
 // open opens a file for reading without waiting for anybody, and says what it is.

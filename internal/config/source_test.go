@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"muster/internal/config"
 	"muster/internal/plan"
 )
@@ -100,6 +102,72 @@ func TestWhoseConfig(t *testing.T) {
 			if f, err := plan.Load(path); err != nil || len(f.Profiles) != 1 {
 				t.Errorf("%s, named: %v", c.name, err)
 			}
+		}
+	}
+}
+
+// TestWhoseLink: paths in a config count from the folder of a link to it, where
+// another user's program may have the name of the user's.
+func TestWhoseLink(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "muster.hcl")
+	os.WriteFile(filepath.Join(dir, "target"), []byte("profile \"p\" {}"), 0o600)
+	os.Symlink("target", path)
+	load := func() error {
+		_, err := config.Source{Path: path}.Load(plan.Schema())
+		return err
+	}
+	if err := load(); err != nil {
+		t.Error(err)
+	}
+	if os.Geteuid() != 0 {
+		return // links cannot be given away
+	}
+	if err := os.Lchown(path, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(); err == nil || !strings.Contains(err.Error(), "for user daemon, to whom the link belongs: if you trust it, name it") {
+		t.Error(err)
+	}
+	if _, err := plan.Load(path); err != nil {
+		t.Errorf("named: %v", err)
+	}
+}
+
+// TestAccessList: an access list may let others write where the mode speaks of the
+// user's own group.
+func TestAccessList(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "muster.hcl")
+	os.WriteFile(path, nil, 0o600)
+	// Version 2; the owner rw, user 1 rw, the group none, the mask rw, others none.
+	list := []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x06\x00\x01\x00\x00\x00" +
+		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x06\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
+	if err := unix.Setxattr(path, "system.posix_acl_access", list, 0); err != nil {
+		t.Skipf("no access lists here: %v", err)
+	}
+	if _, err := (config.Source{Path: path}).Load(plan.Schema()); err == nil || !strings.Contains(err.Error(), "for others whom its access list names, who may write to it (mode 0660)") {
+		t.Error(err)
+	}
+}
+
+// TestConfigOnADescriptor: paths in it count from where the command was typed.
+func TestConfigOnADescriptor(t *testing.T) {
+	t.Chdir(t.TempDir())
+	os.WriteFile("options", []byte("true\n"), 0o600)
+	os.WriteFile("c", []byte("launcher \"cluster\" \"a\" {\n scheduler = \"slurm\"\n options_file = \"options\"\n}"), 0o600)
+	f, err := os.Open("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, path := range []string{fmt.Sprintf("/dev/fd/%d", f.Fd()), fmt.Sprintf("/proc/self/fd/%d", f.Fd())} {
+		c, err := plan.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s plan.ClusterSettings
+		if err := c.Evaluate(config.Options{}).Launcher(c.Launchers[0], &s); err != nil || s.OptionsFile.Text != "true\n" {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
