@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"muster/internal/config"
 	"muster/internal/host"
 	"muster/internal/plan"
+	safe "muster/internal/terminal"
 )
 
 // newConfig is `muster config`.
@@ -252,8 +254,24 @@ func showConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 	return nil
 }
 
+// showValues prints settings so that nothing in a value moves the reader's cursor, and
+// lines of a text stand below one another.
 func showValues(w io.Writer, list []config.Shown) {
 	for _, v := range list {
-		fmt.Fprintf(w, "  %-12s %v\n", v.Name, v.Value)
+		text := fmt.Sprint(v.Value)
+		if all, is := v.Value.([]string); is {
+			text = quotedList(all)
+		}
+		text = strings.ReplaceAll(strings.TrimSuffix(safe.Safe(text), "\n"), "\n", "\n"+strings.Repeat(" ", 15))
+		fmt.Fprintf(w, "  %-12s %s\n", v.Name, text)
 	}
+}
+
+// quotedList writes a list so that one can tell where its texts begin and end.
+func quotedList(all []string) string {
+	var parts []string
+	for _, s := range all {
+		parts = append(parts, strconv.Quote(s))
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }
