@@ -61,6 +61,9 @@ func (s *ClusterSettings) Check(l *config.Launcher) []config.Diagnostic {
 	if s.Bare && l.Has("array") {
 		add("array", "bare submits nothing but options and worker_command, and no array beside them", "write it in options")
 	}
+	if s.Workdir != "" && !config.StandsIn(s.Workdir) && s.Workdir[0] != '/' {
+		add("workdir", fmt.Sprintf("workdir is %q, which depends on where a job begins, and no shell expands it", s.Workdir), "write a path from the root")
+	}
 	if s.Poll < time.Second {
 		add("poll", "a scheduler is asked once a second at most", `such as poll = "10s"`)
 	}

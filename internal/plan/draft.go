@@ -108,7 +108,7 @@ func (d *Draft) Pasted(muster string) (*Plan, error) { return d.Named(d.Placehol
 func (d *Draft) Placeholders(muster string) []Names {
 	var list []Names
 	for _, place := range d.Kind.Places() {
-		n := Names{JoinFile: "JOIN_FILE", Output: "RUN_DIR/" + cmp.Or(d.jobName(), d.Launcher), Muster: muster,
+		n := Names{JoinFile: "JOIN_FILE", Output: "RUN_DIR/" + cmp.Or(plain(d.jobName()), d.Launcher), Muster: muster,
 			URL: cmp.Or(d.x.w.URL, "URL"), Port: cmp.Or(d.x.w.Port, "PORT")}
 		if _, cluster := d.Kind.(*Cluster); cluster && !place.Here() {
 			n.Muster = "MUSTER_THERE"
@@ -117,6 +117,16 @@ func (d *Draft) Placeholders(muster string) []Names {
 		list = append(list, n)
 	}
 	return list
+}
+
+// plain is a name that can be part of a path for every scheduler; empty if it cannot.
+func plain(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.[]", r))
+	}) {
+		return ""
+	}
+	return name
 }
 
 // jobName is the name of the first job, if the plan has jobs with names.

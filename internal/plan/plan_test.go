@@ -247,6 +247,20 @@ func TestTooManyWorkers(t *testing.T) {
 	}
 }
 
+// TestStrangeNames: what is shown of a job whose name its scheduler takes is not
+// refused for what stands for the run's folder.
+func TestStrangeNames(t *testing.T) {
+	for _, name := range []string{`a\\b`, "a/b", "a b", "a%b", `a\"b`} {
+		d := draft(t, "cluster", "scheduler = \"slurm\"\nname = \""+name+"\"", once)
+		p, err := d.Pasted("muster")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if s := scripts(t, p)[0]; !strings.Contains(s, "--output=RUN_DIR/l/out\n") {
+			t.Errorf("%s is shown as\n%s", name, s)
+		}
+	}
+}
+
 // TestLife: a worker lives no longer than it is wished, however it is started.
 func TestLife(t *testing.T) {
 	wrapped := "\nworker_command = \"nice ${worker.command}\""
