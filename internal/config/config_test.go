@@ -46,6 +46,8 @@ func TestMistakesAtTheirPlace(t *testing.T) {
 		"profile \"p\" {\n  worker = 1\n}":                                                    {"muster.hcl:2:3: worker is a block", "hint: worker { ... }"},
 		"profile \"p\" {\n  memory {}\n}":                                                     {"muster.hcl:2:3: memory is a setting, and no block", `hint: memory = "100MB"`},
 		"profile \"p\" {\n  worker {\n    worker {}\n  }\n}":                                  {"muster.hcl:3:5: there is no block \"worker\" here"},
+		"profile \"p\" {\n  xyz = 1\n}":                                                       {"there is no setting \"xyz\" here", "hint: there are launcher, url, workers, memory, scheduling, reattach, everywhere, sync, worker"},
+		"profile \"p\" {\n  worker {\n  xyz = 1\n}\n}":                                        {"there is no setting \"xyz\" here", "hint: there are slots, idletime, walltime, maxtasks, cleanup, autoexit, output, asyncdial"},
 		"profile \"p\" {\n  idletime = \"5m\"\n}":                                             {"there is no setting \"idletime\" here", "hint: it stands in an inner block: worker { idletime = ... }"},
 		"profile \"p\" {\n  worker {\n    reattach = \"5m\"\n  }\n}":                          {"hint: reattach stands outside of the block worker"},
 		"profile \"p\" {\n  gpus = 1\n}":                                                      {"hint: it is a setting of launchers of kind cluster"},

@@ -218,7 +218,13 @@ func (p *parser) meant(word, inner string, fields []Field) string {
 	if slices.ContainsFunc(Fields(p.f.schema.Profile), func(f Field) bool { return f.Name == word }) {
 		return "it is a setting of profiles"
 	}
-	return ""
+	var all []string
+	for _, f := range fields {
+		if !f.Later && (f.Type == blockType && inner == "" || f.Type != blockType && f.Block == inner) {
+			all = append(all, f.local())
+		}
+	}
+	return "there are " + strings.Join(all, ", ")
 }
 
 // expression checks the names in an expression, and its value if that is written out.
