@@ -85,6 +85,33 @@ func TestPlanTravelsWhole(t *testing.T) {
 	}
 }
 
+// TestPlanTravelsByteForByte: paths and a user's own lines need not be UTF-8.
+func TestPlanTravelsByteForByte(t *testing.T) {
+	for _, s := range []string{"caf\xe9", "\xff\x00\xc3", "\U0010ff41 \U0010ffff", "\ufffd\u2028é", "\xf4\x8f\xbd"} {
+		for _, p := range whole() {
+			p.Worker.Dir, p.Worker.Before, p.Names[0].Output = s, []string{s}, s
+			switch k := p.Kind.(type) {
+			case *plan.Cluster:
+				k.Jobs[0].Options, k.Jobs[0].Setup, k.Jobs[1].Workdir, k.Command = s, []string{s}, s, []string{s}
+			case *plan.SSH:
+				k.Commands[0], k.Hosts[0].State = s, s
+			}
+			b, err := json.Marshal(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := &plan.Plan{}
+			if err := json.Unmarshal(b, q); err != nil || !reflect.DeepEqual(p, q) {
+				t.Errorf("%q\n%s, %v\ngives %+v %+v\nwant %+v %+v", s, b, err, q, q.Kind, p, p.Kind)
+			}
+			n := plan.Names{}
+			if b, err := json.Marshal(p.Names[0]); err != nil || json.Unmarshal(b, &n) != nil || n != p.Names[0] {
+				t.Errorf("%q: %+v, %v", s, n, err)
+			}
+		}
+	}
+}
+
 // TestPlanOfAnotherMuster: what this one cannot carry out is refused when it comes.
 func TestPlanOfAnotherMuster(t *testing.T) {
 	for text, want := range map[string]string{

@@ -85,6 +85,24 @@ type Names struct {
 	Port     string `json:"port,omitempty"`   // at which a tunnel ends
 }
 
+// plainNames are Names as encoding/json takes them.
+type plainNames Names
+
+// MarshalJSON writes names with paths of any bytes.
+func (n Names) MarshalJSON() ([]byte, error) {
+	return json.Marshal(strung(plainNames(n), escape))
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (n *Names) UnmarshalJSON(b []byte) error {
+	var p plainNames
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	*n = Names(strung(p, unescape))
+	return nil
+}
+
 // Workers returns how many workers the plan starts.
 func (p *Plan) Workers() int {
 	n := 0
@@ -149,11 +167,11 @@ type text struct {
 
 // MarshalJSON writes the evaluated plan, with its secrets.
 func (p *Plan) MarshalJSON() ([]byte, error) {
-	spec, err := json.Marshal(p.Kind)
+	spec, err := json.Marshal(strung(p.Kind, escape))
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(text{p.Profile, p.Launcher, p.Poll, p.Whose, p.Worker, p.Muster, p.Names, p.Kind.Tag(), spec})
+	return json.Marshal(strung(text{p.Profile, p.Launcher, p.Poll, p.Whose, p.Worker, p.Muster, p.Names, p.Kind.Tag(), spec}, escape))
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -170,6 +188,7 @@ func (p *Plan) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(t.Spec, k); err != nil {
 		return err
 	}
+	t, k = strung(t, unescape), strung(k, unescape)
 	q := Plan{t.Profile, t.Launcher, t.Poll, t.Whose, t.Worker, t.Muster, t.Names, k}
 	if err := q.whole(); err != nil {
 		return err
