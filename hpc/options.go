@@ -102,11 +102,10 @@ func (d *Dialect) parse(options string) ([]line, error) {
 	var list []line
 	var mistakes []error
 	shellLine := 0
-	text := strings.TrimRight(options, "\n \t")
-	if text == "" {
+	if strings.Trim(options, "\n \t") == "" {
 		return nil, nil
 	}
-	for i, raw := range strings.Split(text, "\n") {
+	for i, raw := range strings.Split(strings.TrimRight(options, "\n"), "\n") {
 		bad := func(hint, format string, args ...any) {
 			mistakes = append(mistakes, &FieldError{"options", i + 1, fmt.Sprintf(format, args...), hint})
 		}

@@ -107,6 +107,7 @@ func FuzzNormal(f *testing.F) {
 	f.Add("torque", "#PBS -VN x -t 1,2")
 	f.Add("sge", "#$-t 1-3 -tc 2 word\n#$ -l h='a|b'")
 	f.Add("lsf", `#BSUB -J "x[1-3]%2" -R "span[hosts=1]"`)
+	f.Add("sge", "#$ -x  \n#$ -t 1") // the blanks at the end of a line stay
 	f.Fuzz(func(t *testing.T, dialect, options string) {
 		d := Dialects[dialect]
 		if d == nil {
