@@ -57,6 +57,8 @@ func (c *Client) Submit(ctx context.Context, cmd Command) (id string, err error)
 		}
 	}
 	switch {
+	case o.Code != 0 && id == "" && unanswered(o):
+		return "", fmt.Errorf("the scheduler's answer was lost: %w", o.failed())
 	case o.Code != 0 && id == "":
 		return "", fmt.Errorf("%w: %w%s", ErrRefused, o.failed(), c.Dialect.advise(string(o.Stderr)+string(o.Stdout)))
 	case o.Code != 0:
@@ -65,6 +67,23 @@ func (c *Client) Submit(ctx context.Context, cmd Command) (id string, err error)
 		return "", fmt.Errorf("%s printed no job id: %q", cmd.Argv[0], short(strings.TrimSpace(string(o.Stdout))))
 	}
 	return id, nil
+}
+
+// lost are words, in lower case, by which schedulers' commands say that they had no
+// answer to what they may have handed in. Of a connection that was never made they
+// speak otherwise.
+var lost = []string{
+	"timed out", "time out", "timeout", // all of them
+	"send failure", "receive failure", "shutdown failure", "zero bytes were transmitted", "unexpected message", // Slurm's slurm_strerror
+	"batch protocol error", "end of file", "premature end of message", "communication failure", // PBS and Torque: pbs_error(3)
+	"read error", "send error", "failed receiving", // Grid Engine's commlib and GDI
+	"reset by peer", "broken pipe", "transport endpoint is not connected", // errno(3)
+}
+
+// unanswered reports whether a submission that failed says that it had no answer.
+func unanswered(o Output) bool {
+	said := strings.ToLower(string(o.Stderr) + string(o.Stdout))
+	return slices.ContainsFunc(lost, func(words string) bool { return strings.Contains(said, words) })
 }
 
 // advise explains a refusal.

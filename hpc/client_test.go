@@ -47,6 +47,33 @@ func TestIDBesideOtherLines(t *testing.T) {
 	}
 }
 
+// TestUnanswered: a submission that fails for want of an answer may have been taken.
+func TestUnanswered(t *testing.T) {
+	for _, c := range []struct {
+		dialect, said string
+		refused       bool
+	}{
+		{"slurm", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", false},
+		{"slurm", "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)", false},
+		{"slurm", "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received", false},
+		{"slurm", "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", true},
+		{"slurm", "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", true},
+		{"pbs", "qsub: End of File", false},
+		{"pbs", "qsub: Batch protocol error", false},
+		{"pbs", "Connection refused\nqsub: cannot connect to server s (errno=111)", true},
+		{"torque", "qsub: submit error (Time out)", false},
+		{"sge", "Unable to run job: failed receiving gdi request response for mid=1 (got syncron message receive timeout error).\nExiting.", false},
+		{"sge", "error: commlib error: got select error (Connection refused)\nUnable to run job: unable to contact qmaster using port 1 on host \"h\".\nExiting.", true},
+		{"lsf", "Failed in an LSF library call: Communication time out. Job not submitted.", false},
+		{"lsf", "no: No such queue. Job not submitted.", true},
+	} {
+		id, err := answering(c.dialect, Output{Stderr: []byte(c.said), Code: 1}).Submit(t.Context(), Command{Argv: []string{"submit"}})
+		if id != "" || err == nil || errors.Is(err, ErrRefused) != c.refused || !strings.Contains(err.Error(), strings.Fields(c.said)[0]) {
+			t.Errorf("%s: %q is the id %q, %v", c.dialect, c.said, id, err)
+		}
+	}
+}
+
 // recording is a scheduler that keeps what it is told and answers by command.
 func recording(dialect string, answers map[string]string) (*Client, *[]string) {
 	var told []string
