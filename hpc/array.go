@@ -67,6 +67,19 @@ func ParseArray(s string) (*Array, error) {
 
 const maxIndex = 1 << 30
 
+// MarshalText writes the array as ParseArray reads it.
+func (a *Array) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText is ParseArray.
+func (a *Array) UnmarshalText(b []byte) error {
+	read, err := ParseArray(string(b))
+	if err != nil {
+		return err
+	}
+	*a = *read
+	return nil
+}
+
 // twice returns an index that is there more than once.
 func (a *Array) twice() (index int, is bool) {
 	if len(a.Spans) < 2 {

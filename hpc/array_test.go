@@ -1,6 +1,8 @@
 package hpc
 
 import (
+	"encoding/json"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +62,27 @@ func TestParseArray(t *testing.T) {
 	}
 	if got := (*Array)(nil).Sized(1).String(); got != "1" {
 		t.Errorf("one is %s", got)
+	}
+}
+
+// TestArrayTravels: what comes from elsewhere is as sound as what was written.
+func TestArrayTravels(t *testing.T) {
+	a, err := ParseArray("1,4-8:2%3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(Job{Array: a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var j Job
+	if err := json.Unmarshal(b, &j); err != nil || !reflect.DeepEqual(j.Array, a) {
+		t.Errorf("%s is read as %+v, %v", b, j.Array, err)
+	}
+	for _, text := range []string{`{"Array": "1-1000000000"}`, `{"Array": ""}`, `{"Array": {"Spans": [{"First": 1, "Last": 9, "Step": 0}]}}`} {
+		if err := json.Unmarshal([]byte(text), &j); err == nil {
+			t.Errorf("%s is taken as %+v", text, j.Array)
+		}
 	}
 }
 

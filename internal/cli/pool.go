@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"muster/hpc"
 	"muster/internal/config"
 	"muster/internal/host"
 	"muster/internal/plan"
@@ -132,6 +133,9 @@ func (pl *pool) draft(p *config.Profile, w wish) error {
 	}
 	if w.Workers > 0 && len(p.Launchers) > 1 {
 		return fmt.Errorf("-n %d: profile %s has %d launchers, and -n is for one", w.Workers, p.Name, len(p.Launchers))
+	}
+	if w.Workers > hpc.MaxElements {
+		return fmt.Errorf("-n %d: %d workers are the most", w.Workers, hpc.MaxElements)
 	}
 	w.Profile, w.Options, w.Times = p.Name, pl.options(), plan.AsArray
 	if pl.set.Workers.Given {
