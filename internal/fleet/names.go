@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"path"
 	"sync"
 
 	"muster/internal/plan"
@@ -91,8 +92,8 @@ func (f *Fleet) Names(ctx context.Context, p *plan.Plan, socket string) (names [
 
 // fill completes the names of workers at a place.
 func (f *Fleet) fill(n *plan.Names, p *plan.Plan, at place) error {
-	n.JoinFile = at.dir() + "/" + n.Launch + ".join"
-	n.Output = at.dir() + "/" + n.Launch + ".out"
+	n.JoinFile = at.dir() + "/" + n.Launch + joinEnding
+	n.Output = at.dir() + "/" + n.Launch + outputEnding
 	if p.Whose == plan.Foreign {
 		return nil
 	}
@@ -102,6 +103,19 @@ func (f *Fleet) fill(n *plan.Names, p *plan.Plan, at place) error {
 	var err error
 	n.Muster, err = at.program()
 	return err
+}
+
+// Endings of the files of a launch, which are called after it.
+const (
+	joinEnding   = ".join"
+	outputEnding = ".out"
+)
+
+// owns reports whether a launch may be called so and these files, which go with it, are
+// its own. Those that it does not have are empty.
+func owns(launch, joinFile, output string) bool {
+	own := func(file, ending string) bool { return file == "" || path.Base(file) == launch+ending }
+	return launch != "" && launch[0] != '.' && path.Base(launch) == launch && own(joinFile, joinEnding) && own(output, outputEnding)
 }
 
 // numbers are those from 0 to below n.

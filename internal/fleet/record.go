@@ -154,7 +154,7 @@ func Records(dir string) ([]*Record, error) {
 		if filepath.Ext(e.Name()) != ending {
 			continue
 		}
-		r, err := read(dir, e.Name())
+		r, err := read(dir, e)
 		if err != nil {
 			bad = append(bad, fmt.Errorf("launch record %s: %w", filepath.Join(dir, e.Name()), err))
 			continue
@@ -164,13 +164,16 @@ func Records(dir string) ([]*Record, error) {
 	return list, errors.Join(bad...)
 }
 
-func read(dir, file string) (*Record, error) {
-	r := &Record{dir: dir}
+func read(dir string, e fs.DirEntry) (*Record, error) {
+	r, file := &Record{dir: dir}, e.Name()
+	if !e.Type().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err == nil {
 		err = json.Unmarshal(b, r)
 	}
-	if err == nil && (r.Name+ending != file || !isOf(r.Name, r.Launch) || r.Launch == "") {
+	if err == nil && (r.Name+ending != file || !isOf(r.Name, r.Launch) || !owns(r.Launch, r.JoinFile, r.Output)) {
 		err = errors.New("it is not what its name says")
 	}
 	return r, err

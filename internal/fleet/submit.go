@@ -92,6 +92,9 @@ func (f *Fleet) begin(ctx context.Context, p *plan.Plan, place int, at place) (*
 			l.workers += len(part.Indices)
 		}
 	}
+	if err := f.claim(l, p.Names[place]); err != nil {
+		return nil, fmt.Errorf("launcher %s: %w", p.Launcher, err)
+	}
 	if p.Whose == plan.Foreign {
 		return l, nil
 	}
@@ -99,17 +102,30 @@ func (f *Fleet) begin(ctx context.Context, p *plan.Plan, place int, at place) (*
 		f.submitted(ctx, l)
 		return nil, err
 	}
+	return l, nil
+}
+
+// claim takes names for a launch: no other has them, nor their records and files.
+func (f *Fleet) claim(l *launch, n plan.Names) error {
+	if !owns(n.Launch, n.JoinFile, n.Output) {
+		return fmt.Errorf("%q, with the files %q and %q, are not names that were minted for a launch", n.Launch, n.JoinFile, n.Output)
+	}
 	f.lock()
 	defer f.mu.Unlock()
-	f.launches[l.name] = l
-	return l, nil
+	if f.launches[n.Launch] != nil {
+		return fmt.Errorf("the names of %s were minted for one launch, which has begun", n.Launch)
+	}
+	f.launches[n.Launch] = l
+	return nil
 }
 
 // equip makes what the workers of a launch need: the folder for their output, their
 // credentials, and the join file.
 func (f *Fleet) equip(ctx context.Context, l *launch, p *plan.Plan, place int) error {
 	n := p.Names[place]
+	f.lock()
 	l.output = n.Output
+	f.mu.Unlock()
 	if err := l.at.makeDir(ctx, l.output); err != nil {
 		return fmt.Errorf("make the folder for the output of %s: %w", l.name, err)
 	}
@@ -122,7 +138,9 @@ func (f *Fleet) equip(ctx context.Context, l *launch, p *plan.Plan, place int) e
 	if err != nil {
 		return err
 	}
+	f.lock()
 	l.cred, l.joinFile = cred, n.JoinFile
+	f.mu.Unlock()
 	if err := l.at.writeFile(ctx, l.joinFile, []byte(l.cred.Join()+"\n")); err != nil {
 		return fmt.Errorf("write the join file of %s: %w", l.name, err)
 	}

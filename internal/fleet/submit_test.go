@@ -367,28 +367,3 @@ func TestUnnamed(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestDamagedRecords(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"a.json": "{", "b.json": `{"name": "other", "launch": "other"}`, "c.json": `{"name": "c", "launch": "c"}`,
-		"d.join": "x", "e.json": `{"name": "e", "launch": "e", "kind": "cluster", "scheduler": "cron"}`, "f.json": `{"name": "f", "launch": "f", "kind": "ssh"}`,
-		"g.json": `{"name": "g", "launch": "g", "kind": "cluster", "scheduler": "slurm", "id": "7", "array": "1-x"}`} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	list, err := fleet.Records(dir)
-	if len(list) != 4 || err == nil || !strings.Contains(err.Error(), "a.json") || !strings.Contains(err.Error(), "b.json") {
-		t.Errorf("%v, %v", list, err)
-	}
-	f := newBed(t, &scheduler{})
-	for i, o := range f.TakeBack(t.Context(), list, "") {
-		want := []string{`no launcher of a kind ""`, `no scheduler "cron"`, "on which machine", "array"}[i]
-		if o.Err == nil || !strings.Contains(o.Err.Error(), want) || !strings.Contains(o.Err.Error(), o.Record.Name+".json") {
-			t.Errorf("%s: %v, want %s", o.Record.Name, o.Err, want)
-		}
-	}
-	if list, err := fleet.Records(filepath.Join(dir, "nowhere")); len(list) != 0 || err != nil {
-		t.Errorf("%v, %v", list, err)
-	}
-}
