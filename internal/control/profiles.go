@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"muster/dispatcher"
@@ -167,13 +168,16 @@ func (s *Server) launch(_ http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, bad("a plan is launched with the names that /names has minted for it")
 		}
 	}
+	if len(q.Plans) > 0 {
+		s.Host.Watch(nil) // over what was submitted before a failure too
+	}
 	// A caller that goes away takes back nothing that was submitted.
 	done, err := p.Launch(context.WithoutCancel(r.Context()), q.Plans, q.Asker)
+	if err != nil && len(done.Jobs) > 0 {
+		err = fmt.Errorf("%w; submitted before that: %s", err, strings.Join(done.Jobs, ", "))
+	}
 	if err != nil {
 		return nil, err
-	}
-	if len(q.Plans) > 0 {
-		s.Host.Watch(nil)
 	}
 	for range q.Workers {
 		if _, err := p.StartLocal(max(p.Spec.Slots, 1), nil); err != nil {
