@@ -119,8 +119,16 @@ func (f *Fleet) end(ctx context.Context, jobs []*job) map[*job]error {
 	f.lock()
 	for _, j := range jobs {
 		j.takenBack = true
+		j.ending++
 	}
 	f.mu.Unlock()
+	defer func() {
+		f.lock()
+		defer f.mu.Unlock()
+		for _, j := range jobs {
+			j.ending--
+		}
+	}()
 	var mu sync.Mutex // guards failed
 	failed := map[*job]error{}
 	var ending sync.WaitGroup

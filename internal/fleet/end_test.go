@@ -41,6 +41,33 @@ func TestCancelIsBelievedWhenTheListSaysSo(t *testing.T) {
 	})
 }
 
+// TestWhatIsTakenBackInVainIsForgotten when it has ended after all: a dispatcher goes on
+// after a profile was reset while its scheduler was down.
+func TestWhatIsTakenBackInVainIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &scheduler{}
+		f := newBed(t, c)
+		f.must(t, job("1-2"))
+		defer f.watch(t, ignore)()
+		c.say(noAnswer)
+		if err := f.Cancel(t.Context(), "p"); err == nil || !strings.Contains(err.Error(), "ask whether it is gone") {
+			t.Errorf("nobody answers: %v", err)
+		}
+		if list := f.Standing(); len(list) != 1 || len(f.records(t)) != 1 {
+			t.Errorf("known are %+v", list)
+		}
+		c.say("")
+		time.Sleep(3 * time.Minute)
+		if list := f.Standing(); len(list) != 0 {
+			t.Errorf("still known are %+v", list)
+		}
+		f.nothingLeft(t)
+		if said := f.words(); strings.Contains(said, "never joined") {
+			t.Errorf("said %q", said)
+		}
+	})
+}
+
 // TestCancelTrustsWorkersThatJoined, which have been told to leave, but not a job of
 // one that waits to be started again.
 func TestCancelTrustsWorkersThatJoined(t *testing.T) {

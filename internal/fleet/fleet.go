@@ -127,7 +127,8 @@ type job struct {
 	ordering    chan struct{} // holds something while it is being cancelled
 	cancelledAt time.Time     // when it last was, all of it
 
-	takenBack bool      // it is being ended from here
+	takenBack bool      // it is being ended from here, or was in vain
+	ending    int       // how many are ending it now, who forget it
 	heard     bool      // the endpoint has spoken of it
 	silent    bool      // that it has not has been said
 	ended     time.Time // when all elements had; zero before

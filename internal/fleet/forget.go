@@ -36,7 +36,7 @@ func (f *Fleet) sweep(ctx context.Context) {
 	f.lock()
 	var ended []*job
 	for _, j := range f.jobs {
-		if !j.takenBack && !j.ended.IsZero() && now.Sub(j.ended) >= linger {
+		if j.ending == 0 && !j.ended.IsZero() && now.Sub(j.ended) >= linger {
 			ended = append(ended, j)
 		}
 	}
