@@ -257,15 +257,17 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// startTime returns field 22 of /proc/PID/stat (proc(5)), empty where there is
-// no such file.
+// startTime returns field 22 of /proc/PID/stat (proc(5)), empty where there is no such
+// file, and of a process that has ended and waits to be reaped (fields 3 and 20: the
+// first thread may be a zombie while others run on): in a container nobody may ever.
 func startTime(pid int) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-	if f := strings.Fields(rest); len(f) > 19 {
-		return f[19]
+	f := strings.Fields(rest)
+	if len(f) < 20 || (f[0] == "Z" || f[0] == "X") && (f[17] == "0" || f[17] == "1") {
+		return ""
 	}
-	return ""
+	return f[19]
 }
 
 // PruneSockets removes from dir the sockets that nobody listens on, which

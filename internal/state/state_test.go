@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"muster/internal/state"
 )
 
@@ -262,11 +264,15 @@ func TestKilledOwnerIsNoticed(t *testing.T) {
 		t.Error("the folder of a process that runs was removed")
 	}
 	cmd.Process.Kill()
-	cmd.Wait()
+	// Who started it may never wait for it.
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
 	state.Prune(dir, time.Now())
 	if exists(run) {
 		t.Error("the folder of a process that was killed is still there")
 	}
+	cmd.Wait()
 }
 
 func TestDeadSocketsAreRemoved(t *testing.T) {
