@@ -152,7 +152,7 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	if err != nil {
 		return answered(err)
 	}
-	done, err := client.Launch(ctx, profile, control.LaunchRequest{Plans: plans, Asker: asker})
+	done, err := launching(ctx, s, client, profile, control.LaunchRequest{Plans: plans, Asker: asker})
 	if ctx.Err() != nil {
 		fmt.Fprintln(s.err, "muster: interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
 		return exitError(exitInterrupted)

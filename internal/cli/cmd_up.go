@@ -240,7 +240,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 // beginAll launches what the launchers of new profiles are asked for, and says what
 // is up now.
 func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string, asJSON bool) error {
-	said, err := launchAll(ctx, client, list, a, asker)
+	said, err := launchAll(ctx, s, client, list, a, asker)
 	if ctx.Err() != nil {
 		return exitError(exitInterrupted)
 	}
@@ -252,7 +252,7 @@ func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.C
 
 // launchAll launches what the launchers of profiles are asked for that have just come
 // up, and returns what there is to say of each.
-func launchAll(ctx context.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string) (said map[string]string, err error) {
+func launchAll(ctx context.Context, s streams, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string) (said map[string]string, err error) {
 	said = map[string]string{}
 	for _, p := range list {
 		name := p.spec.Name
@@ -260,7 +260,7 @@ func launchAll(ctx context.Context, client *control.Client, list []profileToBe, 
 		case a.Profiles[name] == "same":
 			continue
 		case p.pool.workers() > 0:
-			if said[name], err = p.launch(ctx, client, asker); err != nil {
+			if said[name], err = p.launch(ctx, s, client, asker); err != nil {
 				return nil, err
 			}
 		case p.spec.Sync:
@@ -277,7 +277,7 @@ func launchAll(ctx context.Context, client *control.Client, list []profileToBe, 
 }
 
 // launch launches what the profile's launchers are asked for, and says what that is.
-func (p profileToBe) launch(ctx context.Context, client *control.Client, asker string) (string, error) {
+func (p profileToBe) launch(ctx context.Context, s streams, client *control.Client, asker string) (string, error) {
 	defer context.AfterFunc(ctx, p.pool.e.cancel)()
 	plans, err := named(p.pool.drafts, func(pl *plan.Plan) ([]plan.Names, error) {
 		a, err := client.Names(ctx, p.spec.Name, control.NamesRequest{Plan: pl, Asker: asker})
@@ -286,7 +286,7 @@ func (p profileToBe) launch(ctx context.Context, client *control.Client, asker s
 	if err != nil {
 		return "", err
 	}
-	done, err := client.Launch(ctx, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: asker})
+	done, err := launching(ctx, s, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: asker})
 	return asked(done.Workers, done.Jobs, plans), err
 }
 

@@ -9,6 +9,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/fleet"
+	"muster/internal/host"
 	safe "muster/internal/terminal"
 )
 
@@ -37,6 +38,17 @@ func submitting(ctx context.Context, s streams, client *control.Client, profile 
 		}
 	}()
 	return submit()
+}
+
+// launching has a dispatcher carry plans out. It says when that takes longer than
+// idlePatience: what the dispatcher itself says of it is in its log.
+func launching(ctx context.Context, s streams, client *control.Client, profile string, q control.LaunchRequest) (host.Launched, error) {
+	late := time.AfterFunc(idlePatience, func() {
+		fmt.Fprintf(s.err, "muster: after %v not all workers of profile %s are asked for; waiting for whoever is to start them\n", idlePatience, profile)
+	})
+	defer late.Stop()
+	a, err := client.Launch(ctx, profile, q)
+	return host.Launched(a), err
 }
 
 // noRoom says why the profile takes no task now; "" if it may take one.

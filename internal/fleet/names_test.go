@@ -92,7 +92,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 	for _, name := range []string{"a", "b", "h", "i", "j", "k"} {
-		if err == nil || !strings.Contains(err.Error(), name+".json: ") {
+		if err == nil || !strings.Contains(err.Error(), name+".json: ") || !strings.Contains(err.Error(), "the file can be removed") {
 			t.Errorf("of %s.json: %v", name, err)
 		}
 	}

@@ -156,7 +156,7 @@ func Records(dir string) ([]*Record, error) {
 		}
 		r, err := read(dir, e)
 		if err != nil {
-			bad = append(bad, fmt.Errorf("launch record %s: %w", filepath.Join(dir, e.Name()), err))
+			bad = append(bad, fmt.Errorf("launch record %s: %w; muster cannot look for its job: its name ends as the file's does, and when it is gone the file can be removed", filepath.Join(dir, e.Name()), err))
 			continue
 		}
 		list = append(list, r)
