@@ -24,12 +24,18 @@ func mistake(field, hint, format string, args ...any) *FieldError {
 	return &FieldError{field, 0, fmt.Sprintf(format, args...), hint}
 }
 
+// maxValue bounds what one directive says, in bytes: qsub of Torque reads 4095 of a line.
+const maxValue = 4000
+
 // checkNames finds what no directive can have as a value.
 func checkNames(j *Job) (bad []*FieldError) {
 	for _, s := range []struct{ field, text string }{{"name", j.Name}, {"queue", j.Queue}, {"account", j.Account},
 		{"output", j.Output}, {"shell", j.Shell}, {"parallel_environment", j.PE}, {"workdir", j.Workdir}} {
 		if strings.ContainsAny(s.text, "\n\r\x00") {
 			bad = append(bad, mistake(s.field, "", "it has a line break or a NUL byte"))
+		}
+		if len(s.text) > maxValue {
+			bad = append(bad, mistake(s.field, "", "it has %d bytes, and %d are the most that a line of a script has room for", len(s.text), maxValue))
 		}
 	}
 	for _, s := range []struct{ field, text string }{{"queue", j.Queue}, {"parallel_environment", j.PE}} {

@@ -137,6 +137,7 @@ func TestMistakes(t *testing.T) {
 		{"slurm", func(j *Job) { j.Shell = "bash" }, "shell", 0, "no absolute path"},
 		{"slurm", func(j *Job) { j.Queue = "a b" }, "queue", 0, "blanks"},
 		{"slurm", func(j *Job) { j.Name = "a\nb" }, "name", 0, "line break"},
+		{"lsf", func(j *Job) { j.Account = strings.Repeat("a", 4001) }, "account", 0, "it has 4001 bytes, and 4000 are the most"},
 		{"pbs", func(j *Job) { j.Array = &Array{Spans: []Span{{1, 1, 1}, {3, 3, 1}}} }, "array", 0, "no lists"},
 		{"pbs", func(j *Job) { j.Name = "a b" }, "name", 0, "no blanks"},
 		{"torque", func(j *Job) { j.Name = "a23456789012345678" }, "name", 0, "15 characters"},

@@ -59,14 +59,11 @@ func ofTorque(getenv func(string) string) bool {
 
 var torqueName = regexp.MustCompile(`^[A-Za-z][!#-&(-~]*$`)
 
-// torqueLine bounds an array's indices, in bytes: qsub reads 4095 of a line.
-const torqueLine = 4000
-
 func torqueDirectives(j *Job, l *list) {
 	l.value("name", setsName, "-N ", j.Name)
 	if j.Array != nil {
 		text := j.Array.stepless().String()
-		if len(text) > torqueLine {
+		if len(text) > maxValue {
 			l.bad = append(l.bad, mistake("array", "take a range without a step", "Torque has no steps in arrays, and a list of all indices is too long for it"))
 		}
 		l.add(true, setsArray, "-t %s", text)
