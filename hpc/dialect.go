@@ -97,6 +97,16 @@ func (d *Dialect) Outputs(dir string, array bool) string {
 	return filepath.Join(dir, d.outputs)
 }
 
+// IndexPattern stands for an element's index in the name of an output; empty where there
+// is none.
+func (d *Dialect) IndexPattern() string {
+	pattern, _ := strings.CutSuffix(d.outputs, ".out")
+	if pattern == d.outputs {
+		return ""
+	}
+	return pattern
+}
+
 // NameMax is how many bytes a job's name may have here.
 func (d *Dialect) NameMax() int { return d.nameMax }
 

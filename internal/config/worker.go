@@ -27,7 +27,7 @@ var workerTable = [...]WorkerName{
 	{"argv", "the same as a list of words", func(w Worker) cty.Value { return stringList(w.Argv) }},
 	{"url", "where it dials", func(w Worker) cty.Value { return cty.StringVal(w.URL) }},
 	{"join_file", "the file by which it may join", func(w Worker) cty.Value { return cty.StringVal(w.JoinFile) }},
-	{"index", "its index in the job array: a number, or a variable of the shell such as `$SLURM_ARRAY_TASK_ID`", func(w Worker) cty.Value { return cty.StringVal(w.Index) }},
+	{"index", "its index in the job array: a number, or a variable of the shell such as `$SLURM_ARRAY_TASK_ID`, which no scheduler expands in a name, account, queue or output", func(w Worker) cty.Value { return cty.StringVal(w.Index) }},
 }
 
 func workerNames() []string {

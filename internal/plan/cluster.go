@@ -109,6 +109,9 @@ func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
 		return []hpc.Job{first}, err
 	}
 	array := c.dialect().Submitted(first.Array)
+	if err := x.unexpanded(c, array != nil); err != nil {
+		return nil, err
+	}
 	times, each := x.times(c, first.Array != nil), max(x.w.Workers, 1)
 	if first.Array != nil {
 		each = first.Array.Count()
@@ -131,6 +134,25 @@ func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
 		list = append(list, job)
 	}
 	return list, nil
+}
+
+// unexpanded finds settings that are directives and have the index of an array's
+// element, which is a variable of the shell.
+func (x *drafting) unexpanded(c *Cluster, array bool) error {
+	if !array {
+		return nil
+	}
+	var bad []error
+	for _, setting := range []string{"name", "account", "queue", "output"} {
+		if x.l.Mentions(setting, "index") {
+			hint := "leave it out"
+			if pattern := c.dialect().IndexPattern(); setting == "output" && pattern != "" {
+				hint = "the pattern of this scheduler is " + pattern
+			}
+			bad = append(bad, x.at(setting, "worker.index of an array's element is a variable of the shell, and no shell reads "+setting, hint))
+		}
+	}
+	return x.f.Join(bad...)
 }
 
 // optionsOf is the setting that has the raw options.

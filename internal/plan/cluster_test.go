@@ -175,8 +175,9 @@ func TestClusterMistakes(t *testing.T) {
 		"  scheduler = \"pbs\"\n  queue = \"a b\"\n  name = \"c d\"\n  poll = \"1ms\"\n  account = \"'\\\"\"\n  shell = \"sh\"\n  array = \"9-1\"\n  options = <<EOT\n#!/bin/sh\n#SBATCH -C x\ntrue\n#PBS -V\nEOT\n  setup = [\"\\r\"]\n  via = launcher.ssh.two": {
 			"muster.hcl:3:11: ", "muster.hcl:4:10: ", "muster.hcl:5:10: ", "muster.hcl:6:13: ", "muster.hcl:7:11: ", "muster.hcl:8:11: ",
 			"muster.hcl:10:1: a #! line", "muster.hcl:11:1: #SBATCH", "muster.hcl:13:1: the scheduler stops", "muster.hcl:15:11: ", "muster.hcl:16:9: via leads through one machine"},
-		slurm + "  workdir = \"$SCRATCH/me\"": {"muster.hcl:3:13: workdir is \"$SCRATCH/me\", which depends on where a job begins", "hint: write a path from the root"},
-		"  scheduler = worker.index":          {"muster.hcl:2:15: scheduler cannot speak of the worker"},
+		slurm + "  array = \"1-3\"\n  output = \"/o/${worker.index}\"\n  name = worker.index": {"muster.hcl:4:12: worker.index of an array's element is a variable of the shell, and no shell reads output", "hint: the pattern of this scheduler is %a", "5:10: worker.index"},
+		slurm + "  workdir = \"$SCRATCH/me\"":                                                 {"muster.hcl:3:13: workdir is \"$SCRATCH/me\", which depends on where a job begins", "hint: write a path from the root"},
+		"  scheduler = worker.index":                                                          {"muster.hcl:2:15: scheduler cannot speak of the worker"},
 	} {
 		_, err := draftOf(parse(t, "cluster", settings), once)
 		inOrder(t, settings, err, wants)

@@ -12,11 +12,12 @@ import (
 )
 
 const everyWord = `
-  name           = "n${worker.index}"
-  output         = "/o/${worker.index}.out"
   setup          = ["i ${worker.index}", "u ${worker.url}", "f ${worker.join_file}", "c ${worker.command}", "a ${jsonencode(worker.argv)}", "j ${join("|", worker.argv)}"]
   options        = "#SBATCH --comment=${worker.index}"
 `
+
+// numbered are settings that can have the index where that is a number.
+const numbered = "name = \"n${worker.index}\"\noutput = \"/o/${worker.index}.out\""
 
 // TestWorkerInJobs: each setting that speaks of the worker has what is minted for it.
 func TestWorkerInJobs(t *testing.T) {
@@ -27,8 +28,8 @@ func TestWorkerInJobs(t *testing.T) {
 		times   plan.Times
 		indices []string
 	}{
-		{"", 1, []string{"1"}},
-		{"", 3, []string{"1", "2", "3"}},
+		{numbered, 1, []string{"1"}},
+		{numbered, 3, []string{"1", "2", "3"}},
 		{"array = \"5-9\"", 1, []string{"$SLURM_ARRAY_TASK_ID"}},
 		{"array = \"5-9\"", 2, []string{"$SLURM_ARRAY_TASK_ID", "$SLURM_ARRAY_TASK_ID"}},
 	} {
@@ -48,8 +49,11 @@ func TestWorkerInJobs(t *testing.T) {
 			}
 			for i, s := range list {
 				index := c.indices[i]
-				all := append(slices.Clone(wants), "#SBATCH --output=/o/"+index+".out\n", "#SBATCH --comment="+index+"\n", "\ni "+index+"\n", "\nu tls+tcp://10.0.0.1:5\n",
-					"\nf /run/0.join\n", "\nc "+line+"\n", "\na [\""+strings.Join(argv, `","`)+"\"]\n", "\nj "+strings.Join(argv, "|")+"\n", "#SBATCH --job-name=n"+index+"-word00")
+				all := append(slices.Clone(wants), "#SBATCH --comment="+index+"\n", "\ni "+index+"\n", "\nu tls+tcp://10.0.0.1:5\n",
+					"\nf /run/0.join\n", "\nc "+line+"\n", "\na [\""+strings.Join(argv, `","`)+"\"]\n", "\nj "+strings.Join(argv, "|")+"\n")
+				if c.more == numbered {
+					all = append(all, "#SBATCH --output=/o/"+index+".out\n", "#SBATCH --job-name=n"+index+"-word00")
+				}
 				if name != "own" {
 					all[0] += index + "\n"
 				}
