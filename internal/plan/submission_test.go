@@ -210,6 +210,7 @@ func FuzzSSHLines(f *testing.F) {
 	f.Add("ssh://[::1]", "ssh://a@[fe80::1]:7", "/w o/$HOME", "finish", "Rscript -e 'x(\"y\")'", uint8(3), uint8(7))
 	f.Add("ssh://h", "", "/it's", "a;b", "a\\ & b", uint8(2), uint8(2))
 	f.Add("ssh://h", "", "/~/*{a,b}`id`", "=x", "x", uint8(2), uint8(0))
+	f.Add("ssh://h", "", "/", "x", "a\\ &  ", uint8(1), uint8(2))
 	b := newBench(f)
 	f.Fuzz(func(t *testing.T, host, jump, dir, option, foreign string, n, flags uint8) {
 		login := remote.Login{Muster: b.muster, Timeout: time.Duration(flags) * time.Second}
@@ -243,7 +244,7 @@ func FuzzSSHLines(f *testing.F) {
 			workers += s.Workers
 			last := words[len(words)-1]
 			switch {
-			case whose == plan.Foreign && !strings.Contains(last, foreign):
+			case whose == plan.Foreign && !strings.Contains(last, strings.TrimRight(foreign, " \t\n")):
 				t.Fatalf("%q is not in %q", foreign, words)
 			case whose != plan.Foreign && s.File == "":
 				b.run(t, last, "")
