@@ -14,7 +14,7 @@ const DefaultReattach = 10 * time.Minute
 type ProfileSettings struct {
 	Launcher   config.References `set:"launcher" doc:"what starts the workers: a launcher, \"local\", or a list of such" example:"launcher.cluster.slurm" unset:"workers on this machine" near:"launchers,backend,executor,provider"`
 	URL        config.URLs       `set:"url" doc:"where workers dial, a string or a list: tls+tcp://HOST:PORT, or what host_url() and local_url() make" example:"host_url({ port = 5555 })" unset:"any free port of this machine, if workers are elsewhere" near:"urls,host,address,listen,port"`
-	Workers    config.Count      `set:"workers" doc:"how often the configured array goes out, or how many workers start on each machine" example:"2" unset:"the configured array once, or one worker on each machine" near:"n,daemons,num_workers,n_workers,jobs"`
+	Workers    config.Count      `set:"workers" doc:"how often the configured array goes out, or how many workers start on each machine" example:"2" unset:"the configured array once, else none" near:"n,daemons,num_workers,n_workers,jobs"`
 	Memory     config.Size       `set:"memory" doc:"submissions wait while so many bytes of tasks are queued" example:"100MB" unset:"no limit" near:"mem,queue_size,capacity"`
 	Scheduling string            `set:"scheduling" doc:"who gets a task: fifo is whoever is free, round-robin is everybody in turn" example:"fifo" unset:"fifo" oneof:"fifo,round-robin" near:"scheduler,policy"`
 	Reattach   time.Duration     `set:"reattach" doc:"how long a worker is waited for whose connection broke, with its tasks; 0s is not at all" example:"10m" default:"10m" near:"lease,reconnect,heartbeat_timeout"`
