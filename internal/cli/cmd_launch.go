@@ -2,17 +2,12 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,7 +19,6 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/state"
-	mtls "muster/tls"
 )
 
 // launchOptions are the options of `muster launch`.
@@ -57,7 +51,7 @@ which need no dispatcher.
 		Flags: append(append(append(poolFlags(), append(dispatcherFlags(), runFlag())...),
 			&cli.BoolFlag{Name: "local", Destination: &o.local, Usage: "start workers on this machine, whatever the profile says"},
 			&cli.StringFlag{Name: "launcher", Destination: &o.launcher, Usage: "use the launcher `NAME`, whatever the profile says"},
-			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers", DefaultText: "as the config says"},
+			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers, by SSH on each machine", DefaultText: "as the config says"},
 			&cli.BoolFlag{Name: "print", Destination: &o.print, Usage: "print what would be run, and run nothing"},
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
 			&cli.BoolFlag{Name: "show-secrets", Destination: &o.showSecrets, Usage: "with --print, show values of env(), file() and exec() too"},
@@ -241,14 +235,8 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	if !there {
 		profile = f.EmptyProfile(name)
 	}
-	if o.launcher != "" {
-		l, err := f.Launcher(o.launcher)
-		if err != nil {
-			return nil, false, err
-		}
-		changed := *profile
-		changed.Launchers = []*config.Launcher{l}
-		profile = &changed
+	if profile, err = launchedBy(f, profile, o.launcher); err != nil {
+		return nil, false, err
 	}
 	exec, redact := config.Run, false
 	if o.print && !o.showSecrets {
@@ -267,156 +255,6 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 		}
 	}
 	return pl, true, nil
-}
-
-// printPlans shows every submission.
-func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
-	path, err := programPath()
-	if err != nil {
-		return err
-	}
-	own := false
-	list := []*plan.Submission{}
-	for _, d := range pl.drafts {
-		names := d.Placeholders(path)
-		if d.Whose != plan.Foreign {
-			minted, err := mintHere(c, d, names)
-			if err != nil {
-				return err
-			}
-			own = own || !minted
-		}
-		var p *plan.Plan
-		if err := pl.e.during(func() error { p, err = d.Named(names); return err }); err != nil {
-			return usageError{err}
-		}
-		more, err := p.Submissions()
-		if err != nil {
-			return err
-		}
-		list = append(list, more...)
-	}
-	if own {
-		fmt.Fprintln(s.err, "muster: no dispatcher is running for them: words in capitals stand for what `muster run` makes")
-	}
-	if o.json {
-		return writeJSON(s.out, list)
-	}
-	for i, sub := range list {
-		if i > 0 {
-			fmt.Fprintln(s.out)
-		}
-		if _, err := io.WriteString(s.out, sub.Shell()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mintHere writes a join file for workers that a person starts from what is printed,
-// if there is a dispatcher and they need no other machine's folder, and has names speak
-// of it. It reports whether it has.
-func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names) (minted bool, err error) {
-	cluster, is := d.Kind.(*plan.Cluster)
-	if is && !cluster.Places()[0].Here() {
-		return false, nil
-	}
-	file, url, err := mint(c, d.Workers(), d.Tunnelled())
-	if err != nil || file == "" {
-		return false, err
-	}
-	// What is pasted has to find the program where it says.
-	if _, err := program(); err != nil {
-		return false, err
-	}
-	for i := range names {
-		n := &names[i]
-		n.JoinFile, n.Output, n.URL = file, filepath.Dir(file), url
-		if d.Tunnelled() {
-			n.Port = url[strings.LastIndexByte(url, ':')+1:]
-		}
-	}
-	return true, nil
-}
-
-// mint writes a join file, if there is a dispatcher; it returns "" if not. For a tunnel
-// it has the address of this machine's loopback alone. url is the first that workers
-// dial.
-func mint(c *cli.Context, workers int, tunnel bool) (file, url string, err error) {
-	client, err := connect(c)
-	if err != nil {
-		return "", "", nil
-	}
-	st, err := client.Status(c.Context)
-	if errors.Is(err, control.ErrUnreachable) {
-		return "", "", nil
-	}
-	if err != nil {
-		return "", "", answered(err)
-	}
-	profile, err := profileOf(c, client)
-	if err != nil {
-		return "", "", err
-	}
-	if !slices.ContainsFunc(st.Profiles, func(p control.ProfileStatus) bool { return p.Profile == profile }) {
-		return "", "", nil
-	}
-	j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: workers, Valid: control.Duration(joinValid), Elsewhere: true, Loopback: tunnel})
-	if err != nil {
-		return "", "", answered(err)
-	}
-	join, err := mtls.ParseJoin(j.Text)
-	if err != nil {
-		return "", "", err
-	}
-	dir, err := state.Dir(os.Getenv)
-	if err != nil {
-		return "", "", err
-	}
-	for _, a := range join.Addrs {
-		if address, tcp := strings.CutPrefix(a, "tcp:"); tcp {
-			url = "tls+tcp://" + address
-			break
-		}
-	}
-	file = filepath.Join(dir, "runs", st.Run, "launches", j.ID+".join")
-	return file, url, mtls.WriteJoinFile(file, join)
-}
-
-// programPath is where jobs find muster, which need not be there yet.
-func programPath() (string, error) {
-	dir, err := state.Dir(os.Getenv)
-	if err != nil {
-		return "", err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find muster's own path: %w", err)
-	}
-	return state.BinaryPath(dir, exe)
-}
-
-// program is where programPath says, and is there when this returns.
-func program() (string, error) {
-	dir, err := state.Dir(os.Getenv)
-	if err != nil {
-		return "", err
-	}
-	return host.ProgramFor(dir)(runtime.GOOS, runtime.GOARCH, "")
-}
-
-// writeLine writes v as one line of JSON.
-func writeLine(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // launchForeign submits other people's workers, and prints the jobs' ids.

@@ -48,7 +48,7 @@ added to it.
    muster up -p cpu -n 6 --memory 100MB --scheduling round-robin --detach
    muster submit -p cpu -- ./simulate 1`,
 		Flags: append(append(append(append(poolFlags(), dispatcherFlags()...),
-			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers", DefaultText: "as the config says, else none"},
+			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers, by SSH on each machine", DefaultText: "as the config says, else none"},
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Destination: &o.detach, Usage: "run in the background"},
 			&cli.BoolFlag{Name: "replace", Destination: &o.replace, Usage: "if the profile is up with other values, reset it first"},
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
@@ -129,14 +129,8 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	if err != nil {
 		return profileToBe{}, err
 	}
-	if launcher := c.String("launcher"); launcher != "" {
-		l, err := e.f.Launcher(launcher)
-		if err != nil {
-			return profileToBe{}, err
-		}
-		changed := *p
-		changed.Launchers = []*config.Launcher{l}
-		p = &changed
+	if p, err = launchedBy(e.f, p, c.String("launcher")); err != nil {
+		return profileToBe{}, err
 	}
 	w := wish{plan.Wish{Dir: dir}, func(set *plan.ProfileSettings) error {
 		if c.IsSet("n") {

@@ -100,6 +100,21 @@ func find(f *config.File, name string) (*config.Profile, bool) {
 	return nil, false
 }
 
+// launchedBy is a profile with the launcher of a name in the place of its own; it stays
+// as it is without a name.
+func launchedBy(f *config.File, p *config.Profile, name string) (*config.Profile, error) {
+	if name == "" {
+		return p, nil
+	}
+	l, err := f.Launcher(name)
+	if err != nil {
+		return nil, err
+	}
+	changed := *p
+	changed.Launchers = []*config.Launcher{l}
+	return &changed, nil
+}
+
 // wish is what a command asks for beside the config.
 type wish struct {
 	plan.Wish
