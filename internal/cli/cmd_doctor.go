@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/signal"
 	"strings"
 	"sync"
@@ -126,6 +127,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 	if d.h, err = host.Open(opt); err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, d.leaveAtNext)()
 	walked := d.walk(ctx, pl)
 	out, cancel := context.WithTimeout(context.Background(), recallPatience)
 	defer cancel()
@@ -137,6 +139,18 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		walked = errors.Join(walked, writeJSON(s.out, append([]finding{}, d.findings...)))
 	}
 	return errors.Join(walked, closed)
+}
+
+// leaveAtNext says what an interrupt brings about, and leaves at the next one.
+func (d *doctor) leaveAtNext() {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	fmt.Fprintln(d.s.err, "muster: interrupted: taking back what was submitted; press Ctrl-C again to leave it to `muster down`")
+	<-again
+	if err := d.h.Leave(); err != nil {
+		fmt.Fprintf(d.s.err, "muster: %v\n", err)
+	}
+	os.Exit(exitInterrupted)
 }
 
 // onePer is the -n with which each of so many launchers starts as little as it

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
@@ -83,6 +84,10 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	ended, err := endDispatchers(c, ctx, s, o)
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintln(s.err, "muster: interrupted; a dispatcher that has been told to end goes on to, and `muster down` waits for it again")
+		return exitError(exitInterrupted)
+	}
 	if err != nil {
 		return err
 	}
@@ -111,24 +116,53 @@ func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOption
 	if o.all {
 		names = dispatchers(dir)
 	}
+	profile := c.String("profile")
 	for _, name := range names {
-		client := control.NewClient(control.Socket(dir, name))
-		err := endOne(ctx, client, c.String("profile"))
+		was, err := endNamed(ctx, s, dir, name, profile)
 		switch {
-		case errors.Is(err, control.ErrUnreachable) && c.String("profile") == "":
-			continue
 		case err != nil:
 			return n, answered(err)
-		}
-		n++
-		if profile := c.String("profile"); profile != "" {
+		case !was:
+			continue
+		case profile != "":
 			fmt.Fprintf(s.err, "muster: profile %s is reset\n", profile)
-		} else {
+		default:
 			fmt.Fprintf(s.err, "muster: dispatcher %s has ended\n", name)
 		}
+		n++
 	}
 	return n, nil
 }
+
+// endNamed ends the dispatcher of a name, or one profile of it, and reports whether
+// there was one. One that does not answer though it lives is waited for: it may have
+// something with a scheduler.
+func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bool, err error) {
+	client := control.NewClient(control.Socket(dir, name))
+	for {
+		err := endOne(ctx, client, profile)
+		lives := errors.Is(err, control.ErrUnreachable) && locked(dir, name)
+		switch {
+		case err == nil:
+			return true, nil
+		case !lives && profile == "" && errors.Is(err, control.ErrUnreachable):
+			return was, nil
+		case !lives:
+			return was, err
+		case !was:
+			was = true
+			fmt.Fprintf(s.err, "muster: dispatcher %s is being started, or is ending: waiting for it\n", name)
+		}
+		select {
+		case <-time.After(lockLook):
+		case <-ctx.Done():
+			return was, ctx.Err()
+		}
+	}
+}
+
+// lockLook is how often a dispatcher that does not answer is looked for.
+const lockLook = 100 * time.Millisecond
 
 // endOne resets a profile, and ends the dispatcher with the last one or with
 // all if no profile is named.

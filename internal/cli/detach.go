@@ -109,10 +109,22 @@ func keepDescriptors() error {
 	return nil
 }
 
+// lockPath is the file that a dispatcher has locked as long as it lives.
+func lockPath(dir, name string) string { return filepath.Join(dir, name+".lock") }
+
+// locked reports whether a dispatcher of a name lives, though it may not answer.
+func locked(dir, name string) bool {
+	f, err := os.Open(lockPath(dir, name))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
 // lock keeps a second dispatcher of the same name from being started.
 func lock(dir, name string) (unlock func(), err error) {
-	path := filepath.Join(dir, name+".lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(lockPath(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}

@@ -27,7 +27,11 @@ func (d *doctor) job(ctx context.Context, pl *pool, p *plan.Draft) error {
 	if err != nil {
 		return d.fail("start", err, "")
 	}
-	defer d.h.Down(context.WithoutCancel(ctx), profile)
+	defer func() {
+		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), recallPatience)
+		defer cancel()
+		d.h.Down(out, profile)
+	}()
 	if err := d.launch(ctx, pl, profile, p); err != nil {
 		return d.fail("start", err, "")
 	}
