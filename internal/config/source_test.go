@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -143,6 +144,9 @@ func TestAccessList(t *testing.T) {
 	list := []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x06\x00\x01\x00\x00\x00" +
 		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x06\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
 	if err := unix.Setxattr(path, "system.posix_acl_access", list, 0); err != nil {
+		if os.Getenv("CI") != "" && runtime.GOOS == "linux" {
+			t.Fatalf("no access lists here: %v", err)
+		}
 		t.Skipf("no access lists here: %v", err)
 	}
 	if _, err := (config.Source{Path: path}).Load(plan.Schema()); err == nil || !strings.Contains(err.Error(), "for others whom its access list names, who may write to it (mode 0660)") {
