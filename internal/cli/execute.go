@@ -319,7 +319,9 @@ func (e *execution) verdict(err error) error {
 		return exitError(exitFailure) // whoever read the output has had enough
 	}
 	if !e.p.o.json || e.tally.failed > 0 {
-		e.say("%s", e.tally.summary(e.b.Dropped(), e.p.o))
+		// Of a run that nobody works for any more, some have neither ended nor been dropped.
+		rest := max(e.b.Dropped(), e.b.Submitted()-e.tally.ok-e.tally.failed)
+		e.say("%s", e.tally.summary(rest, e.p.o))
 	}
 	switch {
 	case e.signals.hits.Load() > 0:
