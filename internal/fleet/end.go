@@ -271,7 +271,7 @@ func (x *ender) confirm(ctx context.Context, jobs []*job) {
 	if len(jobs) == 0 {
 		return
 	}
-	every := interval(jobs)
+	every := min(interval(jobs), defaultPoll) // whoever waits for it, waits here
 	late := time.AfterFunc(quiet, func() {
 		x.f.Say("waiting until %s says that %s gone; Ctrl-C leaves them on record for `muster down`", x.e, these(len(jobs)))
 	})
