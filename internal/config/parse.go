@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,7 +116,27 @@ func (p *parser) unknownKind(kind string, r hcl.Range) {
 			return
 		}
 	}
-	p.bad(r, near(kind, names), "there is no launcher of kind %q: they are %s", kind, strings.Join(names, ", "))
+	hint := near(kind, names)
+	if kind == Local {
+		hint = `workers on this machine need no block: launcher = "local" in a profile`
+	} else if value := p.valueOf(strings.ToLower(kind)); value != "" {
+		hint = value
+	}
+	p.bad(r, hint, "there is no launcher of kind %q: they are %s", kind, strings.Join(names, ", "))
+}
+
+// valueOf is the launcher in which a word is one of the few values of a setting, or what
+// others call such a value; empty if there is none.
+func (p *parser) valueOf(word string) string {
+	for _, k := range p.f.schema.Kinds {
+		for _, f := range p.kinds[k.Name] {
+			value := cmp.Or(f.like[word], word)
+			if slices.Contains(f.OneOf, value) {
+				return fmt.Sprintf("launcher %q \"NAME\" with %s = %q", k.Name, f.Name, value)
+			}
+		}
+	}
+	return ""
 }
 
 func (p *parser) profileBlock(b *hclsyntax.Block) {

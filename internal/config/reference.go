@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 
@@ -77,7 +78,8 @@ func (p *parser) reference(e hcl.Expression, hint string) *Launcher {
 		}
 		all = append(all, "launcher."+l.Full())
 	}
-	p.bad(e.Range(), near(strings.Join(words, "."), all), "there is no %s", strings.Join(words, "."))
+	hint = near(strings.Join(words, "."), all)
+	p.bad(e.Range(), cmp.Or(hint, `a launcher is a block of its own: launcher "cluster" "NAME" { ... }`), "there is no %s", strings.Join(words, "."))
 	return nil
 }
 
