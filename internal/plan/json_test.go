@@ -134,3 +134,20 @@ func TestPlanOfAnotherMuster(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPlanTravels: names and lines of any bytes come as they were sent.
+func FuzzPlanTravels(f *testing.F) {
+	f.Add("caf\xe9", "\U0010ff41\xf4")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		p, q := whole()[0], &plan.Plan{}
+		p.Worker.Dir, p.Launcher, p.Names[0].JoinFile = a, b, b
+		p.Kind.(*plan.Cluster).Jobs[0].Options = a + b
+		text, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, q); err != nil || !reflect.DeepEqual(p, q) {
+			t.Fatalf("%q, %q: %v, %+v\n%s", a, b, err, q, text)
+		}
+	})
+}
