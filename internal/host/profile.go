@@ -109,13 +109,13 @@ func (h *Host) add(p *Profile) bool {
 }
 
 func (p *Profile) start() error {
-	for _, text := range p.Spec.Everywhere {
+	for i, text := range p.Spec.Everywhere {
 		f, err := p.Pool.Everywhere(task.Spec{Argv: []string{text}, Dir: p.Spec.Dir}, 1)
 		if err != nil {
 			return err
 		}
 		if p.begin() {
-			go p.tell(f, text)
+			go p.tell(f, i+1)
 		}
 	}
 	if p.Spec.Listen != "" && !p.Spec.Relayed {
@@ -131,9 +131,9 @@ func (p *Profile) start() error {
 	return nil
 }
 
-// tell says where an everywhere of the profile's own has failed: nobody else
-// collects it.
-func (p *Profile) tell(f *dispatcher.Future, text string) {
+// tell says where a line of the profile's everywhere, from 1, has failed: nobody else
+// collects it. The line itself may have a secret.
+func (p *Profile) tell(f *dispatcher.Future, line int) {
 	defer p.work.Done()
 	<-f.Done()
 	for i := 0; ; i++ {
@@ -143,7 +143,7 @@ func (p *Profile) tell(f *dispatcher.Future, text string) {
 		}
 		if done.Err != nil && done.Err.Kind.Class() == task.ClassError {
 			stderr, _ := done.Output.Tail(spool.Stderr, 1000)
-			p.h.opt.Say("everywhere %q failed on worker %s: %s\n%s", text, done.Worker, done.Err.Message, bytes.TrimSpace(stderr))
+			p.h.opt.Say("line %d of everywhere failed on worker %s: %s\n%s", line, done.Worker, done.Err.Message, bytes.TrimSpace(stderr))
 		}
 	}
 	p.h.D.Forget(f)
