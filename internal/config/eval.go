@@ -67,7 +67,11 @@ type Evaluation struct {
 	functions map[string]function.Function
 	done      map[evaluated]*outcome
 	unknown   map[*attribute]string // the program that was not run
-	read      []string              // what env(), file() and exec() gave the expression that is being evaluated
+	ran       map[ran]result        // programs of exec()
+	// Of the expression that is being evaluated:
+	current *attribute
+	read    []string    // what env(), file() and exec() gave it
+	calls   map[ran]int // how often it has called exec() with the same words
 }
 
 // evaluated names an expression, and the worker if it speaks of one.
@@ -92,7 +96,7 @@ func (f *File) Evaluate(opts Options) *Evaluation {
 		opts.Getenv = os.LookupEnv
 	}
 	opts.ExecTime = cmp.Or(opts.ExecTime, time.Minute)
-	e := &Evaluation{f: f, opts: opts, functions: map[string]function.Function{}, done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}}
+	e := &Evaluation{f: f, opts: opts, functions: map[string]function.Function{}, done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}, ran: map[ran]result{}}
 	for _, fn := range functions {
 		e.functions[fn.Name] = fn.build(e)
 	}
@@ -213,7 +217,7 @@ func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 	}
 	out := &outcome{}
 	e.done[key] = out
-	e.read = nil
+	e.read, e.current, e.calls = nil, a, map[ran]int{}
 	val, diags := a.expr.Value(ctx)
 	e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(val)...))
 	if diags.HasErrors() {

@@ -176,26 +176,44 @@ profile "p" {
 			t.Fatalf("%+v, %v", s, err)
 		}
 	}
-	if s.Name != "code-3-8" || runs() != 3 {
+	if s.Name != "code-2-8" || runs() != 2 {
 		t.Errorf("%q after %d runs", s.Name, runs())
 	}
 	var p plan.ProfileSettings
 	for range 2 {
-		if err := e.Profile(f.Profiles[0], &p); err != nil || p.Everywhere[0] != "code-4" {
+		if err := e.Profile(f.Profiles[0], &p); err != nil || p.Everywhere[0] != "code-3" {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}
-	if _, err := e.Show(f.Launchers[0]); err != nil || runs() != 4 {
+	if _, err := e.Show(f.Launchers[0]); err != nil || runs() != 3 {
 		t.Errorf("%v after %d runs", err, runs())
 	}
 	// The next evaluation begins anew.
-	if err := f.Evaluate(config.Options{Getenv: getenv}).Launcher(f.Launchers[0], &s); err != nil || s.Account != "code-5" {
+	if err := f.Evaluate(config.Options{Getenv: getenv}).Launcher(f.Launchers[0], &s); err != nil || s.Account != "code-4" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	// What a caller does to a list is their own affair.
 	p.Everywhere[0] = "x"
-	if err := e.Profile(f.Profiles[0], &p); err != nil || p.Everywhere[0] != "code-4" {
+	if err := e.Profile(f.Profiles[0], &p); err != nil || p.Everywhere[0] != "code-3" {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// TestOnceForAllWorkers: what a program prints may be good for one use; called twice
+// in one expression, it runs twice.
+func TestOnceForAllWorkers(t *testing.T) {
+	f, runs := counting(t, `launcher "cluster" "a" {
+  name = "${exec(["./code"])}-${exec(["./code"])}-${exec(["./code", worker.index])}"
+}`)
+	e := f.Evaluate(config.Options{Getenv: getenv})
+	var s plan.ClusterSettings
+	for _, c := range []struct {
+		index, name string
+		runs        int
+	}{{"7", "code-1-code-2-code-3", 3}, {"8", "code-1-code-2-code-4", 4}, {"7", "code-1-code-2-code-3", 4}} {
+		if err := e.LauncherFor(f.Launchers[0], config.Worker{Index: c.index}, &s); err != nil || s.Name != c.name || runs() != c.runs {
+			t.Errorf("%s: %q after %d runs, %v", c.index, s.Name, runs(), err)
+		}
 	}
 }
 

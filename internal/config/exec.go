@@ -27,6 +27,35 @@ const (
 // errTooMuch ends a program that prints without end.
 var errTooMuch = fmt.Errorf("it printed more than %d bytes", maxOutput)
 
+// ran is a program of exec() in a setting's expression: the same words may be there
+// more than once.
+type ran struct {
+	a    *attribute
+	argv string
+	nth  int
+}
+
+// result is what a program has printed, or why it failed.
+type result struct {
+	text string
+	err  error
+}
+
+// runOnce runs a program of exec(). A setting that is evaluated for several workers
+// runs one with the same words once for all: what it prints may be good for one use.
+func (e *Evaluation) runOnce(argv []string) (string, error) {
+	words := ran{a: e.current, argv: fmt.Sprintf("%q", argv)}
+	key := words
+	key.nth = e.calls[words]
+	e.calls[words]++
+	r, is := e.ran[key]
+	if !is {
+		r.text, r.err = e.run(argv)
+		e.ran[key] = r
+	}
+	return r.text, r.err
+}
+
 // run runs a program of exec(), a credential helper, and returns what it prints
 // less the last line break.
 //

@@ -85,7 +85,7 @@ func (e *Evaluation) exec() function.Function {
 		if e.opts.Exec != Run {
 			return cty.UnknownVal(cty.String).Mark(notRun(argv[0])), nil
 		}
-		text, err := e.run(argv)
+		text, err := e.runOnce(argv)
 		return cty.StringVal(text), err
 	})
 }
