@@ -16,7 +16,8 @@ import (
 // A worker's scratch folder is "muster-worker-HOST-RANDOM" in TMPDIR. Its worker
 // holds a lock on it (flock(2)), which ends with the process, however that ends. So
 // a folder of this host that can be locked is nobody's any more. It gets that name
-// when it is locked, "muster-new-RANDOM" is not looked at.
+// when it is locked; until then it is "muster-new-HOST-PID-RANDOM" and empty, and
+// nobody's when there is no such process.
 const (
 	scratchPrefix = "muster-worker-"
 	newPrefix     = "muster-new-"
@@ -70,15 +71,28 @@ func hostLabel() string {
 	return strings.ReplaceAll(name, "/", "_")
 }
 
-// lockedFolder makes a folder whose name begins with prefix, and locks it.
-func lockedFolder(parent, prefix string) (string, *os.File, error) {
-	dir, err := os.MkdirTemp(parent, newPrefix)
+// lockedFolder makes a folder whose name begins with prefix, and locks it. Who does not
+// see this process, in another container, may take the folder for left: then it is made
+// again.
+func lockedFolder(parent, prefix string) (dir string, lock *os.File, err error) {
+	for range 3 {
+		dir, lock, err = newFolder(parent, prefix)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return dir, lock, err
+}
+
+func newFolder(parent, prefix string) (string, *os.File, error) {
+	making := newPrefix + hostLabel() + "-" + strconv.Itoa(os.Getpid()) + "-"
+	dir, err := os.MkdirTemp(parent, making)
 	if err != nil {
 		return "", nil, err
 	}
 	lock, err := lockFolder(dir)
 	if err == nil {
-		name := prefix + strings.TrimPrefix(filepath.Base(dir), newPrefix)
+		name := prefix + strings.TrimPrefix(filepath.Base(dir), making)
 		if err = os.Rename(dir, name); err == nil {
 			return name, lock, nil
 		}
@@ -103,6 +117,7 @@ func lockFolder(dir string) (*os.File, error) {
 
 // sweep removes the scratch folders of workers of this user that are gone.
 func sweep(prefix string) {
+	sweepNew(filepath.Dir(prefix))
 	dirs, _ := filepath.Glob(globbed(prefix) + "*")
 	for _, dir := range dirs {
 		lock, err := lockFolder(dir)
@@ -113,6 +128,22 @@ func sweep(prefix string) {
 			os.RemoveAll(dir)
 		}
 		lock.Close()
+	}
+}
+
+// sweepNew removes the folders of workers that were killed before they had locked them.
+func sweepNew(parent string) {
+	prefix := filepath.Join(parent, newPrefix+hostLabel()+"-")
+	dirs, _ := filepath.Glob(globbed(prefix) + "*-*")
+	for _, dir := range dirs {
+		text, _, _ := strings.Cut(strings.TrimPrefix(dir, prefix), "-")
+		pid, err := strconv.Atoi(text)
+		if err != nil || pid < 2 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		if st, err := os.Lstat(dir); err == nil && st.IsDir() && ownedByUs(st) {
+			os.Remove(dir) // which has nothing in it
+		}
 	}
 }
 

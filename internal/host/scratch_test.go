@@ -1,7 +1,9 @@
 package host
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -21,8 +23,20 @@ func TestScratchOfTheDeadGoes(t *testing.T) {
 		}
 	}
 	os.Symlink(other, dead+"-link")
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	begun := filepath.Join(tmp, newPrefix+hostLabel()+"-")
+	unlocked := fmt.Sprint(begun, ended.Process.Pid, "-1") // its worker was killed early
+	making := fmt.Sprint(begun, os.Getpid(), "-1")
+	for _, dir := range []string{unlocked, making} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	mine, removeMine := makeScratch(hclog.NewNullLogger())
-	for path, there := range map[string]bool{dead: false, living: true, other + "/slot1": true, mine: true} {
+	for path, there := range map[string]bool{dead: false, living: true, unlocked: false, making: true, other + "/slot1": true, mine: true} {
 		if _, err := os.Stat(path); (err == nil) != there {
 			t.Errorf("%s: %v, want it there: %v", path, err, there)
 		}
