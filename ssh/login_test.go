@@ -287,7 +287,8 @@ func addUser(t *testing.T, pass string) string {
 		t.Fatalf("useradd: %v\n%s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("userdel", name).CombinedOutput(); err != nil {
+		// The end of their last session may be under way.
+		if out, err := exec.Command("userdel", "-f", name).CombinedOutput(); err != nil {
 			t.Errorf("userdel: %v\n%s", err, out)
 		}
 	})
