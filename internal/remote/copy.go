@@ -234,7 +234,8 @@ func (c *counted) Read(p []byte) (int, error) {
 // arrived.
 func (c *copying) finish(ctx context.Context) (got string, done bool, err error) {
 	c.watch.moved()
-	place := fmt.Sprintf(`d="%s"; t="%s"; place() { chmod 700 "$t" && mv -f "$t" "$d/muster" && rm -f "$d"/.new-* && echo there; }; `, filepath.Dir(c.partial), c.partial)
+	// Another copy that finishes just then may remove the file.
+	place := fmt.Sprintf(`d="%s"; t="%s"; place() { if chmod 700 "$t" && mv -f "$t" "$d/muster"; then rm -f "$d"/.new-*; elif test -e "$t"; then return 1; else test -x "$d/muster" || return 1; fi; echo there; }; `, filepath.Dir(c.partial), c.partial)
 	text, err := run(ctx, c.client, place+fmt.Sprintf(`f="$t"; s=$(%[1]s); if test "$s" = %[2]s; then place; elif test -z "$s" && test -e "$t"; then echo unknown; `+
 		`else f="$d/muster"; rm -f "$t"; if test "$(%[1]s)" = %[2]s; then echo there; else echo "wrong $s"; fi; fi`, sumOf, c.sum()), nil)
 	if err == nil && strings.TrimSpace(text) == "unknown" { // no program there takes sums

@@ -207,6 +207,20 @@ func TestCopiesAtOnce(t *testing.T) {
 	m.arrived()
 }
 
+// TestCopyIsOvertaken: another copy finishes between the look at this one's sum and its
+// renaming, and removes its file.
+func TestCopyIsOvertaken(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "chmod"), []byte("#!/bin/sh\n/bin/chmod \"$@\"\ncase $2 in */.new-*) d=${2%/*}; cp -p \"$2\" \"$d/muster\"; rm -f \"$d\"/.new-* ;; esac\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := newCarrier(t, "", plain+"\nForceCommand PATH=\""+bin+":$PATH\"; eval \"$SSH_ORIGINAL_COMMAND\"")
+	m.sites = remote.New(m.o)
+	m.open()
+	m.arrived()
+}
+
 // TestCopyStands: a copy that makes no progress ends and says so.
 func TestCopyStands(t *testing.T) {
 	t.Parallel()
