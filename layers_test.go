@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	"muster/internal/fleet":              {"muster/hpc", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
 	"muster/templates":                   {},
+	"muster/http":                        {"muster/internal/terminal"},
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
 	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
