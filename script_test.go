@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,6 +29,10 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"waitfor":  cmdWaitFor,
 	"gone":     cmdGone,
 	"peak":     cmdPeak,
+
+	// script_http_test.go
+	"workbench": cmdWorkbench,
+	"service":   cmdService,
 
 	// script_network_test.go
 	"network":   cmdNetwork,
@@ -185,10 +190,11 @@ func scriptCondition(cond string) (bool, error) {
 	}
 	if name, ok := strings.CutPrefix(cond, "boots:"); ok {
 		missing := testbed.Missing(map[string][]string{
-			"slurm":   {"munged", "slurmctld", "slurmd", "sbatch"},
-			"sge":     {"sge_qmaster", "sge_execd", "qsub"},
-			"network": {"ip", "nft", "nsenter", "perl"},
-			"sshd":    {"sshd", "ssh", "ssh-keygen", "sshpass", "gcc", "tcsh"},
+			"slurm":      {"munged", "slurmctld", "slurmd", "sbatch"},
+			"slurmrestd": {"munged", "slurmctld", "slurmd", "sbatch", "slurmrestd", "auth_jwt.so"},
+			"sge":        {"sge_qmaster", "sge_execd", "qsub"},
+			"network":    {"ip", "nft", "nsenter", "perl"},
+			"sshd":       {"sshd", "ssh", "ssh-keygen", "sshpass", "gcc", "tcsh"},
 		}[name]...)
 		if missing != "" && os.Getenv("CI") != "" {
 			return false, fmt.Errorf("%s cannot be booted: it needs %s", name, missing)
@@ -198,17 +204,43 @@ func scriptCondition(cond string) (bool, error) {
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
-// cmdSlurm boots a Slurm for the rest of the script: slurm NODES CPUS.
+// cmdSlurm boots a Slurm for the rest of the script: slurm NODES CPUS [rest[=USER]].
+// With rest (the condition is [boots:slurmrestd]) it has slurmrestd too, v0.0.38:
+// SLURMREST_SOCKET is a unix socket whose jobs run as USER, or whoever runs the
+// script; SLURMREST_URL takes the user's name and SLURMREST_TOKEN.
 func cmdSlurm(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: slurm NODES CPUS")
+	rest, local := false, ""
+	if len(args) == 3 {
+		rest = args[2] == "rest"
+		if name, ok := strings.CutPrefix(args[2], "rest="); ok {
+			rest, local = true, name
+		}
+	}
+	if neg || len(args) != 2 && !rest {
+		ts.Fatalf("usage: slurm NODES CPUS [rest[=USER]]")
 	}
 	nodes, _ := strconv.Atoi(args[0])
 	cpus, _ := strconv.Atoi(args[1])
-	s, err := testbed.StartSlurm(ts.MkAbs("slurm"), nodes, cpus)
+	var s *testbed.Slurm
+	var err error
+	if rest {
+		s, err = testbed.StartSlurmREST(ts.MkAbs("slurm"), nodes, cpus, local)
+	} else {
+		s, err = testbed.StartSlurm(ts.MkAbs("slurm"), nodes, cpus)
+	}
 	ts.Check(err)
 	slurms.Store(ts.MkAbs("slurm"), s)
 	booted(ts, &s.Cluster)
+	if rest {
+		own, err := user.Current()
+		ts.Check(err)
+		token, err := s.Token(own.Username, time.Hour)
+		ts.Check(err)
+		ts.Setenv("SLURMREST_SOCKET", s.Socket)
+		ts.Setenv("SLURMREST_URL", s.URL)
+		// Not SLURM_JWT, which Slurm's own commands would use.
+		ts.Setenv("SLURMREST_TOKEN", token)
+	}
 }
 
 // slurms are those that scripts have booted, by their directories.

@@ -13,8 +13,9 @@ import (
 // high: n1 to nN on this machine, or the compute nodes of a network, c1 to cN.
 type Slurm struct {
 	Cluster
-	letter string // of the nodes' names
-	nodes  []*exec.Cmd
+	Socket, URL string // of its slurmrestd, where StartSlurmREST booted it
+	letter      string // of the nodes' names
+	nodes       []*exec.Cmd
 }
 
 // Qsub is Slurm's own qsub, which reads #PBS lines, where test.sh puts it.
@@ -23,7 +24,7 @@ const Qsub = "/usr/local/lib/slurm-wlm-torque/usr/bin/qsub"
 // StartSlurm boots Slurm below dir, which must be absolute and whose parents
 // others may traverse.
 func StartSlurm(dir string, nodes, cpus int) (*Slurm, error) {
-	return startSlurm(nil, dir, nodes, cpus)
+	return startSlurm(nil, dir, nodes, cpus, "")
 }
 
 // Where Slurm listens on a network: its controller and its nodes' daemons.
@@ -44,10 +45,11 @@ func StartSlurmOn(n *Network, dir string, cpus int) (*Slurm, error) {
 			return nil, err
 		}
 	}
-	return startSlurm(n, dir, n.opts.Compute, cpus)
+	return startSlurm(n, dir, n.opts.Compute, cpus, "")
 }
 
-func startSlurm(n *Network, dir string, nodes, cpus int) (_ *Slurm, err error) {
+// startSlurm boots Slurm with more lines of slurm.conf(5).
+func startSlurm(n *Network, dir string, nodes, cpus int, lines string) (_ *Slurm, err error) {
 	s := &Slurm{Cluster: Cluster{Dir: dir, net: n, Env: []string{"SLURM_CONF=" + filepath.Join(dir, "slurm.conf")}}, letter: "n"}
 	if n != nil {
 		s.letter = "c"
@@ -67,7 +69,7 @@ func startSlurm(n *Network, dir string, nodes, cpus int) (_ *Slurm, err error) {
 	if err := os.WriteFile(filepath.Join(dir, "munge/key"), key, 0o600); err != nil {
 		return nil, err
 	}
-	if err := s.writeConf(nodes, cpus); err != nil {
+	if err := s.writeConf(nodes, cpus, lines); err != nil {
 		return nil, err
 	}
 	// Jobs get PBS's variables too, as on sites that came from there.
@@ -158,7 +160,7 @@ func (s *Slurm) daemons(nodes int) (ctl string, slurmds []string, err error) {
 	return fmt.Sprintf("SlurmctldHost=%s(127.0.0.1)\nSlurmctldPort=%d", host, ports[0]), slurmds, nil
 }
 
-func (s *Slurm) writeConf(nodes, cpus int) error {
+func (s *Slurm) writeConf(nodes, cpus int, lines string) error {
 	ctl, slurmds, err := s.daemons(nodes)
 	if err != nil {
 		return err
@@ -200,5 +202,6 @@ SlurmdParameters=config_overrides
 	}
 	conf += fmt.Sprintf("PartitionName=main Nodes=%[2]s[1-%[1]d] Default=YES MaxTime=INFINITE DefaultTime=10 PriorityTier=1 PreemptMode=REQUEUE\n"+
 		"PartitionName=high Nodes=%[2]s[1-%[1]d] MaxTime=INFINITE DefaultTime=10 PriorityTier=10 PreemptMode=OFF\n", nodes, s.letter)
+	conf += lines
 	return os.WriteFile(filepath.Join(s.Dir, "slurm.conf"), []byte(conf), 0o644)
 }

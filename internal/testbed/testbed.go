@@ -22,7 +22,8 @@ func Missing(programs ...string) string {
 	packages := map[string]string{"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client",
 		"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qsub": "gridengine-client",
 		"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshpass": "sshpass", "ip": "iproute2",
-		"nft": "nftables", "nsenter": "util-linux", "gcc": "gcc", "perl": "perl-base", "tcsh": "tcsh"}
+		"nft": "nftables", "nsenter": "util-linux", "gcc": "gcc", "perl": "perl-base", "tcsh": "tcsh",
+		"slurmrestd": "slurmrestd", "auth_jwt.so": "slurm-wlm-jwt-plugin"}
 	var want []string
 	for _, p := range programs {
 		if _, err := look(p); err != nil {
@@ -99,15 +100,24 @@ func (c *Cluster) daemon(node, name string, args ...string) (*exec.Cmd, error) {
 		cmd.Dir = c.Dir
 	}
 	cmd.Env = append(os.Environ(), c.Env...)
-	log, err := os.OpenFile(filepath.Join(c.Dir, filepath.Base(name)+".out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	return cmd, c.keep(cmd, filepath.Base(name))
+}
+
+// keep starts a daemon whose output goes to a file of that name, and which Stop
+// ends.
+func (c *Cluster) keep(cmd *exec.Cmd, name string) error {
+	log, err := os.OpenFile(filepath.Join(c.Dir, name+".out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	c.stop = append(c.stop, func() {
 		cmd.Process.Signal(syscall.SIGTERM)
@@ -115,7 +125,7 @@ func (c *Cluster) daemon(node, name string, args ...string) (*exec.Cmd, error) {
 		cmd.Wait()
 		force.Stop()
 	})
-	return cmd, nil
+	return nil
 }
 
 // await asks until ready says yes.
@@ -140,22 +150,29 @@ func (c *Cluster) await(what string, ready func() bool) error {
 // that only jobs and their keepers have.
 func endAll(kv string, mark func(environ string) bool) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		found := false
-		paths, _ := filepath.Glob("/proc/[0-9]*/environ")
-		for _, p := range paths {
-			b, err := os.ReadFile(p)
-			if err != nil || !strings.Contains("\x00"+string(b), "\x00"+kv+"\x00") || !mark("\x00"+string(b)) {
-				continue
-			}
-			if pid, err := strconv.Atoi(strings.Split(p, "/")[2]); err == nil && pid != os.Getpid() {
-				syscall.Kill(pid, syscall.SIGKILL)
-				found = true
-			}
+		found := marked(kv, mark)
+		for _, pid := range found {
+			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		if !found {
+		if len(found) == 0 {
 			return
 		}
 	}
+}
+
+// marked lists the processes whose environment has kv and mark.
+func marked(kv string, mark func(environ string) bool) (pids []int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil || !strings.Contains("\x00"+string(b), "\x00"+kv+"\x00") || !mark("\x00"+string(b)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(p, "/")[2]); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // freePorts returns TCP ports on which nobody listens.
@@ -180,6 +197,10 @@ func look(name string) (string, error) {
 		if p := filepath.Join(dir, name); executable(p) {
 			return p, nil
 		}
+	}
+	// Slurm's plugins are no programs.
+	if found, _ := filepath.Glob("/usr/lib/*/slurm-wlm/" + name); len(found) > 0 {
+		return found[0], nil
 	}
 	return "", errors.New(name + " is not installed")
 }
