@@ -47,7 +47,7 @@ func runPeer(kind string) error {
 	}
 	defer l.Close()
 	workers, _ := strconv.Atoi(os.Getenv(envWorkers))
-	launch := mtls.NewLaunch("bench", workers, time.Time{})
+	launch := mtls.NewLaunch("bench", mtls.Terms{Uses: workers})
 	join := mtls.Join{Addrs: []string{"tcp:" + l.Addr().String()}, Pin: id.Pin(), Launch: launch.ID(), Token: launch.Token()}
 	if kind == "bare" {
 		go shakeHands(l, id)

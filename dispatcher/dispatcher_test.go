@@ -89,7 +89,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, spool: dir, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", 1000, time.Time{})}
+		w := &world{t: t, spool: dir, id: id, door: door, d: pool, l: newListener(), launch: mtls.NewLaunch("test", mtls.Terms{Uses: 1000})}
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 		w.b = newRun(t, pool, batch)
 		served := make(chan error)
@@ -343,13 +343,13 @@ func TestRefusals(t *testing.T) {
 		{"too old", func(_ *world, h *wire.Hello) { h.Version, h.MinVersion = 0, 0 }, token, "version mismatch"},
 		{"revoked", func(w *world, _ *wire.Hello) { w.launch.Revoke() }, token, "its launch has ended"},
 		{"expired", func(w *world, h *wire.Hello) {
-			w.launch = mtls.NewLaunch("short", 1, time.Now().Add(time.Hour))
+			w.launch = mtls.NewLaunch("short", mtls.Terms{Uses: 1, Until: time.Now().Add(time.Hour)})
 			h.Launch = "short"
 			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 			time.Sleep(time.Hour + time.Second)
 		}, token, "has expired"},
 		{"spent", func(w *world, h *wire.Hello) {
-			w.launch = mtls.NewLaunch("one", 1, time.Time{})
+			w.launch = mtls.NewLaunch("one", mtls.Terms{Uses: 1})
 			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 			w.worker(1)
 			h.Launch = "one"

@@ -31,7 +31,7 @@ func TestFramesInAnyOrder(t *testing.T) {
 	var outputs *spool.Dir
 	bubble(t, func(t *testing.T, w *world) {
 		for _, sync := range []bool{false, true} {
-			w.launch = mtls.NewLaunch(fmt.Sprint(sync), 1000, time.Time{})
+			w.launch = mtls.NewLaunch(fmt.Sprint(sync), mtls.Terms{Uses: 1000})
 			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 			for i := range len(all) * len(all) * len(all) {
 				said := []func(task.Ref) wire.Message{all[i%8], all[i/8%8], all[i/64]}

@@ -162,7 +162,7 @@ func TestNobodyIsBlamedWhileWorkersAreExpected(t *testing.T) {
 	var s said
 	bubble(t, func(t *testing.T, w *world) {
 		more := 1
-		w.launch = mtls.NewLaunch("more", 10, time.Time{})
+		w.launch = mtls.NewLaunch("more", mtls.Terms{Uses: 10})
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Expected: func() int { return more }})
 		w.worker(1).works(0, lacking(noDirectory))
 		w.submit("x")
@@ -196,7 +196,7 @@ func TestFateOfALostWorker(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				var lost []string
-				w.launch = mtls.NewLaunch("asked", 10, time.Time{})
+				w.launch = mtls.NewLaunch("asked", mtls.Terms{Uses: 10})
 				w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{
 					Lost: func(element string, _ int, why error) { lost = append(lost, element+": "+why.Error()) },
 					Fate: func(ctx context.Context, element string) dispatcher.Fate {
@@ -235,7 +235,7 @@ func TestFateOfALostWorker(t *testing.T) {
 // did is told by the scheduler all the same.
 func TestFateOfASignalledWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.launch = mtls.NewLaunch("asked", 10, time.Time{})
+		w.launch = mtls.NewLaunch("asked", mtls.Terms{Uses: 10})
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Fate: func(ctx context.Context, _ string) dispatcher.Fate {
 			time.Sleep(5 * time.Second)
 			return dispatcher.Fate{Kind: task.KindPreempted, Text: "job 7 waits again"}
@@ -258,7 +258,7 @@ func TestFateOfASignalledWorker(t *testing.T) {
 // A worker that is lost hears nothing: another is told to leave.
 func TestLostWorkerIsNotToldToLeave(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.launch = mtls.NewLaunch("asked", 10, time.Time{})
+		w.launch = mtls.NewLaunch("asked", mtls.Terms{Uses: 10})
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{
 			Fate: func(ctx context.Context, _ string) dispatcher.Fate { <-ctx.Done(); return dispatcher.Fate{} }})
 		w.submit("a", "b")

@@ -31,7 +31,7 @@ func leased(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 	scratch := t.TempDir()
 	bubble(t, func(t *testing.T, w *world) {
 		w.scratch = scratch
-		w.launch = mtls.NewLaunch("leased", 1000, time.Time{})
+		w.launch = mtls.NewLaunch("leased", mtls.Terms{Uses: 1000})
 		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease})
 		f(t, w)
 		for _, end := range w.ends {

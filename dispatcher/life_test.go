@@ -68,7 +68,7 @@ func TestAnswerBehindOutput(t *testing.T) {
 			if with.lease {
 				p = w.mate(nil).peer
 			} else {
-				w.launch = mtls.NewLaunch("unleased", 1, time.Time{})
+				w.launch = mtls.NewLaunch("unleased", mtls.Terms{Uses: 1})
 				w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
 				p = w.worker(1)
 			}

@@ -295,7 +295,7 @@ func TestNoLeaseWithoutBoth(t *testing.T) {
 		granted := []time.Duration{}
 		for _, knows := range []bool{true, false} {
 			for _, d := range []time.Duration{0, time.Hour} {
-				l := mtls.NewLaunch(fmt.Sprint(knows, d), 1, time.Time{})
+				l := mtls.NewLaunch(fmt.Sprint(knows, d), mtls.Terms{Uses: 1})
 				w.d.AddLaunch(l, dispatcher.LaunchOptions{Lease: d})
 				h := w.hello()
 				h.Launch, h.Lease = l.ID(), knows

@@ -41,7 +41,7 @@ func TestStorm(t *testing.T) {
 			var outputs *spool.Dir
 			leased(t, func(t *testing.T, w *world) {
 				s := &storm{world: w, Rand: rand.New(rand.NewPCG(seed, 1)), outputs: outputs, calm: make(chan struct{}), tasks: map[*peer][]*wire.Assign{}}
-				w.launch = mtls.NewLaunch("storm", 1000, time.Time{})
+				w.launch = mtls.NewLaunch("storm", mtls.Terms{Uses: 1000})
 				w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease, Fate: s.fate})
 				for range 300 {
 					s.step()

@@ -181,7 +181,7 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 
 func TestLaunchAdmits(t *testing.T) {
 	now := time.Now()
-	l := NewLaunch("l", 2, now.Add(time.Hour))
+	l := NewLaunch("l", Terms{Uses: 2, Until: now.Add(time.Hour)})
 	steps := []struct {
 		name    string
 		restart uint32
@@ -211,6 +211,32 @@ func TestLaunchAdmits(t *testing.T) {
 	l.Revoke()
 	if err := l.Admit("b", 9, now); !errors.Is(err, ErrRevoked) {
 		t.Errorf("after Revoke: %v", err)
+	}
+}
+
+// TestLaunchAdmitsOnce: whoever has read a token that was sent takes nobody's place, not
+// that of a live worker, not with a higher restart number, not after it has left.
+func TestLaunchAdmitsOnce(t *testing.T) {
+	l := NewLaunch("l", Terms{Uses: 2, Once: true})
+	if err := l.Admit("a", 0, time.Now()); err != nil || !l.Live("a") || l.Live("b") {
+		t.Fatalf("the first: %v, live %v", err, l.Live("a"))
+	}
+	for _, restart := range []uint32{0, 1, 1<<32 - 1} {
+		if err := l.Admit("a", restart, time.Now()); !errors.Is(err, ErrOnce) {
+			t.Errorf("restart %d beside the live one: %v", restart, err)
+		}
+	}
+	l.Release("a", 0)
+	for _, restart := range []uint32{0, 1} {
+		if err := l.Admit("a", restart, time.Now()); !errors.Is(err, ErrOnce) || l.Live("a") {
+			t.Errorf("restart %d after it has left: %v", restart, err)
+		}
+	}
+	if err := l.Admit("b", 0, time.Now()); err != nil {
+		t.Errorf("another: %v", err)
+	}
+	if err := l.Admit("c", 0, time.Now()); !errors.Is(err, ErrTokenSpent) {
+		t.Errorf("a third of two: %v", err)
 	}
 }
 

@@ -76,6 +76,7 @@ var (
 	ErrTokenExpired = errors.New("its join token has expired")
 	ErrTokenSpent   = errors.New("its join token has admitted as many workers as it may")
 	ErrRevoked      = errors.New("its launch has ended")
+	ErrOnce         = errors.New("its identity has been here, and its join token, which others may have read, admits each once")
 	ErrLive         = errors.New("a worker of the same identity is connected; --element gives it another")
 )
 
@@ -84,8 +85,7 @@ var (
 type Launch struct {
 	id    string
 	token Token
-	uses  int
-	until time.Time
+	Terms
 
 	mu       sync.Mutex // guards all below
 	revoked  bool
@@ -97,10 +97,18 @@ type element struct {
 	live    bool
 }
 
-// NewLaunch returns a launch with a new token that admits uses identities
-// until a time, or for ever if that is zero.
-func NewLaunch(id string, uses int, until time.Time) *Launch {
-	return &Launch{id: id, token: NewToken(), uses: uses, until: until, elements: map[string]*element{}}
+// Terms are on which a launch lets workers in.
+type Terms struct {
+	Uses  int       // identities
+	Until time.Time // zero for as long as the launch
+	// Once says that no identity is let in again: not after it has left, and not with a
+	// higher restart number.
+	Once bool
+}
+
+// NewLaunch returns a launch with a new token.
+func NewLaunch(id string, t Terms) *Launch {
+	return &Launch{id: id, token: NewToken(), Terms: t, elements: map[string]*element{}}
 }
 
 // ID returns the launch's name.
@@ -110,7 +118,8 @@ func (l *Launch) ID() string { return l.id }
 func (l *Launch) Token() Token { return l.token }
 
 // Admit lets an identity in. The same identity may come again after it has
-// left, or with a higher restart number, as a requeued job does.
+// left, or with a higher restart number, as a requeued job does, unless each is let in
+// once.
 func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,10 +127,12 @@ func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
 	switch {
 	case l.revoked:
 		return ErrRevoked
-	case !l.until.IsZero() && now.After(l.until):
+	case !l.Until.IsZero() && now.After(l.Until):
 		return ErrTokenExpired
-	case e == nil && len(l.elements) >= l.uses:
+	case e == nil && len(l.elements) >= l.Uses:
 		return ErrTokenSpent
+	case e != nil && l.Once:
+		return ErrOnce
 	case e != nil && e.live && restart <= e.restart:
 		return ErrLive
 	}
@@ -143,6 +154,14 @@ func (l *Launch) Seen(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.elements[name] != nil
+}
+
+// Live reports whether an identity has a session.
+func (l *Launch) Live(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.elements[name]
+	return e != nil && e.live
 }
 
 // Used returns how many identities have been admitted.

@@ -105,7 +105,7 @@ func is(state string) func(dispatcher.PoolStatus) bool {
 func TestSlotsOutliveTheConnection(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
 	d, pool, join := serve(t, l)
-	launch := mtls.NewLaunch("leased", 1, time.Time{})
+	launch := mtls.NewLaunch("leased", mtls.Terms{Uses: 1})
 	pool.AddLaunch(launch, dispatcher.LaunchOptions{Lease: time.Minute})
 	p := newProxy(t, l.Addr())
 	join.Addrs, join.Launch, join.Token = []string{"tcp:" + p.Addr().String()}, launch.ID(), launch.Token()

@@ -64,7 +64,7 @@ func serve(t *testing.T, l net.Listener) (*dispatcher.Dispatcher, *dispatcher.Po
 		defer cancel()
 		d.Close(ctx)
 	})
-	launch := mtls.NewLaunch("test", 1, time.Time{})
+	launch := mtls.NewLaunch("test", mtls.Terms{Uses: 1})
 	pool, err := d.NewPool("default", dispatcher.PoolOptions{})
 	if err != nil {
 		t.Fatal(err)

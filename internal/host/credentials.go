@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"muster/dispatcher"
 	"muster/hpc"
@@ -22,7 +21,7 @@ func (h *Host) credentials(ctx context.Context, of fleet.Launch) (fleet.Credenti
 	if err != nil {
 		return fleet.Credentials{}, err
 	}
-	l := mtls.NewLaunch(of.Name, of.Workers, time.Time{})
+	l := mtls.NewLaunch(of.Name, mtls.Terms{Uses: of.Workers})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{
 		Lease: p.Spec.Reattach,
 		Expected: func() int {

@@ -57,7 +57,7 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 	h.dropExpired()
 	h.joined++
 	id := fmt.Sprintf("join-%d", h.joined)
-	l := mtls.NewLaunch(h.Run.ID+"-"+id, uses, until)
+	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: uses, Until: until})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
 	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil

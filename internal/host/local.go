@@ -107,7 +107,7 @@ func (l *Local) newProcess(restart int) *process {
 	if restart > 0 {
 		id += "-again-" + strconv.Itoa(restart)
 	}
-	c := &process{l: l, launch: mtls.NewLaunch(id, 1, time.Time{}), restart: restart, lost: make(chan struct{}), ended: make(chan struct{})}
+	c := &process{l: l, launch: mtls.NewLaunch(id, mtls.Terms{Uses: 1}), restart: restart, lost: make(chan struct{}), ended: make(chan struct{})}
 	l.p.Pool.AddLaunch(c.launch, dispatcher.LaunchOptions{
 		Expected: c.expected,
 		Fate:     c.fate,
