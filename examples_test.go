@@ -54,10 +54,13 @@ func TestFullExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Launchers) != 7 || len(f.Profiles) != 3 {
+	if len(f.Launchers) != 14 || len(f.Profiles) != 3 {
 		t.Errorf("%d launchers, %d profiles", len(f.Launchers), len(f.Profiles))
 	}
 	t.Setenv("PATH", t.TempDir())
+	for _, name := range []string{"MY_API_KEY", "MY_COOKIE", "MY_TOKEN", "SLURM_JWT"} {
+		t.Setenv(name, "hidden")
+	}
 	var out, errs bytes.Buffer
 	if code := cli.Main([]string{"muster", "config", "-c", "examples/full.hcl", "check"}, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "sbatch is not on PATH") {
 		t.Errorf("config check: exit status %d\n%s%s", code, &out, &errs)

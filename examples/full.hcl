@@ -1,5 +1,6 @@
 # Every setting that a config can have, each once at least; docs/config.md says
-# what they mean. All but scheduler, and remotes of an ssh launcher, may be left out.
+# what they mean. All may be left out but scheduler, remotes of an ssh
+# launcher and command of a command launcher.
 
 # A cluster behind a login node.
 launcher "cluster" "slurm" {
@@ -74,6 +75,119 @@ launcher "ssh" "dask" {
   client         = "openssh"
   command        = "ssh -F /home/me/.ssh/cluster"
   bare           = true
+  worker_command = "dask worker tcp://head.example.org:8786"
+}
+
+# A service that starts workers when a request asks for it, and tells how they stand.
+launcher "http" "service" {
+  url     = "https://api.example.org/launch"
+  method  = "POST"
+  headers = { X-Api-Key = env("MY_API_KEY"), X-Team = "genomics" }
+  cookie  = env("MY_COOKIE") # two headers more, where that is how it knows you
+  token   = env("MY_TOKEN")
+  ca      = "http/ca.pem"
+  timeout = "30s"
+  data    = jsonencode({ name = worker.name, command = ["/bin/sh", "-c", worker.command] })
+  id      = answer.json.id
+  status {
+    url     = "https://api.example.org/jobs/${urlencode(id)}"
+    method  = "GET"
+    state   = answer.json.state
+    pending = ["PARKED"]
+    running = ["UP"]
+    ended   = ["GONE"]
+  }
+  cancel {
+    url    = "https://api.example.org/jobs/${urlencode(id)}"
+    method = "DELETE"
+    data   = jsonencode({ reason = "muster down" })
+  }
+  poll  = "10s"
+  join  = "inline" # in worker.command; or "env", "file"
+  slots = 4
+}
+
+# As R mirai asks another people's service, to the byte.
+launcher "http" "mirai" {
+  url            = "https://api.example.org/launch"
+  data           = "{\"command\": \"%s\"}"
+  bare           = true
+  worker_command = "Rscript -e 'mirai::daemon(\"${worker.url}\")'"
+}
+
+# Posit Workbench, from within a session of it.
+launcher "http" "workbench" {
+  preset           = "posit-workbench"
+  cluster          = "Kubernetes"
+  resource_profile = "small"
+  cpus             = 2
+  memory           = "4GB"
+  job_name         = "sim"
+  exe              = "/bin/sh" # or "Rscript", and its library folders
+  lib_paths        = []
+  muster           = "/opt/muster/bin/muster"
+}
+
+# Slurm through its REST API.
+launcher "http" "slurm" {
+  preset      = "slurmrestd"
+  url         = "http://slurm.example.org:6820" # or "unix:/run/slurmrestd.socket"
+  token       = env("SLURM_JWT")
+  user        = "me"
+  version     = "v0.0.38" # asked for unless given
+  array       = "1-100%20"
+  queue       = "main"
+  account     = "proj42"
+  walltime    = "4h"
+  workdir     = "/scratch/me/sweep"
+  shell       = "/bin/bash -l"
+  setup       = ["module load gcc/12"]
+  environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/home/me"]
+  job         = { constraint = "ib" }
+}
+
+# Any command: a job of Slurm for each worker, its end and its state known.
+launcher "command" "sbatch" {
+  command = "sbatch"
+  args    = ["--parsable", "--mem=512", "--wrap", "."]
+  quote   = true # "." is one word
+  shell   = false
+  id      = trimspace(output)
+  status  = ["squeue", "-h", "-j", id, "-o", "%T"]
+  state   = trimspace(output)
+  pending = ["REQUEUED"]
+  running = ["STAGE_OUT"]
+  ended   = ["Invalid"]
+  cancel  = ["scancel", id]
+  timeout = "1m"
+  poll    = "10s"
+  slots   = 1
+  workdir = "/scratch/me/sweep"
+  muster  = "/opt/muster/bin/muster"
+}
+
+# One start for all workers, each of which its shell tells which it is; the secret by
+# which they join goes to the command's standard input.
+launcher "command" "podman" {
+  command  = "ssh"
+  args     = ["big1.example.org", "sh"]
+  stdin    = <<-EOT
+    export MUSTER_JOIN='${worker.join}'
+    for i in $(seq ${worker.count}); do
+      podman run --rm --env MUSTER_JOIN image ${worker.command} &
+    done
+    wait
+  EOT
+  together = true
+  index    = "$i"
+  join     = "env"
+}
+
+# Other people's workers.
+launcher "command" "dask" {
+  command        = "srun"
+  args           = ["sh", "-c", "."]
+  quote          = true
   worker_command = "dask worker tcp://head.example.org:8786"
 }
 

@@ -196,3 +196,7 @@ func number(s string) int {
 	n, _ := strconv.Atoi(s)
 	return n
 }
+
+// SlurmState tells what Slurm's word for a job means, for those who ask Slurm in
+// another way than by its commands.
+func SlurmState(word string) (State, End) { return slurmState(word), slurmEnd(word) }

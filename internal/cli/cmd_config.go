@@ -188,16 +188,7 @@ func summary(d *plan.Draft) string {
 	if d.Worker.Slots > 0 {
 		slots = plural(d.Worker.Slots, "slot")
 	}
-	workers := plural(d.Workers(), "worker") + " of " + slots
-	cluster, is := d.Kind.(*plan.Cluster)
-	if !is {
-		return workers + " by SSH on " + plural(len(d.Kind.Places()), "machine")
-	}
-	text := workers + " in " + plural(len(cluster.Jobs), "job") + " to " + cluster.Scheduler
-	if place := cluster.Places()[0]; !place.Here() {
-		text += " on " + place.Login.Name()
-	}
-	return text
+	return plural(d.Workers(), "worker") + " of " + slots + " " + d.Kind.Way()
 }
 
 // portOf is the port in the url of the first profile that uses a launcher.

@@ -28,6 +28,8 @@ type launchOptions struct {
 	print, json bool
 	showSecrets bool
 	local       bool
+	valid       time.Duration
+	download    bool
 }
 
 func newLaunch(s streams) *cli.Command {
@@ -40,21 +42,29 @@ func newLaunch(s streams) *cli.Command {
 launcher starts them; on this machine if it has none, or with --local.
 
 With --print nothing is started: each script is shown with the command that
-would submit it, as it can be pasted into a shell. Without a dispatcher there is
-nothing yet for muster's own workers to join, so JOIN_FILE and RUN_DIR stand for
-what a run makes. Launchers with a worker_command start other people's workers,
-which need no dispatcher.
+would submit it, and each request as curl makes it, as they can be pasted into a
+shell. Without a dispatcher there is nothing yet for muster's own workers to join,
+so JOIN_FILE and RUN_DIR stand for what a run makes. Launchers with a
+worker_command start other people's workers, which need no dispatcher.
+
+A profile without a launcher, or --launcher none, prints a line for each worker, to
+be pasted on any machine that has muster. It names a join file, for machines that
+see it; with --show-secrets it holds the join string itself, as long as that is
+valid (--valid).
 
    muster launch -n 2
    muster launch -p cluster --print
-   muster launch --launcher mirai -n 20`,
+   muster launch --launcher mirai -n 20
+   muster launch --launcher none -n 2 --print --show-secrets`,
 		Flags: append(append(append(poolFlags(), append(dispatcherFlags(), runFlag())...),
 			&cli.BoolFlag{Name: "local", Destination: &o.local, Usage: "start workers on this machine, whatever the profile says"},
-			&cli.StringFlag{Name: "launcher", Destination: &o.launcher, Usage: "use the launcher `NAME`, whatever the profile says"},
+			&cli.StringFlag{Name: "launcher", Destination: &o.launcher, Usage: "use the launcher `NAME`, whatever the profile says; none is a person, with --print"},
 			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "start `N` workers, by SSH on each machine", DefaultText: "as the config says"},
 			&cli.BoolFlag{Name: "print", Destination: &o.print, Usage: "print what would be run, and run nothing"},
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
-			&cli.BoolFlag{Name: "show-secrets", Destination: &o.showSecrets, Usage: "with --print, show values of env(), file() and exec() too"},
+			&cli.BoolFlag{Name: "show-secrets", Destination: &o.showSecrets, Usage: "with --print, show join strings and values of env(), file() and exec() too"},
+			&cli.DurationFlag{Name: "valid", Destination: &o.valid, Value: joinValid, Usage: "with --print, let workers join for `DURATION`"},
+			&cli.BoolFlag{Name: "with-download", Destination: &o.download, Usage: "by hand, have each line fetch muster from this machine by scp first"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -69,6 +79,12 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
+	}
+	switch {
+	case !o.print && (c.IsSet("valid") || o.download || o.showSecrets):
+		return usagef("--valid, --with-download and --show-secrets are for --print")
+	case o.valid <= 0:
+		return usagef("--valid %v: it is more than nothing", o.valid)
 	}
 	if o.local && (o.launcher != "" || o.print) {
 		return usagef("--local starts workers here: --launcher and --print say otherwise")
@@ -86,7 +102,9 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	}
 	switch {
 	case o.print && !planned:
-		return usageError{hinted{errors.New("there is no launcher: workers are started on this machine"), "`muster join new -o FILE` and then `muster worker --join-file FILE` is the same by hand"}}
+		return printByHand(c, s, pl, o)
+	case o.download:
+		return usagef("--with-download is for workers that are started by hand, and launcher %s starts them", pl.drafts[0].Launcher)
 	case o.print:
 		return printPlans(c, s, pl, o)
 	case !planned:
@@ -119,7 +137,7 @@ func launchHere(c *cli.Context, s streams, o launchOptions) error {
 	if err != nil {
 		return interrupted(ctx, c, err)
 	}
-	return s.sayLaunched(done.Workers, done.Jobs, o)
+	return s.sayLaunched(done, " on this machine", o)
 }
 
 // launchAttached has a dispatcher launch what the pool's launchers are asked for.
@@ -157,18 +175,18 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	if err := s.tellDialled(c, client, func(host.Candidate) bool { return true }); err != nil {
 		return err
 	}
-	return s.sayLaunched(done.Workers, done.Jobs, o)
+	return s.sayLaunched(done, "", o)
 }
 
-// sayLaunched says what a dispatcher has asked for.
-func (s streams) sayLaunched(workers int, jobs []string, o launchOptions) error {
+// sayLaunched says what a dispatcher has asked for, and where.
+func (s streams) sayLaunched(done host.Launched, where string, o launchOptions) error {
 	if o.json {
-		return writeJSON(s.out, host.Launched{Workers: workers, Jobs: jobs})
+		return writeJSON(s.out, done)
 	}
-	for _, id := range jobs {
+	for _, id := range done.Jobs {
 		fmt.Fprintln(s.out, id)
 	}
-	fmt.Fprintf(s.err, "muster: %s asked for\n", plural(workers, "worker"))
+	fmt.Fprintf(s.err, "muster: %s asked for%s\n", plural(done.Workers, "worker"), where)
 	return nil
 }
 
@@ -226,6 +244,8 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	switch {
 	case err != nil:
 		return nil, false, err
+	case o.launcher == byHand && !hasLauncher(f, found, byHand):
+		return nil, false, nil
 	case !found && o.launcher != "" && o.launcher != config.Local:
 		return nil, false, errNoConfig
 	case !found:
@@ -244,7 +264,7 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	}
 	pl, err = newPool(evaluate(c, s, f, exec, redact), profile, asConfigured(plan.Wish{Workers: o.workers, Dir: dir}))
 	if err != nil || len(pl.drafts) == 0 {
-		return nil, false, err
+		return pl, false, err
 	}
 	// Whoever launches wants a worker at least.
 	for i, d := range pl.drafts {
@@ -255,6 +275,14 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 		}
 	}
 	return pl, true, nil
+}
+
+// byHand is the launcher that is a person.
+const byHand = "none"
+
+// hasLauncher reports whether a config has a launcher of a name.
+func hasLauncher(f *config.File, found bool, name string) bool {
+	return found && slices.ContainsFunc(f.Launchers, func(l *config.Launcher) bool { return l.Name == name })
 }
 
 // launchForeign submits other people's workers, and prints the jobs' ids.
@@ -299,18 +327,23 @@ func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hcl
 	if err != nil {
 		return err
 	}
+	done := host.Launched{Jobs: []string{}}
 	for _, p := range plans {
-		_, failed := f.Submit(ctx, p, asker)
+		list, failed := f.Submit(ctx, p, asker)
+		done.Add(p, list)
 		err = errors.Join(err, failed)
 	}
 	if o.json {
-		return errors.Join(err, writeJSON(s.out, map[string]any{"jobs": append([]string{}, f.Jobs()...)}))
+		return errors.Join(err, writeJSON(s.out, done))
 	}
-	for _, id := range f.Jobs() {
+	for _, id := range done.Jobs {
 		fmt.Fprintln(s.out, id)
 	}
-	if len(f.Jobs()) > 0 {
+	switch endless := f.Forgo(ctx); {
+	case len(f.Jobs()) > 0:
 		fmt.Fprintln(s.err, "muster: `muster down` ends these jobs")
+	case endless > 0:
+		fmt.Fprintf(s.err, "muster: %s asked for; muster cannot end what was started, since the launcher does not say how\n", plural(endless, "worker"))
 	}
 	return err
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/host"
+	"muster/internal/plan"
 	"muster/worker"
 )
 
@@ -42,6 +44,8 @@ func newWorker(s streams) *cli.Command {
 		Description: "The join file says where the dispatcher listens, how to know it, and proves that this\n" +
 			"worker may join; `muster join new` writes one for a dispatcher that is up, and\n" +
 			"`muster run --join-file FILE` for a run. Keep it readable by you alone.\n\n" +
+			"Without one it takes the join string from the variable MUSTER_JOIN, out of which it is\n" +
+			"taken at once: `muster launch --print --show-secrets` prints such lines.\n\n" +
 			"A worker that leaves by one of its limits, or because it was told to, exits with 0:\n" +
 			"a scheduler would call its job failed otherwise. With --exit-reason the status is\n" +
 			"0 ended, 1 idletime, 2 walltime, 3 maxtasks.",
@@ -100,6 +104,10 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if err != nil {
 		return fmt.Errorf("find muster's own path: %w", err)
 	}
+	if text := os.Getenv(plan.JoinVariable); text != "" && o.joinFile == "" {
+		return hideJoin(exe, text)
+	}
+	os.Unsetenv(plan.JoinVariable) // a join file is named, and tasks get none of it
 	if o.asyncdial {
 		o.patience = -1
 	}
@@ -109,7 +117,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	reason, err := w.Run(c.Context, s.in, log)
 	switch {
 	case errors.Is(err, host.ErrNoJoin):
-		return usageError{hinted{err, "give --join-file FILE or set MUSTER_JOIN_FILE; `muster join new -o FILE` and `muster run --join-file FILE` write one"}}
+		return usageError{hinted{err, "give --join-file FILE or set MUSTER_JOIN_FILE, or MUSTER_JOIN to the join string itself; `muster join new -o FILE` and `muster run --join-file FILE` write one"}}
 	case errors.Is(err, host.ErrSignalled):
 		return exitError(exitInterrupted)
 	case err == nil && o.exitReason && reason != worker.Ended:
@@ -118,6 +126,41 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	}
 	return err
 }
+
+// hideJoin starts the worker anew in this process, with the join string on its standard
+// input and no longer in its environment: that of a process stands in /proc for as long
+// as it lives, whatever the process does to it.
+func hideJoin(exe, text string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("take the join string out of the environment: %w", err)
+	}
+	if len(text) > maxJoinText { // more would not fit into a pipe that nobody reads yet
+		return usageError{fmt.Errorf("%s is no join string: it has %d bytes", plan.JoinVariable, len(text))}
+	}
+	_, err = w.WriteString(text + "\n")
+	if err = errors.Join(err, w.Close()); err == nil {
+		err = onStdin(int(r.Fd()))
+	}
+	if err == nil {
+		os.Unsetenv(plan.JoinVariable)
+		err = syscall.Exec(exe, append(slices.Clone(os.Args), "--join-file", "-"), os.Environ())
+	}
+	return fmt.Errorf("take the join string out of the environment: %w", err)
+}
+
+// onStdin makes a descriptor this process's standard input.
+func onStdin(fd int) error {
+	syscall.Close(0)
+	n, err := syscall.Dup(fd) // the lowest that is free
+	if err == nil && n != 0 {
+		err = fmt.Errorf("standard input became descriptor %d", n)
+	}
+	return err
+}
+
+// maxJoinText bounds what is taken for a join string, in bytes.
+const maxJoinText = 16 << 10
 
 // newSlot is the process that a worker starts for each of its slots.
 func newSlot() *cli.Command {

@@ -145,5 +145,8 @@ func (d *doctor) unanswered(p *plan.Draft) string {
 	case cluster:
 		return "the job may still wait in the queue (--wait is longer), or its node may not reach this machine: url in the profile says by which name it does"
 	}
+	if _, ssh := p.Kind.(*plan.SSH); !ssh {
+		return "where the worker was started may not reach this machine, or has no muster there: url in the profile says by which name it does, and muster in the launcher which program it runs"
+	}
 	return "the machine may not reach this one: tunnel = true has workers come in by the SSH connection"
 }

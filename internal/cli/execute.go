@@ -224,7 +224,7 @@ func (e *execution) watchLocal(l *host.Local) {
 
 // letJoin writes the join file for workers started by hand.
 func (e *execution) letJoin() error {
-	_, join, err := e.profile.NewJoin(e.p.o.joinUses, 0, e.p.o.listen != "", false)
+	_, join, err := e.profile.NewJoin(host.JoinWish{Uses: e.p.o.joinUses, Elsewhere: e.p.o.listen != ""})
 	if err != nil {
 		return usageError{fmt.Errorf("--listen %s: %w", e.p.o.listen, err)}
 	}

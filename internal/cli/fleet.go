@@ -50,18 +50,23 @@ func (e *execution) launchAll() error {
 func asked(workers int, jobs []string, plans []*plan.Plan) string {
 	var machines []string
 	for _, p := range plans {
-		if _, cluster := p.Kind.(*plan.Cluster); cluster {
-			return fmt.Sprintf("%s asked for in %s: %s", plural(workers, "worker"), plural(len(jobs), "job"), strings.Join(jobs, ", "))
+		if _, ssh := p.Kind.(*plan.SSH); !ssh {
+			return fmt.Sprintf("%s asked for in %s: %s", plural(workers, "worker"), plural(len(jobs), "job"), few(jobs, "job"))
 		}
 		for _, place := range p.Kind.Places() {
 			machines = append(machines, strings.TrimPrefix(place.Login.Target.String(), "ssh://"))
 		}
 	}
-	where := strings.Join(machines, ", ")
-	if len(machines) > 4 {
-		where = plural(len(machines), "machine")
+	return plural(workers, "worker") + " started on " + few(machines, "machine")
+}
+
+// few lists things, or the first few of many.
+func few(list []string, what string) string {
+	const most = 4
+	if len(list) > most {
+		return strings.Join(list[:most-1], ", ") + " and " + plural(len(list)-most+1, "more "+what)
 	}
-	return plural(workers, "worker") + " started on " + where
+	return strings.Join(list, ", ")
 }
 
 // interruptedEarly answers a signal that came before there was anything to run.

@@ -47,8 +47,7 @@ func launching(ctx context.Context, s streams, client *control.Client, profile s
 		fmt.Fprintf(s.err, "muster: after %v not all workers of profile %s are asked for; waiting for whoever is to start them\n", idlePatience, profile)
 	})
 	defer late.Stop()
-	a, err := client.Launch(ctx, profile, q)
-	return host.Launched(a), err
+	return client.Launch(ctx, profile, q)
 }
 
 // noRoom says why the profile takes no task now; "" if it may take one.

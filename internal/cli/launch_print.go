@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"muster/internal/config"
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/plan"
@@ -30,7 +32,7 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 	for _, d := range pl.drafts {
 		names := d.Placeholders(path)
 		if d.Whose != plan.Foreign {
-			minted, err := mintHere(c, d, names)
+			minted, err := mintHere(c, d, names, o)
 			if err != nil {
 				return err
 			}
@@ -63,74 +65,113 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 	return nil
 }
 
-// mintHere writes a join file for workers that a person starts from what is printed,
-// if there is a dispatcher and they need no other machine's folder, and has names speak
-// of it. It reports whether it has.
-func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names) (minted bool, err error) {
+// mintHere writes join files for workers that a person starts from what is printed, if
+// there is a dispatcher and they need no other machine's folder, and has names speak of
+// them. Where the join string is sent there is no file, and each place has one of its
+// own. It reports whether it has.
+func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names, o launchOptions) (minted bool, err error) {
 	cluster, is := d.Kind.(*plan.Cluster)
 	if is && !cluster.Places()[0].Here() {
 		return false, nil
 	}
-	file, url, err := mint(c, d.Workers(), d.Tunnelled())
-	if err != nil || file == "" {
+	sent := len(names) > 0 && d.Kind.Places()[0].Sent
+	uses := d.Workers()
+	if sent {
+		uses /= len(names)
+	}
+	wish := control.JoinRequest{Uses: uses, Valid: control.Duration(o.valid), Elsewhere: true, Loopback: d.Tunnelled(), Once: sent}
+	m, err := mint(c, wish)
+	if err != nil || m.run == "" {
 		return false, err
 	}
 	// What is pasted has to find the program where it says.
 	if _, err := program(); err != nil {
 		return false, err
 	}
+	if !sent || !o.showSecrets {
+		if err := m.write(); err != nil {
+			return false, err
+		}
+	}
 	for i := range names {
 		n := &names[i]
-		n.JoinFile, n.Output, n.URL = file, filepath.Dir(file), url
+		if i > 0 && sent && o.showSecrets {
+			if m, err = mint(c, wish); err != nil {
+				return false, err
+			}
+		}
+		n.Unique, n.JoinFile, n.Output, n.URL, n.Join = m.unique(i), m.file(), filepath.Dir(m.file()), m.url(), config.Redacted
+		if o.showSecrets {
+			n.Join = m.join.Encode()
+		}
 		if d.Tunnelled() {
-			n.Port = url[strings.LastIndexByte(url, ':')+1:]
+			n.Port = n.URL[strings.LastIndexByte(n.URL, ':')+1:]
 		}
 	}
 	return true, nil
 }
 
-// mint writes a join file, if there is a dispatcher; it returns "" if not. For a tunnel
-// it has the address of this machine's loopback alone. url is the first that workers
-// dial.
-func mint(c *cli.Context, workers int, tunnel bool) (file, url string, err error) {
+// minted is a join string that a dispatcher has made.
+type minted struct {
+	id   string
+	run  string // whose it is; empty if there is no dispatcher
+	dir  string // of the run's launches
+	join mtls.Join
+}
+
+// file is where the join string lies, once it is written.
+func (m minted) file() string { return filepath.Join(m.dir, m.id+".join") }
+
+func (m minted) write() error { return mtls.WriteJoinFile(m.file(), m.join) }
+
+// url is the first that its workers dial.
+func (m minted) url() string {
+	for _, a := range m.join.Addrs {
+		if address, tcp := strings.CutPrefix(a, "tcp:"); tcp {
+			return "tls+tcp://" + address
+		}
+	}
+	return ""
+}
+
+// unique makes names unique of what a person pastes.
+func (m minted) unique(i int) string {
+	return strings.ToLower(strings.ReplaceAll(m.id, "join-", "") + "-" + m.run[max(0, len(m.run)-6):] + "-" + strconv.Itoa(i+1))
+}
+
+// mint has a dispatcher make a join string, if there is one that has the profile.
+func mint(c *cli.Context, wish control.JoinRequest) (minted, error) {
 	client, err := connect(c)
 	if err != nil {
-		return "", "", nil
+		return minted{}, nil
 	}
 	st, err := client.Status(c.Context)
 	if errors.Is(err, control.ErrUnreachable) {
-		return "", "", nil
+		return minted{}, nil
 	}
 	if err != nil {
-		return "", "", answered(err)
+		return minted{}, answered(err)
 	}
 	profile, err := profileOf(c, client)
 	if err != nil {
-		return "", "", err
+		return minted{}, err
 	}
 	if !slices.ContainsFunc(st.Profiles, func(p control.ProfileStatus) bool { return p.Profile == profile }) {
-		return "", "", nil
+		return minted{}, nil
 	}
-	j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: workers, Valid: control.Duration(joinValid), Elsewhere: true, Loopback: tunnel})
+	j, err := client.Join(c.Context, profile, wish)
 	if err != nil {
-		return "", "", answered(err)
+		return minted{}, answered(err)
 	}
 	join, err := mtls.ParseJoin(j.Text)
 	if err != nil {
-		return "", "", err
+		return minted{}, err
 	}
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
-		return "", "", err
+		return minted{}, err
 	}
-	for _, a := range join.Addrs {
-		if address, tcp := strings.CutPrefix(a, "tcp:"); tcp {
-			url = "tls+tcp://" + address
-			break
-		}
-	}
-	file = filepath.Join(dir, "runs", st.Run, "launches", j.ID+".join")
-	return file, url, mtls.WriteJoinFile(file, join)
+	return minted{j.ID, st.Run, filepath.Join(dir, "runs", st.Run, "launches"), join}, nil
 }
 
 // programPath is where jobs find muster, which need not be there yet.

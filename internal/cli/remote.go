@@ -96,6 +96,7 @@ func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*flee
 	}
 	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say, Progress: bar.copied()}
 	f := &fleet.Fleet{Run: here(), User: userName(), Log: log, Say: say, Program: program}
+	f.Reopen = reopen
 	if run != nil {
 		o.Run, f.Dir = run.ID, run.Launches()
 	}

@@ -19,7 +19,6 @@ import (
 // Schema says which blocks a config may have, and what they can say.
 type Schema struct {
 	Kinds   []Kind // of launchers
-	Later   []Kind // kinds that are known and not implemented yet
 	Profile any    // the struct of a profile's settings
 }
 
@@ -27,7 +26,7 @@ type Schema struct {
 type Kind struct {
 	Name     string
 	Doc      string
-	Settings any // the struct of its settings; nothing for a kind to come
+	Settings any // the struct of its settings
 }
 
 // Local is the kind of the launcher that a profile calls "local": workers on
@@ -37,6 +36,7 @@ const Local = "local"
 // File is a config that has been read and whose names are known to be right.
 type File struct {
 	Path      string
+	Full      string // Path from the root; empty if it is no file that can be read again
 	Launchers []*Launcher
 	Profiles  []*Profile
 
@@ -109,6 +109,12 @@ func (b *Block) Mentions(setting string, names ...string) bool {
 	return slices.ContainsFunc(a.worker, func(w string) bool {
 		return w == whole || len(names) == 0 || slices.Contains(names, w)
 	})
+}
+
+// Names reports whether the expression of a setting speaks of worker.NAME by that name.
+func (b *Block) Names(setting, name string) bool {
+	a := b.attrs[setting]
+	return a != nil && slices.Contains(a.worker, name)
 }
 
 // Full is the launcher as messages call it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
 // secret marks values that come from outside; a value of exec() that was not run
@@ -70,6 +71,12 @@ func (r reading) typed(f *Field, v cty.Value) (any, error) {
 		return Array(text), err
 	case []string:
 		return r.texts(v)
+	case Pairs:
+		return r.pairs(v, f.Secret)
+	case Words:
+		return r.words(v)
+	case Data:
+		return r.data(v)
 	case URLs:
 		if !isList(v) {
 			text, err := r.text(v, true)
@@ -177,6 +184,88 @@ func (r reading) texts(v cty.Value) ([]string, error) {
 		list = append(list, text)
 	}
 	return list, nil
+}
+
+// openNames are headers of a request that hold no secret, whatever sets them.
+var openNames = []string{"accept", "content-type", "user-agent"}
+
+// pairs makes names with values. secret says that the values of all are, but of
+// openNames.
+func (r reading) pairs(v cty.Value, secret bool) (Pairs, error) {
+	inner, marks := v.Unmark()
+	t := inner.Type()
+	switch {
+	case t == cty.DynamicPseudoType && !inner.IsKnown():
+		text, err := r.text(cty.UnknownVal(cty.String).WithMarks(marks), true)
+		return Pairs{{text, text}}, err
+	case !t.IsObjectType() && !t.IsMapType():
+		return nil, hintedError{"this must be an object of strings, and is " + an(t.FriendlyName()), `an object is written { "NAME" = "VALUE" }`}
+	case inner.IsNull():
+		return nil, errors.New("it is null")
+	}
+	var list Pairs
+	for it := inner.ElementIterator(); it.Next(); {
+		key, e := it.Element()
+		name := key.AsString()
+		open := r
+		if secret && slices.Contains(openNames, strings.ToLower(name)) {
+			open.redact = false
+		} else if !isSecret(e) {
+			e = e.WithMarks(marks)
+		}
+		text, err := open.text(e, false)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		list = append(list, Pair{name, text})
+	}
+	return list, nil
+}
+
+// words makes a list of words, or several.
+func (r reading) words(v cty.Value) (Words, error) {
+	inner, marks := v.Unmark()
+	if isList(v) && inner.IsKnown() && !inner.IsNull() && inner.LengthInt() > 0 {
+		if first := inner.AsValueSlice()[0]; isList(first) {
+			w := Words{Nested: true}
+			for _, e := range inner.AsValueSlice() {
+				list, err := r.texts(e.WithMarks(marks))
+				if err != nil {
+					return Words{}, err
+				}
+				w.Lists = append(w.Lists, list)
+			}
+			return w, nil
+		}
+	}
+	list, err := r.texts(v)
+	return Words{Lists: [][]string{list}}, err
+}
+
+// data makes JSON of any value. What is secret in it is redacted by itself.
+func (r reading) data(v cty.Value) (Data, error) {
+	v, err := cty.Transform(v, func(_ cty.Path, e cty.Value) (cty.Value, error) {
+		inner, marks := e.Unmark()
+		_, hidden := marks[secret]
+		switch {
+		case !inner.IsKnown() && r.placeholders:
+			return cty.StringVal(unknownError{programOf(marks)}.placeholder()), nil
+		case !inner.IsKnown():
+			return inner, unknownError{programOf(marks)}
+		case hidden && r.redact && inner.Type().IsPrimitiveType():
+			return cty.StringVal(Redacted), nil
+		}
+		return inner, nil
+	})
+	var unknown unknownError
+	if errors.As(err, &unknown) {
+		return "", unknown
+	}
+	if err != nil {
+		return "", err
+	}
+	b, err := ctyjson.Marshal(v, v.Type())
+	return Data(b), err
 }
 
 func wholeNumber(v cty.Value) (int, error) {

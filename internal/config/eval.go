@@ -96,9 +96,11 @@ func (f *File) Evaluate(opts Options) *Evaluation {
 		opts.Getenv = os.LookupEnv
 	}
 	opts.ExecTime = cmp.Or(opts.ExecTime, time.Minute)
-	e := &Evaluation{f: f, opts: opts, functions: map[string]function.Function{}, done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}, ran: map[ran]result{}}
+	e := &Evaluation{f: f, opts: opts, functions: pureFunctions(), done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}, ran: map[ran]result{}}
 	for _, fn := range functions {
-		e.functions[fn.Name] = fn.build(e)
+		if fn.build != nil {
+			e.functions[fn.Name] = fn.build(e)
+		}
 	}
 	return e
 }
@@ -117,6 +119,16 @@ func (e *Evaluation) LauncherFor(l *Launcher, w Worker, settings any) error {
 // Profile fills the struct of a profile's settings.
 func (e *Evaluation) Profile(p *Profile, settings any) error {
 	return e.fill(&p.Block, settings, nil)
+}
+
+// Env returns a variable of the environment in which the command was typed, or Redacted;
+// empty without one.
+func (e *Evaluation) Env(name string) string {
+	text, _ := e.opts.Getenv(name)
+	if text != "" && e.opts.Redact {
+		return Redacted
+	}
+	return text
 }
 
 // Unknown returns the program whose output a setting depends on that was not run,
@@ -182,6 +194,9 @@ func (a *attribute) name(v reflect.Value) {
 
 // value returns a setting's value, nil if it is not known or wrong.
 func (e *Evaluation) value(a *attribute, w *Worker) (any, []Diagnostic) {
+	if a.field.formula() {
+		return e.formula(a, w)
+	}
 	out := e.evaluate(a, w)
 	if len(out.wrong) > 0 {
 		return nil, out.wrong
@@ -207,18 +222,15 @@ func (e *Evaluation) value(a *attribute, w *Worker) (any, []Diagnostic) {
 // evaluate evaluates a setting's expression, unless that has been done.
 func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 	key := evaluated{a: a}
-	ctx := &hcl.EvalContext{Functions: e.functions}
 	if len(a.worker) > 0 && w != nil {
-		key.worker = fmt.Sprintf("%q", *w)
-		ctx.Variables = map[string]cty.Value{"worker": w.value()}
+		key.worker = fmt.Sprintf("%#v", *w)
 	}
 	if out := e.done[key]; out != nil {
 		return out
 	}
 	out := &outcome{}
 	e.done[key] = out
-	e.read, e.current, e.calls = nil, a, map[ran]int{}
-	val, diags := a.expr.Value(ctx)
+	val, diags := a.expr.Value(e.begin(a, w))
 	e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(val)...))
 	if diags.HasErrors() {
 		out.wrong = a.mistakes(diags)
@@ -237,6 +249,16 @@ func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 		out.wrong = []Diagnostic{a.mistake(err)}
 	}
 	return out
+}
+
+// begin begins to evaluate a setting's expression, or parts of it.
+func (e *Evaluation) begin(a *attribute, w *Worker) *hcl.EvalContext {
+	e.read, e.current, e.calls = nil, a, map[ran]int{}
+	ctx := &hcl.EvalContext{Functions: e.functions}
+	if len(a.worker) > 0 && w != nil {
+		ctx.Variables = map[string]cty.Value{"worker": w.value()}
+	}
+	return ctx
 }
 
 // text reads a file that is named in a config, from the config's folder.

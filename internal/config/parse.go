@@ -110,12 +110,6 @@ func (p *parser) unknownKind(kind string, r hcl.Range) {
 	for _, k := range p.f.schema.Kinds {
 		names = append(names, k.Name)
 	}
-	for _, k := range p.f.schema.Later {
-		if k.Name == kind {
-			p.bad(r, "take the block out for now", "launchers of kind %s are not implemented yet: there are %s", kind, strings.Join(names, " and "))
-			return
-		}
-	}
 	hint := near(kind, names)
 	if kind == Local {
 		hint = `workers on this machine need no block: launcher = "local" in a profile`
@@ -255,6 +249,10 @@ func (p *parser) expression(at *attribute, worker bool) {
 		p.variable(at, t, worker)
 	}
 	calls := p.functions(at.expr)
+	if at.field.formula() {
+		p.formula(at)
+		return
+	}
 	if len(p.diags) > before || calls || len(at.expr.Variables()) > 0 {
 		return
 	}
@@ -296,6 +294,8 @@ const shellHint = "in shell text write $${NAME} and %%{...} for ${NAME} and %{..
 // variable checks one name in an expression.
 func (p *parser) variable(at *attribute, t hcl.Traversal, worker bool) {
 	switch root := t.RootName(); {
+	case slices.Contains(at.field.over, root):
+		return
 	case root == "launcher":
 		p.bad(t.SourceRange(), "", "a launcher cannot be named here")
 		return
@@ -303,6 +303,9 @@ func (p *parser) variable(at *attribute, t hcl.Traversal, worker bool) {
 		hint := fmt.Sprintf("a string stands in quotes: %q", root)
 		if text := at.expr.Range().SliceBytes(p.f.src); bytes.Contains(text, []byte("${")) || bytes.Contains(text, []byte("%{")) {
 			hint = shellHint
+		}
+		if at.field.formula() {
+			hint = "this one speaks of " + strings.Join(append(slices.Clone(at.field.over), "worker"), " and ")
 		}
 		p.bad(t.SourceRange(), hint, "there is no %s in expressions", root)
 		return

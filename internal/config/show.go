@@ -9,7 +9,7 @@ import (
 // Shown is a setting as a person may read it.
 type Shown struct {
 	Name  string
-	Value any // string, []string, int, int64 or bool
+	Value any // string, []string, [][]string, int, int64 or bool
 }
 
 // Show returns the settings of a launcher that are set, as they are understood.
@@ -44,7 +44,7 @@ func (e *Evaluation) shown(a *attribute) (any, []Diagnostic) {
 		return a.shownNames(), nil
 	case a.field.Secret && e.opts.Redact:
 		return Redacted, nil
-	case len(a.worker) > 0:
+	case len(a.worker) > 0 || a.field.formula():
 		return strings.TrimSpace(string(a.expr.Range().SliceBytes(e.f.src))), nil
 	}
 	out := e.evaluate(a, nil)
@@ -81,6 +81,19 @@ func plain(v any, redact bool) any {
 		return v
 	case URLs:
 		return []string(v)
+	case Pairs:
+		list := []string{}
+		for _, p := range v {
+			list = append(list, p.Name+": "+p.Value)
+		}
+		return list
+	case Words:
+		if !v.Nested {
+			return v.Lists[0]
+		}
+		return v.Lists
+	case Data:
+		return string(v)
 	case TextFile:
 		return v.Path
 	}

@@ -66,6 +66,9 @@ func (s Source) Load(schema Schema) (*File, error) {
 		return nil, err
 	}
 	f.dir = dir
+	if st, err := os.Stat(s.Path); err == nil && st.Mode().IsRegular() && !descriptor(s.Path) {
+		f.Full, _ = filepath.Abs(s.Path) // without it the config is not found again, which is said then
+	}
 	return f, nil
 }
 

@@ -32,5 +32,23 @@ type Reference struct{ Launcher *Launcher }
 // the launcher of kind Local.
 type References struct{ Launchers []*Launcher }
 
+// Pair is a name with its value.
+type Pair struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Pairs are written as an object of strings, and have the order of their names.
+type Pairs []Pair
+
+// Words are a list of words, or several of them.
+type Words struct {
+	Lists  [][]string
+	Nested bool // it is written as a list of lists
+}
+
+// Data is any value, as JSON.
+type Data string
+
 // zero is the zero value of a field's type, to tell types apart.
 func zero(f *Field) any { return reflect.Zero(f.typ).Interface() }

@@ -8,6 +8,9 @@ type Worker struct {
 	Argv     []string
 	URL      string
 	JoinFile string
+	Join     string // the join string; empty where it does not travel by itself
+	Name     string // of its launch
+	Count    int    // of the workers that are started together
 	Index    string // a number, or a shell's expression for it
 }
 
@@ -27,6 +30,9 @@ var workerTable = [...]WorkerName{
 	{"argv", "the same as a list of words", func(w Worker) cty.Value { return stringList(w.Argv) }},
 	{"url", "where it dials", func(w Worker) cty.Value { return cty.StringVal(w.URL) }},
 	{"join_file", "the file by which it may join", func(w Worker) cty.Value { return cty.StringVal(w.JoinFile) }},
+	{"join", "the join string itself, a secret, for what sets MUSTER_JOIN in its environment; for launchers of kind http and command", func(w Worker) cty.Value { return cty.StringVal(w.Join) }},
+	{"name", "a name that no other launch has: letters, digits, - and _", func(w Worker) cty.Value { return cty.StringVal(w.Name) }},
+	{"count", "how many workers are started together", func(w Worker) cty.Value { return cty.NumberIntVal(int64(w.Count)) }},
 	{"index", "its index in the job array: a number, or a variable of the shell such as `$SLURM_ARRAY_TASK_ID`, which no scheduler expands in a name, account, queue or output", func(w Worker) cty.Value { return cty.StringVal(w.Index) }},
 }
 

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"muster/dispatcher"
+	"muster/internal/host"
 	"muster/task"
 )
 
@@ -164,10 +165,7 @@ func (c *Client) Names(ctx context.Context, profile string, q NamesRequest) (a N
 }
 
 // Launch starts workers.
-func (c *Client) Launch(ctx context.Context, profile string, q LaunchRequest) (a struct {
-	Workers int      `json:"workers"`
-	Jobs    []string `json:"jobs"`
-}, err error) {
+func (c *Client) Launch(ctx context.Context, profile string, q LaunchRequest) (a host.Launched, err error) {
 	return a, c.call(ctx, "POST", "/profiles/"+profile+"/launch", q, &a)
 }
 

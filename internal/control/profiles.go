@@ -213,6 +213,7 @@ type JoinRequest struct {
 	Valid     Duration `json:"valid"`
 	Elsewhere bool     `json:"elsewhere"` // for other machines too
 	Loopback  bool     `json:"loopback"`  // for those who come in by a tunnel
+	Once      bool     `json:"once"`      // it goes where others may read it: no worker is let in again
 }
 
 // JoinAnswer is a join string, a secret, and what it admits.
@@ -233,7 +234,7 @@ func (s *Server) join(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if q.Uses < 1 || q.Uses > 1_000_000 {
 		return nil, bad("uses: %d workers; 1 to 1000000 are possible", q.Uses)
 	}
-	j, text, err := p.NewJoin(q.Uses, time.Duration(q.Valid), q.Elsewhere, q.Loopback)
+	j, text, err := p.NewJoin(host.JoinWish{Uses: q.Uses, Valid: time.Duration(q.Valid), Once: q.Once, Elsewhere: q.Elsewhere, Loopback: q.Loopback})
 	return JoinAnswer{j, text.Encode()}, err
 }
 

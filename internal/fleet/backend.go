@@ -28,7 +28,8 @@ type backend interface {
 	// list says how the elements of jobs stand. Those that it leaves out have ended or
 	// are not known yet.
 	list(ctx context.Context, records []*Record, d detail) ([]hpc.Element, error)
-	// cancel ends a job, or those of its elements that are named.
+	// cancel ends a job, or those of its elements that are named. It returns errNoCancel
+	// if nobody can be told to.
 	cancel(ctx context.Context, r *Record, indices ...int) error
 	rules() rules
 	words
@@ -49,7 +50,8 @@ type words interface {
 
 // rules are how a kind of endpoint wants to be treated.
 type rules struct {
-	atOnce int // commands at a time
+	atOnce  int           // commands at a time
+	between time.Duration // from one submission to the next
 	// delivers says that it puts what a job prints into a folder when the job has
 	// ended, and lists it until it has.
 	delivers bool
@@ -66,6 +68,14 @@ const (
 	maybe                  // nobody knows whether something was
 	started                // something was, which the record names
 )
+
+// errNoCancel says that a job cannot be ended but by its workers: the launcher does not
+// say how.
+var errNoCancel = errors.New("the launcher does not say how to end it")
+
+// unseen is the Raw of an element of which nobody but its worker can tell how it
+// stands.
+const unseen = "nobody can tell"
 
 // detail is what is asked about elements.
 type detail uint8
@@ -85,8 +95,12 @@ type kind struct {
 
 // kinds are all that there are, by their tags.
 var kinds = map[string]kind{
-	(*plan.Cluster)(nil).Tag(): {addressCluster, newCluster},
-	(*plan.SSH)(nil).Tag():     {addressMachine, newMachine},
+	(*plan.Cluster)(nil).Tag():    {addressCluster, newCluster},
+	(*plan.SSH)(nil).Tag():        {addressMachine, newMachine},
+	(*plan.HTTP)(nil).Tag():       {addressService, newService},
+	(*plan.Workbench)(nil).Tag():  {addressWorkbench, newWorkbench},
+	(*plan.Slurmrestd)(nil).Tag(): {addressRest, newRest},
+	(*plan.Command)(nil).Tag():    {addressCommand, newCommand},
 }
 
 // endpoint is a backend with how it is paced.

@@ -196,7 +196,7 @@ func (c cluster) command(r *Record) []string {
 }
 
 func (c cluster) rules() rules {
-	return rules{atOnce: 1, delivers: c.dialect.DeliversAtEnd(), remembers: c.dialect.Remembers()}
+	return rules{atOnce: 1, between: between, delivers: c.dialect.DeliversAtEnd(), remembers: c.dialect.Remembers()}
 }
 
 // fate says what became of an element by the scheduler's word.

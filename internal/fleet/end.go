@@ -217,6 +217,7 @@ func (x *ender) find(ctx context.Context, jobs []*job) (found, unseen []*job) {
 // confirmed. The others are forgotten, or failed.
 func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 	var settled []*job
+	endless := 0 // of those whose workers have not been told to leave
 	for try := range tries {
 		if len(jobs) == 0 || try > 0 && sleep(ctx, time.Duration(try)*time.Second) != nil {
 			break
@@ -225,6 +226,10 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		var again []*job
 		for i, j := range jobs {
 			switch {
+			case errors.Is(errs[i], errNoCancel):
+				if settled = append(settled, j); x.f.awaited(j) {
+					endless++
+				}
 			case errs[i] != nil:
 				x.fail(j, errs[i])
 				again = append(again, j)
@@ -240,8 +245,23 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		}
 		jobs = again
 	}
+	if endless > 0 {
+		x.f.Say("%s: %s cannot be taken back, since the launcher does not say how: a worker that starts yet is not let in, and ends", x.e, count(endless, "start"))
+	}
 	x.forget(ctx, settled)
 	return unsure
+}
+
+// awaited reports whether a worker of a job has not come yet.
+func (f *Fleet) awaited(j *job) bool {
+	f.lock()
+	defer f.mu.Unlock()
+	for index, m := range j.elements {
+		if m.state != hpc.Ended && !j.joined(index) {
+			return true
+		}
+	}
+	return false
 }
 
 // settled reports whether a job that has been cancelled need not be waited for: its
@@ -251,6 +271,9 @@ func (f *Fleet) settled(j *job) bool {
 	f.lock()
 	defer f.mu.Unlock()
 	ended := true
+	if j.Blind {
+		return true // nobody would say so
+	}
 	for index, m := range j.elements {
 		if m.state == hpc.Ended {
 			continue

@@ -30,6 +30,7 @@ package fleet
 
 import (
 	"context"
+	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ import (
 	"muster/hpc"
 	"muster/internal/plan"
 	"muster/internal/remote"
+	"muster/ssh/relay"
 )
 
 // Fleet is all that one dispatcher has launched. Its exported fields are set before
@@ -57,6 +59,12 @@ type Fleet struct {
 	Credentials func(ctx context.Context, l Launch) (Credentials, error)
 	// Sites are the machines behind SSH.
 	Sites *remote.Sites
+	// Reopen plans again what a record of another process is about, from its config; nil
+	// if there are none such.
+	Reopen func(ctx context.Context, r *Record) (*plan.Plan, error)
+	// Spawn starts a process of this one, and returns what is to be called when it has
+	// been waited for; nil is exec.Cmd's Start.
+	Spawn func(cmd *exec.Cmd) (ended func(), err error)
 
 	mu        sync.Mutex // guards all below, and what belongs to it
 	this      *here
@@ -68,6 +76,8 @@ type Fleet struct {
 	kept      []kept         // the newest last
 	summary   string         // what was last said of those that wait
 	woken     chan struct{}  // tells Watch of a new job
+	services  map[asked]*web // who is asked over HTTP
+	stays     map[relay.Process]*stay
 }
 
 // Launch is a launch for which credentials are wanted.
@@ -85,14 +95,16 @@ type Credentials struct {
 	Join func() string // the join string, which changes when addresses do
 	// Joined does not call the fleet, and does not wait for whoever does.
 	Joined func(element string) bool
-	Gone   func(element string) // says that there is no process of it any more
-	End    func()               // nobody joins any more
+	// Here reports whether an element has a session; it is as Joined is.
+	Here func(element string) bool
+	Gone func(element string) // says that there is no process of it any more
+	End  func()               // nobody joins any more
 }
 
 // none are the credentials of workers that are not muster's, and of launches of other
 // processes.
 func none() Credentials {
-	return Credentials{Join: func() string { return "" }, Joined: func(string) bool { return false }, Gone: func(string) {}, End: func() {}}
+	return Credentials{Join: func() string { return "" }, Joined: func(string) bool { return false }, Here: func(string) bool { return false }, Gone: func(string) {}, End: func() {}}
 }
 
 // launch is what the workers of one place share.
@@ -161,6 +173,8 @@ func (f *Fleet) lock() {
 	f.followed = map[there]bool{}
 	f.left = map[place]bool{}
 	f.woken = make(chan struct{}, 1)
+	f.services = map[asked]*web{}
+	f.stays = map[relay.Process]*stay{}
 }
 
 // Jobs returns the ids of all that was submitted and is not forgotten.
@@ -170,7 +184,7 @@ func (f *Fleet) Jobs() []string {
 	var ids []string
 	for _, j := range f.jobs {
 		if j.ID != "" {
-			ids = append(ids, j.ID)
+			ids = append(ids, j.theirs())
 		}
 	}
 	return ids
@@ -192,8 +206,8 @@ func (f *Fleet) CancelCommands() [][]string {
 	defer f.mu.Unlock()
 	var list [][]string
 	for _, j := range f.jobs {
-		if j.ID != "" {
-			list = append(list, j.endpoint.command(j.Record))
+		if argv := j.endpoint.command(j.Record); j.ID != "" && len(argv) > 0 {
+			list = append(list, argv)
 		}
 	}
 	return list

@@ -182,7 +182,12 @@ func (f *bed) submit(ctx context.Context, p *plan.Plan) ([]string, error) {
 	defer release()
 	q := *p
 	q.Names = names
-	return f.Submit(ctx, &q, "")
+	done, err := f.Submit(ctx, &q, "")
+	var ids []string
+	for _, one := range done {
+		ids = append(ids, one.ID)
+	}
+	return ids, err
 }
 
 // must is submit that works.

@@ -45,7 +45,22 @@ func (f *Fleet) sweep(ctx context.Context) {
 		f.forget(ctx, ended)
 		f.unkeep(ctx, mostKept, "")
 		f.release()
+		f.dropStays()
 	}
+}
+
+// Forgo forgets the jobs that nobody can be told to end and whose workers nobody waits
+// for, and returns how many workers they have.
+func (f *Fleet) Forgo(ctx context.Context) (workers int) {
+	var endless []*job
+	for _, j := range f.all() {
+		if j.Endless && !j.waited() {
+			endless = append(endless, j)
+			workers += j.Workers
+		}
+	}
+	f.forget(ctx, endless)
+	return workers
 }
 
 // release ends the links that are not needed any more.

@@ -40,7 +40,11 @@ func (f *Fleet) learn(jobs []*job, list []hpc.Element, before map[member]bool) {
 	f.lock()
 	for _, j := range jobs {
 		for index, m := range j.elements {
-			if e, is := answer[key{j.ID, index}]; is {
+			e, is := answer[key{j.ID, index}]
+			if is && e.Raw == unseen {
+				e = j.byWorker(index, e)
+			}
+			if is {
 				j.listed(index, m, e, before[member{j, index}], &n)
 			} else {
 				j.unlisted(index, m, &n)
@@ -88,6 +92,20 @@ func (j *job) listed(index int, m *element, e hpc.Element, joined bool, n *news)
 		m.state, m.raw, m.end = e.State, e.Raw, e.End
 	}
 	m.reason, m.missing = e.Reason, 0
+}
+
+// byWorker says how an element stands by what is known of its worker, if nobody else
+// can tell.
+func (j *job) byWorker(index int, e hpc.Element) hpc.Element {
+	switch element := j.element(index); {
+	case j.launch.cred.Here(element):
+		e.State, e.Raw = hpc.Running, "its worker is here"
+	case j.joined(index):
+		e.State, e.Raw = hpc.Ended, "its worker has left"
+	default:
+		e.State, e.Raw, e.Reason = hpc.Pending, unseen, j.endpoint.String()+" cannot be asked how it stands"
+	}
+	return e
 }
 
 // hear notes that the endpoint has spoken of the job. It needs Fleet.mu.

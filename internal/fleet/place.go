@@ -81,7 +81,10 @@ func (h *here) remove(_ context.Context, paths ...string) error {
 
 func (h *here) prune(context.Context, string) {} // it is the run's, which goes with the run
 
-func (h *here) tail(_ context.Context, path string, n int) ([]byte, error) {
+func (h *here) tail(_ context.Context, path string, n int) ([]byte, error) { return tailOf(path, n) }
+
+// tailOf returns the last n bytes of a file of this machine.
+func tailOf(path string, n int) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

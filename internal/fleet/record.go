@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"muster/hpc"
+	mhttp "muster/http"
+	"muster/internal/plan"
 	"muster/internal/remote"
 	"muster/ssh/relay"
 )
@@ -35,6 +38,17 @@ type Record struct {
 	Where []string     `json:"where,omitempty"`
 	Login remote.Login `json:"login,omitzero"` // of the machine where it was made; zero is this one
 
+	// Config is the file in which the launcher stands, if it says how a job is ended.
+	// What that takes, secrets among it, is in no record: another process reads it there.
+	Config  string `json:"config,omitempty"`
+	Service string `json:"service,omitempty"` // who is asked over HTTP
+	Blind   bool   `json:"blind,omitempty"`   // nobody can be asked how the job stands
+	Endless bool   `json:"endless,omitempty"` // nobody can be told to end it
+	// Theirs is what a service, or another system, calls it; empty if that is its ID, or
+	// is not known.
+	Theirs string `json:"theirs,omitempty"`
+	Said   string `json:"said,omitempty"` // what the command that started it has printed
+
 	Job     string    `json:"job,omitempty"`   // the job's own name, unique; empty if muster gave it none
 	ID      string    `json:"id"`              // empty: it may have been submitted
 	Array   string    `json:"array,omitempty"` // the indices of its elements; empty is a plain job
@@ -43,7 +57,7 @@ type Record struct {
 	Sent    time.Time `json:"sent"`
 	// Poll is how often its endpoint is asked how jobs stand.
 	Poll time.Duration `json:"poll,omitempty"`
-	// Processes are workers that were started by SSH, in order.
+	// Processes are workers that were started by SSH, in order, or the command that stays.
 	Processes []Process `json:"processes,omitempty"`
 
 	// What goes with the launch's last record on the machine where it was made; empty
@@ -52,9 +66,18 @@ type Record struct {
 	Output   string `json:"output,omitempty"`
 
 	dir string
+
+	// In the process that started it, how that was asked for, and what a service has
+	// answered.
+	how    plan.Kind
+	part   int
+	answer mhttp.Answer
 }
 
-// Process is a worker that was started by SSH, and where: another login may lead to
+// theirs is what the job's endpoint calls it.
+func (r *Record) theirs() string { return cmp.Or(r.Theirs, r.ID) }
+
+// Process is a worker that was started by SSH, or a command that stays, and where: another login may lead to
 // another machine of the same name, or to the same after it was started anew.
 type Process struct {
 	relay.Process

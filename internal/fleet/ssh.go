@@ -208,7 +208,7 @@ func (m machine) command(r *Record) []string {
 	return plan.Place{Login: m.at.Site.Login()}.Pasted(argv)
 }
 
-func (m machine) rules() rules { return rules{atOnce: atOnce} }
+func (m machine) rules() rules { return rules{atOnce: atOnce, between: between} }
 
 // fate says whether a worker's process lives.
 func (m machine) fate(_ *Record, e hpc.Element) (Fate, bool) {

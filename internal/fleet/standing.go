@@ -39,7 +39,7 @@ func (f *Fleet) Standing() []JobStanding {
 func (j *job) standing() JobStanding {
 	reasons := map[string]int{}
 	s := j.tally(reasons)
-	s.Launch, s.Launcher, s.Profile, s.ID = j.Launch, j.Launcher, j.Profile, j.ID
+	s.Launch, s.Launcher, s.Profile, s.ID = j.Launch, j.Launcher, j.Profile, j.theirs()
 	s.Endpoint, s.Sent, s.Workers = j.endpoint.String(), j.Sent, j.Workers
 	s.Reason, s.Trouble = most(reasons), j.trouble
 	switch {

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	mhttp "muster/http"
 	"muster/internal/plan"
 )
 
 const (
-	// between is how long to wait from one submission to the next: schedulers serve
-	// many users.
+	// between is how long to wait from one submission to the next to a scheduler, which
+	// serves many users.
 	between = 200 * time.Millisecond
 	// quiet is how long nothing is heard before that is said.
 	quiet = 10 * time.Second
@@ -25,9 +27,8 @@ const (
 
 // Submit carries out a plan whose names are minted, at all its places side by side.
 // What was submitted stays if something else fails. socket is where questions of a
-// login are answered, empty if nobody can be asked. It returns the ids of what was
-// submitted.
-func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (ids []string, err error) {
+// login are answered, empty if nobody can be asked. It returns what was submitted.
+func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done []Submitted, err error) {
 	places := p.Kind.Places()
 	if len(p.Names) != len(places) {
 		return nil, fmt.Errorf("launcher %s: its plan has names for %d of %d places", p.Launcher, len(p.Names), len(places))
@@ -35,8 +36,15 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (ids []
 	if detached(p) {
 		return nil, f.detach(ctx, p)
 	}
-	var mu sync.Mutex // guards ids
-	err = errors.Join(each(numbers(len(places)), atOnce, func(i int) error {
+	var mu sync.Mutex // guards done and failed
+	failed := false
+	err = joinErrors(each(numbers(len(places)), atOnce, func(i int) error {
+		mu.Lock()
+		stop := failed && places[i].Here() // what one service has refused it refuses again
+		mu.Unlock()
+		if stop {
+			return nil
+		}
 		at, leave, err := f.open(ctx, places[i].Login, socket)
 		if err != nil {
 			return err
@@ -44,15 +52,22 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (ids []
 		defer leave()
 		more, err := f.submitAt(ctx, p, i, at)
 		mu.Lock()
-		ids = append(ids, more...)
+		done, failed = append(done, more...), failed || err != nil
 		mu.Unlock()
 		return err
-	})...)
-	return ids, err
+	}))
+	return done, err
+}
+
+// Submitted is a job that has been submitted.
+type Submitted struct {
+	ID      string // what its endpoint calls it
+	Workers int
+	Answer  mhttp.Answer // of the service, if it was one
 }
 
 // submitAt submits what a plan has for one place.
-func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place) (ids []string, err error) {
+func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place) (done []Submitted, err error) {
 	e, free, err := f.endpoint(at, newRecord(p, at))
 	if err != nil {
 		return nil, err
@@ -73,15 +88,22 @@ func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place)
 		}
 		j := newJob(p, i, part, l, e)
 		j.Name, j.dir = recordName(l.name, n), f.Dir
-		id, err := f.submit(ctx, j, p, i)
-		if n++; id != "" {
-			ids = append(ids, id)
+		err := f.submit(ctx, j, p, i)
+		if n++; j.ID != "" && f.has(j) {
+			done = append(done, Submitted{j.theirs(), j.Workers, j.answer})
 		}
 		if err != nil {
-			return ids, err
+			return done, err
 		}
 	}
-	return ids, nil
+	return done, nil
+}
+
+// has reports whether a job has been submitted, and is not forgotten.
+func (f *Fleet) has(j *job) bool {
+	f.lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.jobs, j)
 }
 
 // begin makes a launch and lets its workers join.
@@ -177,7 +199,7 @@ func newRecord(p *plan.Plan, at place) *Record {
 // newJob is the job of the i-th part of a plan, whose record has no name yet.
 func newJob(p *plan.Plan, i int, part plan.Part, l *launch, e *endpoint) *job {
 	r := newRecord(p, l.at)
-	r.Poll = p.Poll
+	r.Poll, r.Config = p.Poll, p.Config
 	r.Launch, r.Workers, r.JoinFile, r.Output = l.name, len(part.Indices), l.joinFile, l.output
 	j := &job{Record: r, launch: l, endpoint: e, poll: p.Poll, whose: p.Whose, elements: map[int]*element{}, ordering: make(chan struct{}, 1)}
 	e.describe(p, i, part, r)
@@ -188,28 +210,28 @@ func newJob(p *plan.Plan, i int, part plan.Part, l *launch, e *endpoint) *job {
 }
 
 // submit records a job and submits it.
-func (f *Fleet) submit(ctx context.Context, j *job, p *plan.Plan, part int) (id string, err error) {
+func (f *Fleet) submit(ctx context.Context, j *job, p *plan.Plan, part int) error {
 	if err := f.pace(ctx, j.endpoint); err != nil {
-		return "", fmt.Errorf("submit %s: %w", j.Launcher, context.Cause(ctx))
+		return fmt.Errorf("submit %s: %w", j.Launcher, context.Cause(ctx))
 	}
 	j.Sent = time.Now().UTC()
 	if err := j.write(); err != nil {
-		return "", err
+		return err
 	}
 	done, err := f.start(ctx, j, p, part)
 	switch {
 	case done == nothing:
 		j.erase()
-		return "", fmt.Errorf("submit %s: %w", j.Launcher, err)
+		return fmt.Errorf("submit %s: %w", j.Launcher, err)
 	case done == maybe && !f.found(ctx, j):
 		f.add(j) // it is looked for again when all is taken back
-		return "", fmt.Errorf("submit %s: %w; it may have been accepted all the same: %s", j.Launcher, err, lookFor(j.Record))
+		return fmt.Errorf("submit %s: %w; it may have been accepted all the same: %s", j.Launcher, err, lookFor(j.Record))
 	case done == maybe:
 		err = nil
 	}
-	f.Log.Info("submitted", "launcher", j.Launcher, "to", j.endpoint.String(), "job", j.ID, "workers", j.Workers)
+	f.Log.Info("submitted", "launcher", j.Launcher, "to", j.endpoint.String(), "job", j.theirs(), "workers", j.Workers)
 	f.add(j)
-	return j.ID, errors.Join(err, j.write())
+	return errors.Join(err, j.write())
 }
 
 // lookFor says how a job is found that may have been submitted.
@@ -232,7 +254,7 @@ func (f *Fleet) start(ctx context.Context, j *job, p *plan.Plan, part int) (outc
 // pace waits until the next submission may go to an endpoint.
 func (f *Fleet) pace(ctx context.Context, e *endpoint) error {
 	f.lock()
-	wait := time.Until(e.sent.Add(between))
+	wait := time.Until(e.sent.Add(e.rules().between))
 	e.sent = time.Now().Add(max(wait, 0))
 	f.mu.Unlock()
 	return sleep(ctx, max(wait, 0))

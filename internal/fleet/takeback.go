@@ -31,10 +31,12 @@ func (o Outcome) String() string {
 		return name + ": " + o.Err.Error()
 	case r.ID == "":
 		return name + ": it had not been submitted"
-	case r.ID == r.Launch: // it is the name of what has no scheduler
+	case r.Endless:
+		return name + ": its launcher does not say how " + r.theirs() + " is ended, so it may still run"
+	case r.ID == r.Launch && r.Theirs == "": // it is the name of what has no scheduler
 		return name + ": its workers are gone"
 	}
-	return name + ": job " + r.ID + " is gone"
+	return name + ": job " + r.theirs() + " is gone"
 }
 
 // TakeBack ends what the records of other processes are about, and forgets it when it

@@ -45,7 +45,7 @@ func (f *Fleet) silent() (said []string) {
 		j.silent = true
 		j.trouble = fmt.Sprintf("%s has said nothing of it yet", j.endpoint)
 		said = append(said, fmt.Sprintf("launcher %s: %s has said nothing yet of job %s, which it took %v ago; it is asked every %v",
-			j.Launcher, j.endpoint, j.ID, time.Since(j.Sent).Round(time.Second), j.poll))
+			j.Launcher, j.endpoint, j.theirs(), time.Since(j.Sent).Round(time.Second), j.poll))
 	}
 	if n := len(said) - mostTold; n > 0 {
 		said = append(said[:mostTold], fmt.Sprintf("nothing has been heard of %s more", count(n, "job")))

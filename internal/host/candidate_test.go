@@ -42,7 +42,7 @@ func TestWhereWorkersDial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, join, err := p.NewJoin(1, 0, true, false)
+		_, join, err := p.NewJoin(host.JoinWish{Uses: 1, Elsewhere: true})
 		if err != nil {
 			t.Fatal(err)
 		}

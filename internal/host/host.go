@@ -94,8 +94,9 @@ type Host struct {
 	tcp      map[string]net.Listener // by what they were asked to listen on
 	ports    map[portKey]*opening
 	joins    map[string]*joinRecord
-	minted   map[string]*minted // links that wait for a launch, by its name
-	watch    context.CancelFunc // of the fleet; nil while nobody watches it
+	minted   map[string]*minted           // links that wait for a launch, by its name
+	sent     map[string]fleet.Credentials // that wait for a launch too
+	watch    context.CancelFunc           // of the fleet; nil while nobody watches it
 	watched  chan struct{}
 	locals   int // workers ever started on this machine
 	joined   int // join strings ever made
@@ -109,7 +110,7 @@ func Open(opt Options) (h *Host, err error) {
 		opt.Say = func(string, ...any) {}
 	}
 	h = &Host{opt: opt, id: opt.Identity, profiles: map[string]*Profile{}, started: time.Now(), names: sync.OnceValue(lookUp),
-		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}, minted: map[string]*minted{}}
+		tcp: map[string]net.Listener{}, ports: map[portKey]*opening{}, joins: map[string]*joinRecord{}, minted: map[string]*minted{}, sent: map[string]fleet.Credentials{}}
 	if h.children, err = newChildren(opt.Shared); err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func Open(opt Options) (h *Host, err error) {
 	h.sites = remote.New(remote.Options{Run: h.Run.ID, Program: ProgramFor(opt.StateDir), Build: opt.Build, SocketDir: opt.SocketDir, Askpass: opt.Askpass, Step: opt.Step, Spawn: h.children.command, Needed: func(site *remote.Site) bool { return h.fleet.On(site) },
 		Log: opt.Log, Say: opt.Say, Progress: opt.Copied})
 	h.fleet = &fleet.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say,
-		Credentials: h.credentials, Sites: h.sites, Program: func() (string, error) { return ProgramFor(opt.StateDir)(runtime.GOOS, runtime.GOARCH, "") }}
+		Credentials: h.credentials, Sites: h.sites, Spawn: h.children.launcher, Program: func() (string, error) { return ProgramFor(opt.StateDir)(runtime.GOOS, runtime.GOARCH, "") }}
 	return h, nil
 }
 
@@ -239,6 +240,7 @@ func (h *Host) Leave() error {
 		p.letGo()
 	}
 	err := h.children.endAll()
+	h.children.stop()
 	if h.startedWorkers() {
 		sweepScratch(h.opt.Log)
 	}

@@ -192,7 +192,7 @@ func TestJoins(t *testing.T) {
 	p := m.up(h, "p", 0)
 	join := func(p *host.Profile, valid time.Duration) string {
 		t.Helper()
-		j, _, err := p.NewJoin(1, valid, false, false)
+		j, _, err := p.NewJoin(host.JoinWish{Uses: 1, Valid: valid})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestJoins(t *testing.T) {
 	if err := h.Down(t.Context(), p); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := p.NewJoin(1, 0, false, false); !errors.Is(err, dispatcher.ErrClosed) {
+	if _, _, err := p.NewJoin(host.JoinWish{Uses: 1}); !errors.Is(err, dispatcher.ErrClosed) {
 		t.Errorf("a join string for a profile that is gone: %v", err)
 	}
 	if _, err := p.StartLocal(1, nil); !errors.Is(err, dispatcher.ErrClosed) {
@@ -341,7 +341,7 @@ func TestCloseDuringEverything(t *testing.T) {
 			return err
 		})
 		again(func(int) error {
-			_, _, err := p.NewJoin(1, time.Millisecond, true, false)
+			_, _, err := p.NewJoin(host.JoinWish{Uses: 1, Valid: time.Millisecond, Elsewhere: true})
 			h.Joins()
 			h.URLs()
 			return err

@@ -26,15 +26,22 @@ type Join struct {
 	Until   time.Time `json:"until"` // zero for as long as the profile
 }
 
-// NewJoin makes a join string that admits so many workers for so long; 0 is as
-// long as the profile. elsewhere asks for addresses that other machines reach,
-// and loopback for this machine's alone, to which a tunnel leads.
-func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback bool) (Join, mtls.Join, error) {
+// JoinWish says what a join string is for.
+type JoinWish struct {
+	Uses      int           // workers that it admits
+	Valid     time.Duration // for how long; 0 is as long as the profile
+	Once      bool          // it goes where others may read it: nobody is admitted again
+	Elsewhere bool          // it has the addresses that other machines reach
+	Loopback  bool          // it has this machine's loopback alone, to which a tunnel leads
+}
+
+// NewJoin makes a join string.
+func (p *Profile) NewJoin(w JoinWish) (Join, mtls.Join, error) {
 	h := p.h
 	addrs := []string{"unix:" + h.socket}
-	if elsewhere || loopback {
+	if w.Elsewhere || w.Loopback {
 		listen := p.Spec.Listen
-		if loopback {
+		if w.Loopback {
 			_, port, _ := net.SplitHostPort(listen)
 			listen = net.JoinHostPort("127.0.0.1", cmp.Or(port, "0"))
 			addrs = nil // the other end of a tunnel has no such socket
@@ -46,8 +53,8 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 		addrs = append(addrs, more...)
 	}
 	var until time.Time
-	if valid > 0 {
-		until = time.Now().Add(valid)
+	if w.Valid > 0 {
+		until = time.Now().Add(w.Valid)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -57,9 +64,9 @@ func (p *Profile) NewJoin(uses int, valid time.Duration, elsewhere, loopback boo
 	h.dropExpired()
 	h.joined++
 	id := fmt.Sprintf("join-%d", h.joined)
-	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: uses, Until: until})
+	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: w.Uses, Until: until, Once: w.Once})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
-	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: uses, Until: until}, launch: l, profile: p}
+	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: w.Uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
 }
 

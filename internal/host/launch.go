@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"muster/dispatcher"
+	"muster/internal/fleet"
 	"muster/internal/plan"
 	"muster/internal/remote"
 )
@@ -40,12 +41,20 @@ func (p *Profile) Names(ctx context.Context, pl *plan.Plan, socket string) ([]pl
 		if pl.Whose == plan.Foreign {
 			break
 		}
-		if err := p.whereTo(ctx, &names[i], place, socket); err != nil {
+		err := p.whereTo(ctx, &names[i], place, socket)
+		if err == nil && place.Sent {
+			names[i].Join, err = p.send(ctx, pl, i, names[i].Launch)
+		}
+		if err != nil {
+			p.h.unclaimed(names)
 			release()
 			return nil, err
 		}
 	}
-	p.h.keep(names, sync.OnceFunc(release))
+	p.h.keep(names, sync.OnceFunc(func() {
+		p.h.unclaimed(names)
+		release()
+	}))
 	return names, nil
 }
 
@@ -126,6 +135,28 @@ func (h *Host) LogInTo(ctx context.Context, l remote.Login, socket string) (*rem
 type Launched struct {
 	Workers int      `json:"workers"`
 	Jobs    []string `json:"jobs"`
+	Answers []Answer `json:"answers,omitempty"` // of services
+}
+
+// Answer is what a service has answered to a request that starts a worker.
+type Answer struct {
+	Launcher  string              `json:"launcher"`
+	ID        string              `json:"id"` // what the service calls what it has started, or its launch's name
+	Status    int                 `json:"status"`
+	Headers   map[string][]string `json:"headers"`
+	Body      string              `json:"body"`
+	Truncated bool                `json:"truncated,omitempty"`
+}
+
+// Add adds what was submitted of a plan.
+func (l *Launched) Add(pl *plan.Plan, list []fleet.Submitted) {
+	for _, one := range list {
+		l.Workers += one.Workers
+		l.Jobs = append(l.Jobs, one.ID)
+		if a := one.Answer; a.Status != 0 {
+			l.Answers = append(l.Answers, Answer{pl.Launcher, one.ID, a.Status, a.Headers, a.Body, a.Truncated})
+		}
+	}
 }
 
 // Launch carries out plans whose names have been minted, and watches over them. A
@@ -146,12 +177,11 @@ func (p *Profile) Launch(ctx context.Context, plans []*plan.Plan, socket string)
 	defer cancel()
 	for _, pl := range plans {
 		pl.Profile = p.Spec.Name
-		ids, err := p.h.fleet.Submit(ctx, pl, socket)
-		done.Jobs = append(done.Jobs, ids...)
+		list, err := p.h.fleet.Submit(ctx, pl, socket)
+		done.Add(pl, list)
 		if err != nil || ctx.Err() != nil {
 			return done, errors.Join(err, context.Cause(ctx))
 		}
-		done.Workers += pl.Workers()
 	}
 	return done, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime"
@@ -110,13 +111,24 @@ func (w *WorkerProcess) identify() {
 	if w.Element != "" {
 		return
 	}
-	w.Element = fmt.Sprintf("hand-%d", os.Getpid())
+	w.Element = handElement()
 	if inside {
 		w.Element = job.Element
 		if w.Restart == 0 {
 			w.Restart = uint32(job.Restart)
 		}
 	}
+}
+
+// handElement names a worker that somebody has started by hand. Its host and process
+// say where it is. Containers share both, so that there is a random end.
+func handElement() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	host, _, _ = strings.Cut(host, ".")
+	return fmt.Sprintf("hand-%s-%d-%04x", host, os.Getpid(), rand.N(1<<16))
 }
 
 func readJoin(file string, stdin *bufio.Reader) (mtls.Join, error) {

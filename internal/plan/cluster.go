@@ -112,7 +112,7 @@ func (x *drafting) jobs(p *Plan, s *ClusterSettings) ([]hpc.Job, error) {
 	if err := x.unexpanded(c, array != nil); err != nil {
 		return nil, err
 	}
-	times, each := x.times(c, first.Array != nil), max(x.w.Workers, 1)
+	times, each := x.times(c.Bare, first.Array != nil), max(x.w.Workers, 1)
 	if first.Array != nil {
 		each = first.Array.Count()
 	}
@@ -164,10 +164,10 @@ func optionsOf(l *config.Launcher) string {
 }
 
 // times is how many jobs there are. If the wish says how many workers there are to be,
-// that is one array, or as many jobs if they are submitted as they are.
-func (x *drafting) times(c *Cluster, array bool) int {
+// that is one array, or as many jobs if these are bare.
+func (x *drafting) times(bare, array bool) int {
 	switch {
-	case x.w.Workers > 0 && c.Bare:
+	case x.w.Workers > 0 && bare:
 		return x.w.Workers
 	case x.w.Workers > 0:
 		return 1

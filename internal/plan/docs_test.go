@@ -15,7 +15,6 @@ import (
 // page is what the template of docs/config.md shows.
 type page struct {
 	Blocks    []block
-	Later     []config.Kind
 	Functions []config.Function
 	Worker    []config.WorkerName
 	Near      []nearName
@@ -86,7 +85,7 @@ func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 func render(t *testing.T) []byte {
 	t.Helper()
 	schema := plan.Schema()
-	p := page{Later: schema.Later, Functions: config.Functions(), Worker: config.WorkerNames()}
+	p := page{Functions: config.Functions(), Worker: config.WorkerNames()}
 	for _, k := range schema.Kinds {
 		p.settings("launcher \""+k.Name+"\"", k.Doc, k.Settings)
 	}
@@ -132,7 +131,8 @@ func TestDeclarations(t *testing.T) {
 	for _, settings := range all {
 		fields := config.Fields(settings)
 		for i, f := range fields {
-			required := f.Name == "scheduler" || f.Name == "remotes"
+			_, command := settings.(plan.CommandSettings)
+			required := f.Name == "scheduler" || f.Name == "remotes" || command && f.Name == "command"
 			if f.Type != "block" && (f.Example == "" || (f.Default == "" && f.Unset == "") != required) {
 				t.Errorf("%T %s: example %q, default %q, unset %q", settings, f.Name, f.Example, f.Default, f.Unset)
 			}

@@ -53,6 +53,9 @@ type Draft struct {
 // New drafts the plan of a launcher. What its scheduler would refuse is found here.
 func New(e *config.Evaluation, f *config.File, l *config.Launcher, w Wish) (*Draft, error) {
 	x := &drafting{e, f, l, w}
+	if err := x.carried(); err != nil {
+		return nil, err
+	}
 	p, err := kindOf(l.Kind).plan(x, nil)
 	if err != nil {
 		return nil, err
@@ -65,14 +68,29 @@ func New(e *config.Evaluation, f *config.File, l *config.Launcher, w Wish) (*Dra
 			return nil, err
 		}
 	}
-	if speaks(l) {
+	late := kindOf(l.Kind).late
+	if late || speaks(l) {
 		shown, err := e.Show(l)
 		if err != nil {
 			return nil, err
 		}
-		d.written = slices.DeleteFunc(shown, func(s config.Shown) bool { return !l.Mentions(s.Name) })
+		d.written = slices.DeleteFunc(shown, func(s config.Shown) bool { return !late && !l.Mentions(s.Name) })
 	}
 	return d, nil
+}
+
+// carried refuses worker.join in a launcher of a kind that has its own ways for it.
+func (x *drafting) carried() error {
+	if kindOf(x.l.Kind).late {
+		return nil
+	}
+	var bad []error
+	for _, f := range config.Fields(kindOf(x.l.Kind).Settings) {
+		if x.l.Names(f.Name, "join") {
+			bad = append(bad, x.at(f.Name, "worker.join is for launchers of kind http and command", "worker.join_file is the file where the worker reads it"))
+		}
+	}
+	return x.f.Join(bad...)
 }
 
 // Named evaluates the settings that speak of the worker and returns the plan with
@@ -85,7 +103,7 @@ func (d *Draft) Named(names []Names) (*Plan, error) {
 	for i := range names { // those of other people's workers have no dispatcher that knows
 		names[i].URL, names[i].Port = cmp.Or(names[i].URL, d.x.w.URL), cmp.Or(names[i].Port, d.x.w.Port)
 	}
-	if !speaks(d.x.l) {
+	if !speaks(d.x.l) && !kindOf(d.x.l.Kind).late {
 		q := *d.Plan
 		q.Names = names
 		return &q, nil
@@ -108,7 +126,7 @@ func (d *Draft) Pasted(muster string) (*Plan, error) { return d.Named(d.Placehol
 func (d *Draft) Placeholders(muster string) []Names {
 	var list []Names
 	for _, place := range d.Kind.Places() {
-		n := Names{JoinFile: "JOIN_FILE", Output: "RUN_DIR/" + cmp.Or(plain(d.jobName()), d.Launcher), Muster: muster,
+		n := Names{JoinFile: "JOIN_FILE", Join: "JOIN_STRING", Output: "RUN_DIR/" + cmp.Or(plain(d.jobName()), d.Launcher), Muster: muster,
 			URL: cmp.Or(d.x.w.URL, "URL"), Port: cmp.Or(d.x.w.Port, "PORT")}
 		if _, cluster := d.Kind.(*Cluster); cluster && !place.Here() {
 			n.Muster = "MUSTER_THERE"
@@ -209,7 +227,7 @@ func (x *drafting) at(setting, msg, hint string) error {
 // begin makes what plans of all kinds have in common. slots and dir are the
 // launcher's.
 func (x *drafting) begin(k Kind, poll time.Duration, slots int, dir, muster string) *Plan {
-	return &Plan{Profile: x.w.Profile, Launcher: x.l.Name, Poll: poll, Whose: whoseOf(x.l), Muster: muster, Kind: k,
+	return &Plan{Profile: x.w.Profile, Launcher: x.l.Name, Config: x.f.Full, Poll: poll, Whose: whoseOf(x.l), Muster: muster, Kind: k,
 		Worker: Worker{Before: x.w.Before, Slots: cmp.Or(slots, x.w.Slots), Walltime: x.life(x.w.Walltime), Estimate: x.w.Estimate, Dir: dir, Options: x.w.Options}}
 }
 

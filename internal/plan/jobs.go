@@ -32,6 +32,30 @@ type Cluster struct {
 // Tag is what configs call the kind.
 func (*Cluster) Tag() string { return "cluster" }
 
+// Way is in how many jobs, and with whom.
+func (c *Cluster) Way() string {
+	text := "in " + count(len(c.Jobs), "job") + " to " + c.Scheduler
+	if place := c.Places()[0]; !place.Here() {
+		text += " on " + place.Login.Name()
+	}
+	return text
+}
+
+// count is a number of things, in words.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func (c *Cluster) whole(p *Plan) error {
+	if c.dialect() == nil {
+		return fmt.Errorf("launcher %s: a plan for the scheduler %q, which is not known here", p.Launcher, c.Scheduler)
+	}
+	return nil
+}
+
 func (c *Cluster) dialect() *hpc.Dialect { return hpc.Dialects[c.Scheduler] }
 
 // Client returns who gives the scheduler its orders.

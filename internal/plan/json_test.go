@@ -8,10 +8,17 @@ import (
 	"time"
 
 	"muster/hpc"
+	mhttp "muster/http"
+	"muster/internal/config"
 	"muster/internal/plan"
 	"muster/internal/remote"
 	mssh "muster/ssh"
 )
+
+// formula is one at the first line of a config.
+func formula(text string) config.Formula {
+	return config.Formula{Text: text, File: "f", Line: 1, Column: 1}
+}
 
 // whole are plans with something in every field, one of each kind.
 func whole() []*plan.Plan {
@@ -20,15 +27,25 @@ func whole() []*plan.Plan {
 	array := &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9, Step: 2}}, Throttle: 3}
 	job := hpc.Job{Name: "n", Array: array, Walltime: time.Hour, Warn: time.Minute, CPUs: 4, Memory: 5, GPUs: 6, Queue: "q", Account: "a", Output: "o", PE: "pe",
 		Shell: "/bin/bash", Workdir: "/w", Setup: []string{"module load x"}, Options: "#PBS -x\n", Body: "b"}
-	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1"}}
+	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1", Join: "j"}}
 	worker := plan.Worker{Before: []string{"env", "A=1"}, Slots: 2, Walltime: time.Hour, Estimate: time.Minute, Dir: "/d",
 		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
+	web := plan.Web{CA: "-----BEGIN", CAFile: "/ca", Timeout: time.Second}
+	request := mhttp.Request{Method: "POST", URL: "http://h", Socket: "/s", Headers: []mhttp.Header{{Name: "A", Value: "b"}}, Body: "x", Most: 1}
+	states := plan.States{Pending: []string{"P"}, Running: []string{"R"}, Ended: []string{"E"}}
 	var list []*plan.Plan
 	for _, k := range []plan.Kind{
 		&plan.Cluster{Scheduler: "pbs", Login: login, Command: []string{"qsub", "-x"}, Jobs: []hpc.Job{job, {}}, Bare: true, JoinInScript: true, Counted: true},
 		&plan.SSH{Hosts: []remote.Login{login}, PerHost: 1, Tunnel: true, Bare: true, Workdir: "/w", Commands: []string{"dask worker"}},
+		&plan.HTTP{Web: web, Count: 1, Sent: true, Starts: []plan.Start{{Request: request, Follow: plan.Follow{ID: formula("answer.json.id"), Status: formula("\"http://h/${id}\""), StatusMethod: "GET",
+			State: formula("answer.json.state"), States: states, Cancel: formula("\"http://h/${id}\""), CancelMethod: "DELETE", CancelData: formula("id")}}}},
+		&plan.Workbench{Web: web, Count: 1, Sent: true, Jobs: []mhttp.Workbench{{Server: "http://h", Cookie: "c", Cluster: "k", Profile: "s", CPUs: 1, Memory: 2, JobName: "n", Exe: "/bin/sh", Args: []string{"-c"}, Headers: request.Headers}}},
+		&plan.Slurmrestd{Web: web, Slurm: mhttp.Slurm{URL: "http://h", Socket: "/s", User: "u", Token: "t", Headers: request.Headers}, Version: "v0.0.38", Arrays: []*hpc.Array{array}, Count: 1, Sent: true,
+			Job: mhttp.SlurmJob{Script: "s", Name: "n", Dir: "/d", Output: "/o", Partition: "q", Account: "a", Array: "1", TimeLimit: time.Minute, CPUs: 1, MemoryMB: 2, Environment: []string{"A=1"}, More: map[string]any{"x": "1"}}},
+		&plan.Command{Count: 1, Each: 1, Sent: true, Starts: []plan.Run{{Argv: []string{"a"}, Stdin: "i", Line: true, Dir: "/d", Ends: true, ID: formula("output"), Status: formula("[id]"), State: formula("output"), States: states,
+			Cancel: formula("[id]"), Timeout: time.Minute}}},
 	} {
-		list = append(list, &plan.Plan{Profile: "p", Launcher: "l", Poll: time.Minute, Whose: plan.Wrapped, Worker: worker, Muster: "/m", Names: names, Kind: k})
+		list = append(list, &plan.Plan{Profile: "p", Launcher: "l", Config: "/c", Poll: time.Minute, Whose: plan.Wrapped, Worker: worker, Muster: "/m", Names: names, Kind: k})
 	}
 	return list
 }
@@ -61,8 +78,11 @@ func TestPlanTravelsWhole(t *testing.T) {
 			t.Fatalf("the plan of this test has nothing in %s", strings.Join(list, ", "))
 		}
 		bare := &plan.Plan{Launcher: "l", Kind: reflect.New(reflect.TypeOf(p.Kind).Elem()).Interface().(plan.Kind)}
-		if c, is := bare.Kind.(*plan.Cluster); is {
-			c.Scheduler = "slurm"
+		switch k := bare.Kind.(type) {
+		case *plan.Cluster:
+			k.Scheduler = "slurm"
+		case *plan.Command:
+			k.Each = 1
 		}
 		for _, p := range []*plan.Plan{p, bare} {
 			b, err := json.Marshal(p)
@@ -95,6 +115,14 @@ func TestPlanTravelsByteForByte(t *testing.T) {
 				k.Jobs[0].Options, k.Jobs[0].Setup, k.Jobs[1].Workdir, k.Command = s, []string{s}, s, []string{s}
 			case *plan.SSH:
 				k.Commands[0], k.Hosts[0].State = s, s
+			case *plan.HTTP:
+				k.Starts[0].Request.Body, k.Starts[0].Request.Headers[0].Value = s, s
+			case *plan.Workbench:
+				k.Jobs[0].Args = []string{s}
+			case *plan.Slurmrestd:
+				k.Job.Script, k.Job.Dir = s, s
+			case *plan.Command:
+				k.Starts[0].Argv, k.Starts[0].Stdin = []string{s}, s
 			}
 			b, err := json.Marshal(p)
 			if err != nil {
@@ -127,6 +155,12 @@ func TestPlanOfAnotherMuster(t *testing.T) {
 		`{"kind": "ssh", "spec": {"per_host": -1}}`:         "0 commands for 0 workers",
 		`{"kind": "ssh", "whose": 2, "spec": {"hosts": [{"target": {}}], "per_host": 2}}`:        "0 commands for 2 workers",
 		`{"kind": "ssh", "names": [{}, {}], "spec": {"hosts": [{"target": {}}], "per_host": 2}}`: "2 names for 1 places",
+		`{"kind": "http", "names": [{}], "spec": {"count": 1}}`:                                  "a plan of 0 starts for 1 workers",
+		`{"kind": "http", "spec": {"count": -1}}`:                                                "a plan of 0 starts for -1 workers",
+		`{"kind": "posit-workbench", "names": [{}], "spec": {"count": 1}}`:                       "a plan of 0 starts for 1 workers",
+		`{"kind": "slurmrestd", "spec": {"count": 2, "arrays": [null, "1"]}}`:                    "arrays for 2 jobs",
+		`{"kind": "command", "spec": {"count": 1}}`:                                              "a plan of 1 starts of 0 workers",
+		`{"kind": "command", "spec": {"count": 99999999, "each": 1}}`:                            "a plan of 99999999 starts of 1 workers",
 	} {
 		p := &plan.Plan{Launcher: "as before"}
 		if err := json.Unmarshal([]byte(text), p); err == nil || !strings.Contains(err.Error(), want) || p.Launcher != "as before" {

@@ -28,6 +28,16 @@ type SSH struct {
 // Tag is what configs call the kind.
 func (*SSH) Tag() string { return "ssh" }
 
+// Way is on how many machines.
+func (s *SSH) Way() string { return "by SSH on " + count(len(s.Hosts), "machine") }
+
+func (s *SSH) whole(p *Plan) error {
+	if have, want := len(s.Commands), len(s.Hosts)*s.PerHost; s.PerHost < 0 || p.Whose != Own && have != want {
+		return fmt.Errorf("launcher %s: a plan of %d commands for %d workers", p.Launcher, have, want)
+	}
+	return nil
+}
+
 // Places are the machines.
 func (s *SSH) Places() []Place {
 	var list []Place

@@ -18,6 +18,7 @@ import (
 type Plan struct {
 	Profile  string
 	Launcher string
+	Config   string        // the file in which the launcher stands, from the root; empty if it is none
 	Poll     time.Duration // between two questions how its workers stand
 	Whose    Whose
 	Worker   Worker
@@ -41,16 +42,22 @@ const (
 	Foreign
 )
 
-// Kind is a way of starting workers. Its concrete types are Cluster and SSH.
+// Kind is a way of starting workers. Its concrete types are Cluster, SSH, HTTP,
+// Workbench, Slurmrestd and Command.
 type Kind interface {
-	// Tag is what configs call the kind.
+	// Tag is what plans and records call the kind.
 	Tag() string
+	// Way says in words how its workers are started: "by ..." or "in ...".
+	Way() string
 	// Places are where its workers are started. Each has a launch of its own.
 	Places() []Place
 	// Parts are its submissions, in order.
 	Parts() []Part
 	// submissions are what a person would run for the plan; names as in Plan.
 	submissions(p *Plan) ([]*Submission, error)
+	// whole checks that a plan of the kind, which comes from elsewhere, has what it
+	// needs.
+	whole(p *Plan) error
 }
 
 // Place is a machine on which commands of a launch are run: this one, or one that is
@@ -62,6 +69,9 @@ type Place struct {
 	// Relayed says that workers reach the dispatcher by way of the machine, so that
 	// nobody has to reach this one.
 	Relayed bool
+	// Sent says that the join string goes out with what starts its workers, where others
+	// may read it. So it is minted with the names, and admits each identity once.
+	Sent bool
 }
 
 // Here reports whether the place is this machine.
@@ -83,6 +93,7 @@ type Names struct {
 	Muster   string `json:"muster"`           // the program there
 	URL      string `json:"url,omitempty"`    // which workers dial
 	Port     string `json:"port,omitempty"`   // at which a tunnel ends
+	Join     string `json:"join,omitempty"`   // the join string, a secret, if it is sent
 }
 
 // plainNames are Names as encoding/json takes them.
@@ -156,6 +167,7 @@ func (p *Plan) Relayed() bool {
 type text struct {
 	Profile  string          `json:"profile"`
 	Launcher string          `json:"launcher"`
+	Config   string          `json:"config,omitempty"`
 	Poll     time.Duration   `json:"poll"`
 	Whose    Whose           `json:"whose,omitempty"`
 	Worker   Worker          `json:"worker"`
@@ -171,7 +183,7 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(strung(text{p.Profile, p.Launcher, p.Poll, p.Whose, p.Worker, p.Muster, p.Names, p.Kind.Tag(), spec}, escape))
+	return json.Marshal(strung(text{p.Profile, p.Launcher, p.Config, p.Poll, p.Whose, p.Worker, p.Muster, p.Names, p.Kind.Tag(), spec}, escape))
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -180,16 +192,15 @@ func (p *Plan) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &t); err != nil {
 		return err
 	}
-	known := kindOf(t.Kind)
-	if known.make == nil {
+	k, known := tagged(t.Kind)
+	if !known {
 		return fmt.Errorf("a plan of the kind %q, which is not known here", t.Kind)
 	}
-	k := known.make()
 	if err := json.Unmarshal(t.Spec, k); err != nil {
 		return err
 	}
 	t, k = strung(t, unescape), strung(k, unescape)
-	q := Plan{t.Profile, t.Launcher, t.Poll, t.Whose, t.Worker, t.Muster, t.Names, k}
+	q := Plan{t.Profile, t.Launcher, t.Config, t.Poll, t.Whose, t.Worker, t.Muster, t.Names, k}
 	if err := q.whole(); err != nil {
 		return err
 	}
@@ -202,18 +213,11 @@ func (p *Plan) whole() error {
 	if p.Whose > Foreign {
 		return fmt.Errorf("launcher %s: a plan of workers of the kind %d, which is not known here", p.Launcher, p.Whose)
 	}
+	if err := p.Kind.whole(p); err != nil { // it bounds what is counted here
+		return err
+	}
 	if have, want := len(p.Names), len(p.Kind.Places()); have != 0 && have != want {
 		return p.misnamed(have, want)
-	}
-	switch k := p.Kind.(type) {
-	case *Cluster:
-		if k.dialect() == nil {
-			return fmt.Errorf("launcher %s: a plan for the scheduler %q, which is not known here", p.Launcher, k.Scheduler)
-		}
-	case *SSH:
-		if have, want := len(k.Commands), len(k.Hosts)*k.PerHost; k.PerHost < 0 || p.Whose != Own && have != want {
-			return fmt.Errorf("launcher %s: a plan of %d commands for %d workers", p.Launcher, have, want)
-		}
 	}
 	return nil
 }

@@ -7,16 +7,30 @@ import (
 // kind is all that the package has for a kind of launcher.
 type kind struct {
 	config.Kind
-	make func() Kind                                     // for UnmarshalJSON
 	plan func(x *drafting, names []Names) (*Plan, error) // of a launcher; without names, of what can be known without them
+	// late says that nothing is known of how its workers are started before there are
+	// names.
+	late bool
 }
 
 // kinds are all kinds, in the order in which they are told.
 func kinds() []kind {
 	return []kind{
-		{config.Kind{Name: "cluster", Doc: "job arrays of a batch scheduler", Settings: ClusterSettings{}}, func() Kind { return &Cluster{} }, planCluster},
-		{config.Kind{Name: "ssh", Doc: "machines that are reached by SSH", Settings: SSHSettings{}}, func() Kind { return &SSH{} }, planSSH},
+		{config.Kind{Name: "cluster", Doc: "job arrays of a batch scheduler", Settings: ClusterSettings{}}, planCluster, false},
+		{config.Kind{Name: "ssh", Doc: "machines that are reached by SSH", Settings: SSHSettings{}}, planSSH, false},
+		{config.Kind{Name: "http", Doc: "services that start workers when a request asks for it", Settings: HTTPSettings{}}, planHTTP, true},
+		{config.Kind{Name: "command", Doc: "any command that starts a worker", Settings: CommandSettings{}}, planCommand, true},
 	}
+}
+
+// tagged returns an empty Kind of a tag, and whether there is one.
+func tagged(tag string) (Kind, bool) {
+	for _, k := range []Kind{&Cluster{}, &SSH{}, &HTTP{}, &Workbench{}, &Slurmrestd{}, &Command{}} {
+		if k.Tag() == tag {
+			return k, true
+		}
+	}
+	return nil, false
 }
 
 // kindOf returns the kind of a name, empty if there is none.
@@ -31,13 +45,7 @@ func kindOf(name string) kind {
 
 // Schema says which blocks and settings a config may have.
 func Schema() config.Schema {
-	s := config.Schema{
-		Later: []config.Kind{
-			{Name: "http", Doc: "services that start workers when a request asks for it"},
-			{Name: "command", Doc: "any command that starts a worker"},
-		},
-		Profile: ProfileSettings{},
-	}
+	s := config.Schema{Profile: ProfileSettings{}}
 	for _, k := range kinds() {
 		s.Kinds = append(s.Kinds, k.Kind)
 	}

@@ -36,15 +36,10 @@ func TestDefaults(t *testing.T) {
 
 // check evaluates a launcher and returns what is wrong with it.
 func check(e *config.Evaluation, f *config.File, l *config.Launcher) error {
-	if l.Kind == "ssh" {
-		var s plan.SSHSettings
-		if err := e.LauncherFor(l, config.Worker{}, &s); err != nil {
-			return err
-		}
-		return f.Errors(s.Check(l))
-	}
-	var s plan.ClusterSettings
-	if err := e.LauncherFor(l, config.Worker{}, &s); err != nil {
+	s := map[string]interface {
+		Check(l *config.Launcher) []config.Diagnostic
+	}{"cluster": &plan.ClusterSettings{}, "ssh": &plan.SSHSettings{}, "http": &plan.HTTPSettings{}, "command": &plan.CommandSettings{}}[l.Kind]
+	if err := e.LauncherFor(l, config.Worker{}, s); err != nil {
 		return err
 	}
 	return f.Errors(s.Check(l))
@@ -56,7 +51,7 @@ func TestFullExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := f.Evaluate(config.Options{Exec: config.Leave})
+	e := f.Evaluate(config.Options{Exec: config.Leave, Getenv: func(string) (string, bool) { return "hidden", true }})
 	for _, l := range f.Launchers {
 		if err := check(e, f, l); err != nil {
 			t.Error(err)
@@ -85,11 +80,23 @@ func TestFullExample(t *testing.T) {
 	}
 }
 
+// example is a setting's example as it stands in a config.
+func example(s config.Field) string {
+	line := s.Name + " = " + s.Example
+	if s.Block != "" {
+		line = s.Block + " {\n" + strings.TrimPrefix(line, s.Block+".") + "\n}"
+	}
+	return line
+}
+
 // TestExamplesOfSettings: each can be read as it stands on the page.
 func TestExamplesOfSettings(t *testing.T) {
 	for _, k := range plan.Schema().Kinds {
 		for _, s := range config.Fields(k.Settings) {
-			src := "launcher \"ssh\" \"login\" {\n remotes = [\"h\"]\n}\nlauncher \"ssh\" \"gate\" {\n remotes = [\"h\"]\n}\nlauncher \"" + k.Name + "\" \"a\" {\n" + s.Name + " = " + s.Example + "\n}"
+			if s.Type == "block" {
+				continue
+			}
+			src := "launcher \"ssh\" \"login\" {\n remotes = [\"h\"]\n}\nlauncher \"ssh\" \"gate\" {\n remotes = [\"h\"]\n}\nlauncher \"" + k.Name + "\" \"a\" {\n" + example(s) + "\n}"
 			if _, err := config.Parse("f", []byte(src), plan.Schema()); err != nil {
 				t.Error(err)
 			}
@@ -99,11 +106,7 @@ func TestExamplesOfSettings(t *testing.T) {
 		if s.Later || s.Type == "block" {
 			continue
 		}
-		line := s.Name + " = " + s.Example
-		if s.Block != "" {
-			line = s.Block + " {\n" + strings.TrimPrefix(line, s.Block+".") + "\n}"
-		}
-		f, err := config.Parse("f", []byte("launcher \"cluster\" \"slurm\" {}\nprofile \"p\" {\n"+line+"\n}"), plan.Schema())
+		f, err := config.Parse("f", []byte("launcher \"cluster\" \"slurm\" {}\nprofile \"p\" {\n"+example(s)+"\n}"), plan.Schema())
 		if err != nil {
 			t.Error(err)
 			continue
@@ -176,14 +179,25 @@ func TestMistakesTogether(t *testing.T) {
 	}
 }
 
+// lacking are settings without the lines of one of them.
+func lacking(settings, name string) string {
+	var b strings.Builder
+	for line := range strings.Lines(settings) {
+		if !strings.HasPrefix(line, name+" ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // TestMistakesShowNoSecrets: a mistake in a value that comes from outside is told
 // without it, whoever finds it.
 func TestMistakesShowNoSecrets(t *testing.T) {
 	const secret = "s3cr3t \"x'#,/\u00e9"
 	getenv := func(string) (string, bool) { return secret, true }
 	told := 0
-	try := func(kind, settings, setting, value string) {
-		f := parse(t, kind, settings+setting+" = "+value)
+	try := func(kind, settings, line string) {
+		f := parse(t, kind, settings+line)
 		e := f.Evaluate(config.Options{Getenv: getenv})
 		d, err := plan.New(e, f, f.Launchers[0], once)
 		if err == nil {
@@ -192,8 +206,13 @@ func TestMistakesShowNoSecrets(t *testing.T) {
 		if err == nil {
 			return
 		}
-		if told++; strings.Contains(err.Error(), "s3cr3t") || !strings.Contains(err.Error(), "[redacted]") && !strings.Contains(err.Error(), "not shown") {
-			t.Errorf("%s %s = %s: %v", settings, setting, value, err)
+		withheld := strings.Contains(err.Error(), "[redacted]") || strings.Contains(err.Error(), "not shown")
+		if withheld {
+			told++
+		}
+		// Those of the other kinds may be about where a setting stands, whatever its value.
+		if strings.Contains(err.Error(), "s3cr3t") || !withheld && (kind == "cluster" || kind == "ssh") {
+			t.Errorf("%s %s: %v", settings, line, err)
 		}
 	}
 	for _, k := range plan.Schema().Kinds {
@@ -202,21 +221,30 @@ func TestMistakesShowNoSecrets(t *testing.T) {
 			if value == "" {
 				value = `env("X")`
 			}
+			f.Example = value
+			line := example(f)
 			switch {
+			case f.Type == "block":
+			case k.Name == "http":
+				for _, settings := range []string{"url = \"https://h/\"\ndata = \"%s\"\n", "preset = \"posit-workbench\"\n", "preset = \"slurmrestd\"\nurl = \"unix:/s\"\n"} {
+					try(k.Name, lacking(settings, f.Name), line)
+				}
+			case k.Name == "command":
+				try(k.Name, lacking("command = \"a\"\n", f.Name), line)
 			case k.Name == "ssh":
-				try(k.Name, map[bool]string{true: "", false: "remotes = [\"ssh://a\"]\n"}[f.Name == "remotes"], f.Name, value)
+				try(k.Name, map[bool]string{true: "", false: "remotes = [\"ssh://a\"]\n"}[f.Name == "remotes"], line)
 			default:
 				for _, scheduler := range hpc.Names() {
-					try(k.Name, map[bool]string{true: "", false: "scheduler = \"" + scheduler + "\"\n"}[f.Name == "scheduler"], f.Name, value)
+					try(k.Name, map[bool]string{true: "", false: "scheduler = \"" + scheduler + "\"\n"}[f.Name == "scheduler"], line)
 				}
 			}
 		}
 	}
 	for _, option := range []string{"#$ -tc ", "#$ -t "} {
-		try("cluster", "scheduler = \"sge\"\n", "options", "\""+option+"${env(\"X\")}\"")
+		try("cluster", "scheduler = \"sge\"\n", "options = \""+option+"${env(\"X\")}\"")
 	}
-	try("cluster", "scheduler = \"slurm\"\n", "queue", `"${env("X")}${worker.index}"`)
-	try("cluster", "scheduler = \"slurm\"\n", "name", `host_url({ interface = env("X") })[0]`)
+	try("cluster", "scheduler = \"slurm\"\n", `queue = "${env("X")}${worker.index}"`)
+	try("cluster", "scheduler = \"slurm\"\n", `name = host_url({ interface = env("X") })[0]`)
 	if told < 50 {
 		t.Errorf("only %d mistakes were told", told)
 	}

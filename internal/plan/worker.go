@@ -55,9 +55,13 @@ func (o WorkerOptions) Args() []string {
 }
 
 // Argv is the command line of a worker: muster is the program, and more are options
-// that one worker alone has.
+// that one worker alone has. Without a join file it finds its join string in
+// JoinVariable.
 func (w Worker) Argv(muster, joinFile string, more ...string) []string {
-	argv := append(slices.Clone(w.Before), muster, "worker", "--join-file", joinFile)
+	argv := append(slices.Clone(w.Before), muster, "worker")
+	if joinFile != "" {
+		argv = append(argv, "--join-file", joinFile)
+	}
 	if w.Slots > 0 {
 		argv = append(argv, "--slots", strconv.Itoa(w.Slots))
 	}

@@ -78,6 +78,32 @@ func noChildren() bool {
 	}
 }
 
+// Adopted are orphans that a subreaper has adopted and lets live. The zero value knows
+// none.
+type Adopted struct{ started map[int]uint64 } // when each was, by pid
+
+// Reap takes the status of those that are dead, and comes to know those direct children
+// that live and for which orphan is true. Nobody else may wait for these.
+func (a *Adopted) Reap(orphan func(pid int) bool) {
+	t, err := scan()
+	if err != nil {
+		return // the next one finds them
+	}
+	known := map[int]uint64{}
+	for _, p := range t {
+		switch {
+		case p.ppid != os.Getpid():
+		case !p.dead():
+			if a.started[p.pid] == p.start || orphan(p.pid) {
+				known[p.pid] = p.start
+			}
+		case a.started[p.pid] == p.start:
+			syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+	a.started = known
+}
+
 // clearing is one call of Clear.
 type clearing struct {
 	self    int

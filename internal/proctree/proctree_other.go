@@ -24,5 +24,11 @@ func Clear(grace time.Duration, keep func(pid int) bool) error { return nil }
 // ClearAwaited does nothing here; see KillGroup.
 func ClearAwaited(grace time.Duration, keep, awaited func(pid int) bool) error { return nil }
 
+// Adopted are none here.
+type Adopted struct{}
+
+// Reap does nothing here: there are no orphans to adopt.
+func (*Adopted) Reap(orphan func(pid int) bool) {}
+
 // Threads is not known here.
 func Threads(uid int) (int, error) { return 0, errors.ErrUnsupported }

@@ -11,6 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Identify names a process of this machine. It is without Start if there is none, or
+// where there is no /proc.
+func Identify(pid int) Process { return identify(pid) }
+
+// Alive reports whether a process of this machine, in its present boot, has not ended.
+func (p Process) Alive() bool { return isAlive(p) }
+
+// Boot returns Linux's boot id of this machine, empty where there is none.
+func Boot() string { return bootID() }
+
 func (s *server) alive(a *asked) error {
 	var ps []Process
 	if err := a.args(&ps); err != nil {

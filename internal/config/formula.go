@@ -1,0 +1,192 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+)
+
+// Formula is an expression over what is known later: what a service has answered, or
+// what a command has printed. It travels as text to whoever evaluates it then. What it
+// takes from the environment, files and programs, and of the worker, is evaluated by
+// the command that was typed and stands in the text as values, which may be secrets.
+type Formula struct {
+	Text   string `json:"text"` // as it would stand in a config
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+}
+
+// Known is what formulas speak of, by name: strings, numbers, and what else JSON has.
+type Known map[string]any
+
+// IsZero reports whether there is no formula.
+func (f Formula) IsZero() bool { return f == Formula{} }
+
+// String evaluates a formula that gives one string, or a number.
+func (f Formula) String(k Known) (string, error) {
+	v, err := f.value(k)
+	if err != nil {
+		return "", err
+	}
+	text, err := reading{}.text(v, false)
+	return text, f.at(err)
+}
+
+// Strings evaluates a formula that gives a list of strings.
+func (f Formula) Strings(k Known) ([]string, error) {
+	v, err := f.value(k)
+	if err != nil {
+		return nil, err
+	}
+	list, err := reading{}.texts(v)
+	return list, f.at(err)
+}
+
+// at says where the formula stands that an error is about. The text may hold secrets,
+// so it is not shown.
+func (f Formula) at(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s:%d:%d: %w", f.File, f.Line, f.Column, err)
+}
+
+// setting is what a formula is parsed behind: here-documents are read in a body only.
+const setting = "x = "
+
+func (f Formula) value(k Known) (cty.Value, error) {
+	body, diags := hclsyntax.ParseConfig([]byte(setting+f.Text+"\n"), f.File, hcl.Pos{Line: f.Line, Column: max(f.Column-len(setting), 1)})
+	if diags.HasErrors() {
+		return cty.NilVal, f.at(fmt.Errorf("%s", diags[0].Summary))
+	}
+	ctx := &hcl.EvalContext{Functions: pureFunctions(), Variables: map[string]cty.Value{}}
+	for name, v := range k {
+		val, err := toCty(v)
+		if err != nil {
+			return cty.NilVal, f.at(fmt.Errorf("%s: %w", name, err))
+		}
+		ctx.Variables[name] = val
+	}
+	v, diags := body.Body.(*hclsyntax.Body).Attributes["x"].Expr.Value(ctx)
+	if diags.HasErrors() {
+		d := translate(diags)[0]
+		return cty.NilVal, f.at(fmt.Errorf("%s", d.Msg))
+	}
+	return v, nil
+}
+
+// toCty makes a value of what JSON can say.
+func toCty(v any) (cty.Value, error) {
+	if text, is := v.(string); is {
+		return cty.StringVal(text), nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	t, err := ctyjson.ImpliedType(b)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	return ctyjson.Unmarshal(b, t)
+}
+
+// formula reports whether the setting is a Formula.
+func (f *Field) formula() bool { return f.typ == reflect.TypeFor[Formula]() }
+
+// formula checks that what a formula takes from outside can be taken before what it
+// speaks of is known.
+func (p *parser) formula(at *attribute) {
+	for _, n := range outer(at.expr) {
+		for _, t := range n.Variables() {
+			if slices.Contains(at.field.over, t.RootName()) {
+				p.bad(t.SourceRange(), "", "%s is not known yet when env(), file() and exec() are evaluated", t.RootName())
+			}
+		}
+	}
+}
+
+// outer returns the parts of an expression that are evaluated when the rest cannot be
+// yet: calls of functions that ask outside, and what speaks of the worker; none of them
+// in another.
+func outer(e hclsyntax.Expression) (list []hclsyntax.Expression) {
+	w := &walk{}
+	hclsyntax.Walk(e, w)
+	return w.found
+}
+
+// walk finds the outermost of such parts.
+type walk struct {
+	found []hclsyntax.Expression
+	depth int // of those that it is in
+}
+
+func (w *walk) Enter(n hclsyntax.Node) hcl.Diagnostics {
+	if !asksOutside(n) {
+		return nil
+	}
+	if w.depth == 0 {
+		w.found = append(w.found, n.(hclsyntax.Expression))
+	}
+	w.depth++
+	return nil
+}
+
+func (w *walk) Exit(n hclsyntax.Node) hcl.Diagnostics {
+	if asksOutside(n) {
+		w.depth--
+	}
+	return nil
+}
+
+func asksOutside(n hclsyntax.Node) bool {
+	switch n := n.(type) {
+	case *hclsyntax.FunctionCallExpr:
+		return slices.ContainsFunc(functions[:], func(f Function) bool { return f.Name == n.Name && f.build != nil })
+	case *hclsyntax.ScopeTraversalExpr:
+		return n.Traversal.RootName() == "worker"
+	}
+	return false
+}
+
+// formula makes a setting's formula: its text, with values in the place of what can be
+// evaluated now.
+func (e *Evaluation) formula(a *attribute, w *Worker) (any, []Diagnostic) {
+	ctx := e.begin(a, w)
+	var text bytes.Buffer
+	from := a.expr.Range().Start.Byte
+	for _, part := range outer(a.expr) {
+		v, diags := part.Value(ctx)
+		e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(v)...))
+		if diags.HasErrors() {
+			return nil, a.mistakes(diags)
+		}
+		v, marks := v.UnmarkDeep()
+		switch _, hidden := marks[secret]; {
+		case !v.IsWhollyKnown() && e.opts.Exec == Placeholder:
+			v = cty.StringVal(unknownError{programOf(marks)}.placeholder())
+		case !v.IsWhollyKnown():
+			e.unknown[a] = programOf(marks)
+			return nil, nil
+		case hidden && e.opts.Redact:
+			v = cty.StringVal(Redacted)
+		}
+		r := part.Range()
+		text.Write(e.f.src[from:r.Start.Byte])
+		text.Write(hclwrite.TokensForValue(v).Bytes())
+		from = r.End.Byte
+	}
+	r := a.expr.Range()
+	text.Write(e.f.src[from:r.End.Byte])
+	return Formula{Text: strings.TrimRight(text.String(), "\n"), File: e.f.Path, Line: r.Start.Line, Column: r.Start.Column}, nil
+}

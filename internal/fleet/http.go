@@ -1,0 +1,215 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"muster/hpc"
+	mhttp "muster/http"
+	"muster/internal/config"
+	"muster/internal/plan"
+)
+
+// service is a service of a user's own that starts workers.
+type service struct{ apart }
+
+var _ backend = service{}
+
+func addressService(k plan.Kind, r *Record) {
+	if h := k.(*plan.HTTP); len(h.Starts) > 0 {
+		r.Service = mhttp.Origin(h.Starts[0].Request)
+	}
+}
+
+func newService(at place, r *Record) (backend, error) {
+	f, err := fleetOf(at, r)
+	return service{apart{f, r.Launcher, r.Service}}, err
+}
+
+func (s service) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, error) { return p, nil }
+
+func (s service) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
+	start := p.Kind.(*plan.HTTP).Starts[i]
+	r.Array, r.how, r.part = array(part.Indices), p.Kind, i
+	r.Blind, r.Endless = start.Follow.Status.IsZero(), start.Follow.Cancel.IsZero()
+}
+
+// start sends the request. What a service calls that which it has started is the
+// record's Theirs; its ID is the launch's name.
+func (s service) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ string) (outcome, error) {
+	k := p.Kind.(*plan.HTTP)
+	start := k.Starts[i]
+	a, err := s.web(k).client.Do(ctx, start.Request)
+	if done, err := s.judge(ctx, r, start.Request.Method, a, err); done != started {
+		return done, err
+	}
+	if start.Follow.ID.IsZero() || r.answer.Status == 0 {
+		return started, nil
+	}
+	id, err := start.Follow.ID.String(config.Known{"answer": answered(a)})
+	if err == nil {
+		err = checkID(id)
+	}
+	if err != nil {
+		r.Blind, r.Endless = true, true
+		s.f.Say("launcher %s: what %s has started for %s has no id by which it could be asked about or ended: %v; it answered %s", r.Launcher, s.service, r.Launch, err, a.Text())
+		return started, nil
+	}
+	r.Theirs = id
+	return started, nil
+}
+
+// judge says what has come of a request to start something. When nobody knows, it is
+// believed to be started: its worker will say so.
+func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answer, err error) (outcome, error) {
+	switch {
+	case errors.Is(err, mhttp.ErrNotSent):
+		return nothing, err
+	case err == nil && a.OK():
+		r.ID, r.answer = r.Launch, a
+		return started, nil
+	case err == nil && a.Status != http.StatusBadGateway && a.Status != http.StatusGatewayTimeout:
+		return nothing, fmt.Errorf("%s %s: it answered %s", method, s.service, a.Text())
+	case err == nil:
+		err = fmt.Errorf("it answered %s", a.Text())
+	}
+	r.ID, r.Blind, r.Endless = r.Launch, true, true
+	s.f.Say("launcher %s: it is not known whether %s has started anything for %s: %v; what it has may still come, and it cannot be taken back but by its worker", r.Launcher, s.service, r.Launch, err)
+	if ctx.Err() != nil {
+		return started, ctx.Err()
+	}
+	return started, nil
+}
+
+func (s service) web(k *plan.HTTP) *web { return s.f.web(asked{s.launcher, s.service}, k.Web) }
+
+func (s service) find(context.Context, *Record) ([]string, error) {
+	return nil, errors.New("it cannot be looked for by name")
+}
+
+// answered is an answer as expressions see it: answer.json is null if it is none.
+func answered(a mhttp.Answer) map[string]any {
+	headers := map[string]string{}
+	for name, values := range a.Headers {
+		if len(values) > 0 {
+			headers[strings.ToLower(name)] = values[0]
+		}
+	}
+	body, err := a.JSON()
+	if err != nil {
+		body = nil
+	}
+	return map[string]any{"status": a.Status, "headers": headers, "body": a.Body, "json": body}
+}
+
+// known is what the expressions of a record know beside an answer.
+func (r *Record) known() config.Known {
+	return config.Known{"id": r.theirs(), "answer": answered(r.answer)}
+}
+
+func (s service) list(ctx context.Context, records []*Record, _ detail) ([]hpc.Element, error) {
+	return askEach(records, atOnce, func(r *Record) ([]hpc.Element, error) {
+		if r.Blind {
+			return elements(r, hpc.Element{Raw: unseen}), nil
+		}
+		k, i, err := s.how(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return s.ask(ctx, k.(*plan.HTTP), i, r)
+	})
+}
+
+// ask asks how one job stands. One that the service does not know is left out.
+func (s service) ask(ctx context.Context, k *plan.HTTP, i int, r *Record) ([]hpc.Element, error) {
+	start := k.Starts[i]
+	url, err := start.Follow.Status.String(r.known())
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.web(k).client.Do(ctx, about(start.Request, start.Follow.StatusMethod, url, ""))
+	switch {
+	case err != nil:
+		return nil, err
+	case a.Status == http.StatusNotFound || a.Status == http.StatusGone:
+		return nil, nil
+	case !a.OK():
+		return nil, fmt.Errorf("%s answered %s", s.service, a.Text())
+	}
+	known := r.known()
+	known["answer"] = answered(a)
+	word, err := state(start.Follow.State, known, a)
+	if err != nil {
+		return nil, fmt.Errorf("%w; %s answered %s", err, s.service, a.Text())
+	}
+	return elements(r, stands(word, start.Follow.States)), nil
+}
+
+// state is the word for how a job stands.
+func state(f config.Formula, known config.Known, a mhttp.Answer) (string, error) {
+	if !f.IsZero() {
+		return f.String(known)
+	}
+	body, _ := a.JSON()
+	fields, _ := body.(map[string]any)
+	for _, name := range []string{"state", "status"} {
+		if word, is := fields[name].(string); is {
+			return word, nil
+		}
+	}
+	return "", errors.New("its answer has neither state nor status: set state in the block status")
+}
+
+// about is a request about what another one has started: with its headers, but those
+// that speak of its body, and once more of each.
+func about(start mhttp.Request, method, url, body string) mhttp.Request {
+	r := mhttp.Request{Method: method, URL: url, Socket: start.Socket, Body: body}
+	for _, h := range start.Headers {
+		switch strings.ToLower(h.Name) {
+		case "idempotency-key":
+			continue
+		case "content-type":
+			if body == "" {
+				continue
+			}
+		}
+		r.Headers = append(r.Headers, h)
+	}
+	return r
+}
+
+func (s service) cancel(ctx context.Context, r *Record, indices ...int) error {
+	if r.Endless {
+		return errNoCancel
+	}
+	k, i, err := s.how(ctx, r)
+	if err != nil {
+		return err
+	}
+	start := k.(*plan.HTTP).Starts[i]
+	url, err := start.Follow.Cancel.String(r.known())
+	if err != nil {
+		return err
+	}
+	body := ""
+	if !start.Follow.CancelData.IsZero() {
+		if body, err = start.Follow.CancelData.String(r.known()); err != nil {
+			return err
+		}
+	}
+	a, err := s.web(k.(*plan.HTTP)).client.Do(ctx, about(start.Request, start.Follow.CancelMethod, url, body))
+	if err == nil && !a.OK() && a.Status != http.StatusNotFound && a.Status != http.StatusGone {
+		err = fmt.Errorf("%s %s: it answered %s", start.Follow.CancelMethod, s.service, a.Text())
+	}
+	return err
+}
+
+func (s service) late(*Record) string { return s.service + " has not answered" }
+
+// command is nothing: whoever would paste it would need the launcher's secrets.
+func (s service) command(*Record) []string { return nil }
+
+func (s service) rules() rules { return rules{atOnce: atOnce} }
