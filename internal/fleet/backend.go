@@ -199,11 +199,31 @@ func sleep(ctx context.Context, d time.Duration) error {
 // joinErrors is errors.Join that says only the first of many.
 func joinErrors(list []error) error {
 	const most = 10
-	list = compact(list)
+	list = distinct(compact(list))
 	if n := len(list) - most; n > 0 {
 		list = append(list[:most:most], fmt.Errorf("and %d more like these", n))
 	}
 	return errors.Join(list...)
+}
+
+// distinct has one error for all that have the same text, which says how many these are.
+func distinct(list []error) []error {
+	times := map[string]int{}
+	for _, err := range list {
+		times[err.Error()]++
+	}
+	var some []error
+	for _, err := range list {
+		text := err.Error()
+		if n := times[text]; n > 1 {
+			err = fmt.Errorf("%w (%d times)", err, n)
+		}
+		if times[text] > 0 {
+			some = append(some, err)
+		}
+		times[text] = 0
+	}
+	return some
 }
 
 func compact(list []error) []error {

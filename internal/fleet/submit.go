@@ -36,11 +36,14 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done [
 	if detached(p) {
 		return nil, f.detach(ctx, p)
 	}
-	var mu sync.Mutex // guards done and failed
-	failed := false
-	err = joinErrors(each(numbers(len(places)), atOnce, func(i int) error {
+	var mu sync.Mutex // guards done, failed and skipped
+	failed, skipped := 0, 0
+	bad := each(numbers(len(places)), atOnce, func(i int) error {
 		mu.Lock()
-		stop := failed && places[i].Here() // what one service has refused it refuses again
+		stop := failed >= atOnce && places[i].Here() // what a service has refused so often it refuses again
+		if stop {
+			skipped++
+		}
 		mu.Unlock()
 		if stop {
 			return nil
@@ -52,11 +55,17 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done [
 		defer leave()
 		more, err := f.submitAt(ctx, p, i, at)
 		mu.Lock()
-		done, failed = append(done, more...), failed || err != nil
+		done = append(done, more...)
+		if err != nil {
+			failed++
+		}
 		mu.Unlock()
 		return err
-	}))
-	return done, err
+	})
+	if skipped > 0 {
+		bad = append(bad, fmt.Errorf("launcher %s: after that %d of %d starts were not tried", p.Launcher, skipped, len(places)))
+	}
+	return done, joinErrors(bad)
 }
 
 // Submitted is a job that has been submitted.
