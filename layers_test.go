@@ -16,7 +16,8 @@ import (
 var layers = map[string][]string{
 	"muster":                             {"muster/internal/cli"},
 	"muster/task":                        {}, // the vocabulary imports nothing of ours
-	"muster/tls":                         {}, // doors know nothing of each other, nor of tasks
+	"muster/internal/owner":              {},
+	"muster/tls":                         {"muster/internal/owner"}, // doors know nothing of each other, nor of tasks
 	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
 	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
 	"muster/internal/address":            {},
@@ -36,7 +37,7 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":             {"muster/internal/address", "muster/internal/proctree", "muster/internal/terminal"},
+	"muster/internal/config":             {"muster/internal/address", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal"},
 	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},

@@ -17,6 +17,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"net"
@@ -74,6 +75,9 @@ func NewIdentity(cert tls.Certificate) (*Identity, error) {
 	return newIdentity(cert, leaf), nil
 }
 
+// maxIdentity bounds the file of an identity, in bytes.
+const maxIdentity = 64 << 10
+
 const identityFile = "identity.pem"
 
 // LoadOrCreate returns the identity kept in dir, making both on first use. Key
@@ -108,14 +112,12 @@ func LoadOrCreate(dir string) (*Identity, error) {
 }
 
 func load(path string) (*Identity, error) {
-	st, err := os.Stat(path)
+	f, err := openPrivate(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the dispatcher's identity: %w", err)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("read the dispatcher's identity: %s can be read by others (mode %04o): chmod 600 it, or remove it to get a new one", path, st.Mode().Perm())
-	}
-	text, err := os.ReadFile(path)
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxIdentity))
 	if err != nil {
 		return nil, fmt.Errorf("read the dispatcher's identity: %w", err)
 	}

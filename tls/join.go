@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"muster/internal/owner"
 )
 
 // Join is all that a worker needs to find, recognise and convince a dispatcher.
@@ -88,20 +91,16 @@ func WriteJoinFile(path string, j Join) error {
 	return nil
 }
 
-// ReadJoinFile reads a join file, which must be its owner's alone.
+// ReadJoinFile reads a join file. Whoever could have written it would have the worker
+// run their tasks, and whoever can read it has a secret. So it is a regular file of the
+// user's or root's, which nobody else can read, write, or replace in its folder, and no
+// link. What is judged is the opened file.
 func ReadJoinFile(path string) (Join, error) {
-	f, err := os.Open(path)
+	f, err := openPrivate(path)
 	if err != nil {
 		return Join{}, fmt.Errorf("read the join file: %w", err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return Join{}, fmt.Errorf("read the join file: %w", err)
-	}
-	if st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
-		return Join{}, fmt.Errorf("read the join file: others can read %s (mode %04o), and it is a secret: chmod 600 it", path, st.Mode().Perm())
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxJoin+1))
 	if err != nil {
 		return Join{}, fmt.Errorf("read the join file: %w", err)
@@ -111,4 +110,46 @@ func ReadJoinFile(path string) (Join, error) {
 		return Join{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return j, nil
+}
+
+// openPrivate opens a file that is the user's alone, without waiting for anybody.
+func openPrivate(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW|syscall.O_NOCTTY, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a link, which may be made to lead elsewhere: name the file itself, or give the text on standard input (-)", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(f, path); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// judge says who else has to do with an opened file.
+func judge(f *os.File, path string) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file, so anybody may have put it there: give the text on standard input (-) if it comes from a program", path)
+	}
+	who, err := owner.Readers(f)
+	if err != nil {
+		return err
+	}
+	if who != "" {
+		return fmt.Errorf("%s is a secret, and not yours alone but there for %s: chown it to yourself and chmod 600 it", path, who)
+	}
+	dir := filepath.Dir(path)
+	if who, err = owner.Replacers(dir); err != nil {
+		return err
+	}
+	if who != "" {
+		return fmt.Errorf("%s may be put there by others than you: the folder %s is open to %s; chmod go-w it, or put the file elsewhere", path, dir, who)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,7 +169,7 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Fatalf("%v %v, want mode 0600", st, err)
 	}
-	os.Chmod(path, 0o640)
+	os.Chmod(path, 0o644)
 	if _, err := LoadOrCreate(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("a key that others can read: %v", err)
 	}
@@ -285,4 +286,65 @@ func FuzzParseJoin(f *testing.F) {
 			t.Fatalf("a parsed join string does not survive: %v", err)
 		}
 	})
+}
+
+// TestJoinFileOfOthers: whoever could have written a join file would have a worker run
+// their tasks.
+func TestJoinFileOfOthers(t *testing.T) {
+	text := (Join{Addrs: []string{"tcp:h:1"}, Token: NewToken(), Launch: "l"}).Encode()
+	file := func(t *testing.T, dir string, mode os.FileMode) string {
+		path := filepath.Join(dir, "join")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, c := range map[string]struct {
+		make func(t *testing.T, dir string) string
+		want string // in the error; empty for none
+		root bool   // root alone can try it
+	}{
+		"the user's":         {func(t *testing.T, dir string) string { return file(t, dir, 0o600) }, "", false},
+		"read only":          {func(t *testing.T, dir string) string { return file(t, dir, 0o400) }, "", false},
+		"readable by others": {func(t *testing.T, dir string) string { return file(t, dir, 0o604) }, "everybody, who may read it or write to it (mode 0604)", false},
+		"writable by others": {func(t *testing.T, dir string) string { return file(t, dir, 0o602) }, "chmod 600", false},
+		"another user's":     {func(t *testing.T, dir string) string { p := file(t, dir, 0o600); os.Chown(p, 65534, -1); return p }, "to whom it belongs", true},
+		"another group's":    {func(t *testing.T, dir string) string { p := file(t, dir, 0o640); os.Chown(p, -1, 65533); return p }, "group 65533, who may read it", true},
+		"a pipe, no writer": {func(t *testing.T, dir string) string {
+			p := filepath.Join(dir, "p")
+			syscall.Mkfifo(p, 0o600)
+			return p
+		}, "no regular file", false},
+		"a folder": {func(t *testing.T, dir string) string { return dir }, "no regular file", false},
+		"a device": {func(t *testing.T, dir string) string { return "/dev/zero" }, "no regular file", false},
+		"a link": {func(t *testing.T, dir string) string {
+			p := filepath.Join(dir, "l")
+			os.Symlink(file(t, dir, 0o600), p)
+			return p
+		}, "is a link", false},
+		"in an open folder":   {func(t *testing.T, dir string) string { os.Chmod(dir, 0o777); return file(t, dir, 0o600) }, "is open to everybody", false},
+		"in a sticky folder":  {func(t *testing.T, dir string) string { os.Chmod(dir, 0o777|os.ModeSticky); return file(t, dir, 0o600) }, "", false},
+		"in another's folder": {func(t *testing.T, dir string) string { os.Chown(dir, 65534, -1); return file(t, dir, 0o600) }, "to whom it belongs", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.root && os.Getuid() != 0 {
+				t.Skip("only root can make it")
+			}
+			dir := t.TempDir()
+			path := c.make(t, dir)
+			done := make(chan error, 1)
+			go func() { _, err := ReadJoinFile(path); done <- err }()
+			select {
+			case err := <-done:
+				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			case <-time.After(time.Minute):
+				t.Error("it waits for somebody")
+			}
+		})
+	}
 }

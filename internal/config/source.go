@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"muster/internal/owner"
 )
 
 // Source is a config that may be read.
@@ -103,6 +105,23 @@ func (s Source) read() (src []byte, dir string, err error) {
 		dir = "."
 	}
 	return src, dir, err
+}
+
+// judge says what is wrong with a config that was found and not named: others than the
+// user and root can have written it. A link to it that is another's is theirs, since
+// paths in the config count from the folder of the link.
+func judge(path string, f *os.File) error {
+	who, err := owner.Writers(f)
+	if err != nil {
+		return err
+	}
+	if link := owner.OfLink(path); link != "" {
+		who = link + ", to whom the link belongs"
+	}
+	if who == "" {
+		return nil
+	}
+	return fmt.Errorf("%s was found here and not named, and its expressions would run programs as you for %s: if you trust it, name it (-c %s); without a config: -c %s", path, who, path, os.DevNull)
 }
 
 // descriptor reports whether a path stands for a file that the command was given open,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -44,7 +45,7 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 		return worker.Ended, err
 	}
 	if w.JoinFile != "-" {
-		w.Rejoin = func() (mtls.Join, error) { return mtls.ReadJoinFile(w.JoinFile) }
+		w.Rejoin = rejoinFrom(w.JoinFile, w.Join, log)
 	}
 	if w.Slots == 0 {
 		w.Slots = runtime.NumCPU()
@@ -129,6 +130,23 @@ func handElement() string {
 	}
 	host, _, _ = strings.Cut(host, ".")
 	return fmt.Sprintf("hand-%s-%d-%04x", host, os.Getpid(), rand.N(1<<16))
+}
+
+// rejoinFrom reads a join file again, which may have been written anew. It never follows
+// another dispatcher than the one of first: its tasks would be somebody else's.
+func rejoinFrom(file string, first mtls.Join, log hclog.Logger) func() (mtls.Join, error) {
+	said := ""
+	return func() (mtls.Join, error) {
+		j, err := mtls.ReadJoinFile(file)
+		if err == nil && j.Pin != first.Pin {
+			err = fmt.Errorf("read the join file: %s is of another dispatcher now (its key is %v, and that of this worker's is %v): start another worker for it", file, j.Pin, first.Pin)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && err.Error() != said {
+			said = err.Error()
+			log.Warn("the join string is not read again", "error", err)
+		}
+		return j, err
+	}
 }
 
 func readJoin(file string, stdin *bufio.Reader) (mtls.Join, error) {

@@ -3,11 +3,14 @@
 package state
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -37,18 +40,80 @@ func Dir(getenv func(string) string) (string, error) {
 }
 
 // SocketDir returns the directory of sockets: $XDG_RUNTIME_DIR/muster, else
-// /tmp/muster-UID. Sockets never lie in the state directory, which may be on a
-// network file system and whose path may be too long for one (108 bytes,
-// unix(7)).
+// /tmp/muster-UID, else, if somebody else has taken that name, another in /tmp that the
+// file sockets in the state directory remembers. Sockets never lie in the state
+// directory, which may be on a network file system and whose path may be too long for
+// one (108 bytes, unix(7)).
 func SocketDir(getenv func(string) string) (string, error) {
 	dir := filepath.Join("/tmp", "muster-"+strconv.Itoa(os.Getuid()))
 	if base := getenv("XDG_RUNTIME_DIR"); base != "" && len(base) < 60 {
 		dir = filepath.Join(base, "muster")
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("make the socket directory: %w", err)
+	err := makeSocketDir(dir)
+	if !errors.Is(err, errTaken) {
+		return dir, err
 	}
-	return dir, private(dir, 0o077)
+	stateDir, err := Dir(getenv)
+	if err != nil {
+		return "", err
+	}
+	return otherSocketDir(stateDir, dir)
+}
+
+// errTaken marks a name under which somebody else has put something.
+var errTaken = errors.New("somebody else has taken this name")
+
+func makeSocketDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make the socket directory: %w", err)
+	}
+	return private(dir, 0o077)
+}
+
+// socketsFile is the file in the state directory that remembers another directory of
+// sockets. It belongs to that directory's owner alone, as the state directory does.
+const socketsFile = "sockets"
+
+// otherSocketDir returns the directory of sockets for a user whose own name for it is
+// taken, the same one for all commands. Its name cannot be guessed, so that nobody takes
+// it first.
+func otherSocketDir(stateDir, taken string) (string, error) {
+	file := filepath.Join(stateDir, socketsFile)
+	begin := taken + "-"
+	for range 3 { // another command may do the same
+		b, err := os.ReadFile(file)
+		if name := strings.TrimSpace(string(b)); err == nil && strings.HasPrefix(name, begin) && !strings.Contains(name[len(begin):], "/") {
+			if err := makeSocketDir(name); !errors.Is(err, errTaken) {
+				return name, err
+			}
+			os.Remove(file) // whoever has read the name has taken it too
+		}
+		name := begin + rand.Text()[:12]
+		if err := makeSocketDir(name); err != nil {
+			return "", err
+		}
+		if err := writeOnce(file, name+"\n"); err == nil {
+			return name, nil
+		} else if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("remember the socket directory: %w", err)
+		}
+		os.Remove(name)
+	}
+	return "", fmt.Errorf("find a socket directory: %s is somebody else's, and %s does not hold a name of another", taken, file)
+}
+
+// writeOnce writes a file, whole, unless there is one.
+func writeOnce(path, text string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.WriteString(text)
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Link(tmp.Name(), path)
 }
 
 // private refuses a directory that is a link, somebody else's, or open to
@@ -61,9 +126,9 @@ func private(dir string, mask os.FileMode) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	switch {
 	case !st.IsDir():
-		return fmt.Errorf("%s is not a directory", dir)
+		return fmt.Errorf("%s is not a directory: %w", dir, errTaken)
 	case ok && int(sys.Uid) != os.Getuid():
-		return fmt.Errorf("%s belongs to user %d, not to you", dir, sys.Uid)
+		return fmt.Errorf("%s belongs to user %d, not to you: %w", dir, sys.Uid, errTaken)
 	case st.Mode().Perm()&mask != 0:
 		return fmt.Errorf("%s is open to others (mode %04o): chmod 700 it", dir, st.Mode().Perm())
 	}

@@ -328,3 +328,55 @@ func TestBinaryIsCopiedOnce(t *testing.T) {
 		t.Errorf("%v is left", left)
 	}
 }
+
+// TestSocketsStepAside: somebody who takes the name of a user's directory of sockets
+// first does not shut that user out, and all commands of that user find the same other
+// one.
+func TestSocketsStepAside(t *testing.T) {
+	for name, take := range map[string]func(path string){
+		"file": func(path string) { os.WriteFile(path, nil, 0o600) },
+		"link": func(path string) { os.Symlink("/tmp", path) },
+		"user": func(path string) { os.Mkdir(path, 0o777); os.Chown(path, 12345, 12345) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "user" && os.Getuid() != 0 {
+				t.Skip("only root can make it")
+			}
+			tmp, err := os.MkdirTemp("", "m") // short
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(tmp)
+			vars := env("XDG_RUNTIME_DIR", tmp, "MUSTER_STATE", filepath.Join(tmp, "state"))
+			take(filepath.Join(tmp, "muster"))
+			found := make(chan string)
+			for range 8 {
+				go func() {
+					dir, err := state.SocketDir(vars)
+					if err != nil {
+						t.Error(err)
+					}
+					found <- dir
+				}()
+			}
+			dir := <-found
+			for range 7 {
+				if other := <-found; other != dir {
+					t.Errorf("two commands find %s and %s", dir, other)
+				}
+			}
+			if st, err := os.Lstat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(dir) != tmp {
+				t.Fatalf("%s: %v %v", dir, st, err)
+			}
+			os.Remove(dir) // as those do who clear /tmp
+			if again, err := state.SocketDir(vars); err != nil || again != dir {
+				t.Errorf("after it was removed: %s, %v; want %s", again, err, dir)
+			}
+			os.Remove(dir)
+			take(dir)
+			if again, err := state.SocketDir(vars); err != nil || again == dir || filepath.Dir(again) != tmp {
+				t.Errorf("after the other was taken too: %s, %v", again, err)
+			}
+		})
+	}
+}

@@ -1,4 +1,4 @@
-package config
+package owner
 
 import (
 	"os/user"
