@@ -55,14 +55,14 @@ type Network struct {
 
 // StartNetwork builds a network, as root. dir must be absolute, and others must
 // be able to traverse its parents. Stop has to follow.
-func StartNetwork(dir string, o NetworkOptions) (n *Network, err error) {
+func StartNetwork(dir string, o NetworkOptions) (_ *Network, err error) {
 	if o.SSHPort == 0 {
 		o.SSHPort = 22
 	}
 	if o.Compute < 0 || o.Compute > 99 {
 		return nil, fmt.Errorf("a network has at most 99 compute nodes, not %d", o.Compute)
 	}
-	n = &Network{Dir: dir, opts: o, nodes: map[string]*node{}}
+	n := &Network{Dir: dir, opts: o, nodes: map[string]*node{}}
 	defer func() {
 		if err != nil {
 			n.Stop()
