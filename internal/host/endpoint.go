@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // Endpoint reads a profile's urls: where its dispatcher listens, and by which
@@ -23,6 +24,9 @@ func Endpoint(urls []string) (listen string, hosts []string, err error) {
 		case "tcp", "tls+tcp":
 		default:
 			return "", nil, fmt.Errorf("url %q: it is written tls+tcp://HOST:PORT", text)
+		}
+		if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
+			return "", nil, fmt.Errorf("url %q: an IPv6 address stands in brackets, to tell it from its port: tls+tcp://[2001:db8::1]:5555", text)
 		}
 		if n, err := strconv.Atoi(u.Port()); err != nil || n > 65535 {
 			return "", nil, fmt.Errorf("url %q has no port: write tls+tcp://HOST:PORT, port 0 takes a free one", text)

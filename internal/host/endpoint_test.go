@@ -35,6 +35,8 @@ func TestEndpoint(t *testing.T) {
 		"http://h:1":                  `url "http://h:1": it is written tls+tcp://HOST:PORT`,
 		"h:5555":                      "it is written tls+tcp://HOST:PORT",
 		"tls+tcp://h":                 `url "tls+tcp://h" has no port: write tls+tcp://HOST:PORT, port 0 takes a free one`,
+		"tls+tcp://::1:5555":          `url "tls+tcp://::1:5555": an IPv6 address stands in brackets, to tell it from its port`,
+		"tcp://::ffff:a6f:50d:5555":   "an IPv6 address stands in brackets",
 		"tls+tcp://h:65536":           "has no port",
 		"tls+tcp://h:x":               "url: ",
 		"tls+tcp://a:1 tls+tcp://b:2": "one dispatcher listens on one port, and there are 1 and 2",
