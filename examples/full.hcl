@@ -223,5 +223,5 @@ profile "boxes" {
 profile "mirai" {
   launcher = launcher.cluster.mirai
   # interface = "ib0" (or a list) and family = "ipv4" or "ipv6" choose among addresses
-  url = host_url({ port = 5555 })
+  url = host_url({ port = 5555, tls = false })
 }

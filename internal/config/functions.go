@@ -29,7 +29,7 @@ var functions = [...]Function{
 	{Name: "env", Use: `env("NAME")`, Doc: "a variable of the environment in which the command was typed; an error if it is not set", build: (*Evaluation).env},
 	{Name: "file", Use: `file("PATH")`, Doc: "the text of a file, 4 MiB at most; PATH counts from the config's folder", build: (*Evaluation).file},
 	{Name: "exec", Use: `exec(["PROGRAM", "ARG"])`, Doc: "what a program prints, less its last line break: words, no shell, from the config's folder", build: (*Evaluation).exec},
-	{Name: "host_url", Use: `host_url({ port = 5555, interface = "ib0", family = "ipv4" })`, Doc: "URLs of this machine, best first: by its name and the addresses of its interfaces, or of some of them; every option may be left out", pure: urlFunc(hostURLs, localOptions, hostOptions)},
+	{Name: "host_url", Use: `host_url({ port = 5555, interface = "ib0", family = "ipv4" })`, Doc: "URLs of this machine, best first: by its name and the addresses of its interfaces, or of some of them; every option may be left out; tls = false writes tcp://, for other people's workers", pure: urlFunc(hostURLs, localOptions, hostOptions)},
 	{Name: "local_url", Use: `local_url({ port = 5555 })`, Doc: "the URL of this machine's loopback, or of a socket without a port", pure: urlFunc(localURLs, localOptions)},
 	{Name: "jsonencode", Use: `jsonencode({ a = 1 })`, Doc: "a value as JSON", pure: stdlib.JSONEncodeFunc},
 	{Name: "jsondecode", Use: `jsondecode("{\"a\": 1}").a`, Doc: "the value that JSON text stands for", pure: stdlib.JSONDecodeFunc},

@@ -21,6 +21,7 @@ import (
 type urlOptions struct {
 	port   int
 	tcp    bool
+	plain  bool           // for other people's workers, which dial without TLS
 	choice address.Choice // of host_url
 }
 
@@ -50,11 +51,12 @@ var localOptions = map[string]urlOption{
 		o.tcp = v.True()
 		return nil
 	}},
-	// muster's workers always speak TLS.
-	"tls": {"true or false", func(_ *urlOptions, v cty.Value) error {
+	// muster's own workers speak TLS whatever it is.
+	"tls": {"true or false", func(o *urlOptions, v cty.Value) error {
 		if v.Type() != cty.Bool {
 			return errKind
 		}
+		o.plain = v.False()
 		return nil
 	}},
 }
@@ -160,18 +162,22 @@ func hostURLs(o urlOptions) ([]string, error) {
 	list, err := m.Addresses(o.choice)
 	var urls []string
 	for _, a := range list {
-		urls = append(urls, tcpURL(a.Host, o.port))
+		urls = append(urls, o.url(a.Host))
 	}
 	return urls, err
 }
 
 func localURLs(o urlOptions) ([]string, error) {
-	if o.tcp || o.port != 0 {
-		return []string{tcpURL("127.0.0.1", o.port)}, nil
+	if o.tcp || o.port != 0 || o.plain {
+		return []string{o.url("127.0.0.1")}, nil
 	}
 	return []string{"unix://"}, nil
 }
 
-func tcpURL(host string, port int) string {
-	return "tls+tcp://" + net.JoinHostPort(host, strconv.Itoa(port))
+func (o urlOptions) url(host string) string {
+	scheme := "tls+tcp://"
+	if o.plain {
+		scheme = "tcp://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(o.port))
 }

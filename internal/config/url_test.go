@@ -25,6 +25,8 @@ func TestURLs(t *testing.T) {
 		`local_url()`:                            {"unix://"},
 		`local_url({ tcp = true })`:              {"tls+tcp://127.0.0.1:0"},
 		`local_url({ port = 5555, tls = true })`: {"tls+tcp://127.0.0.1:5555"},
+		`local_url({ tls = false })`:             {"tcp://127.0.0.1:0"},
+		`host_url({ interface = "` + lo + `", family = "ipv4", port = 5555, tls = false })`:         {"tcp://127.0.0.1:5555"},
 		`host_url({ interface = "` + lo + `", family = "ipv4", port = 5555 })`:                      {"tls+tcp://127.0.0.1:5555"},
 		`host_url({ interface = ["` + lo + `", "` + lo + `"], family = "ipv4", tls = true })`:       {"tls+tcp://127.0.0.1:0"},
 		`host_url({ interface = concat(["` + lo + `"], []), family = lower("IPv4"), tcp = false })`: {"tls+tcp://127.0.0.1:0"},
