@@ -27,7 +27,8 @@ func elsewhereEnv(ts *testscript.TestScript) []string {
 
 // cmdWorkbench is Posit Workbench's launcher, a double:
 //
-//	workbench start [old]              starts it; old is one that does not take the session's cookie
+//	workbench start [old] [PROFILE]    starts it; old is one that does not take the session's cookie,
+//	                                   and Kubernetes has one more resource profile
 //	workbench requests FILE [HEADER]... writes what it has got: line, headers, empty line, body
 //	workbench jobs N                   fails unless it has started N jobs
 //
@@ -41,8 +42,17 @@ func cmdWorkbench(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	got, running := workbenches.Load(work)
 	switch {
-	case is("start", 0, 1) && !running && (len(args) == 1 || args[1] == "old"):
-		w, err := testbed.StartWorkbench(testbed.WorkbenchOptions{Dir: work + "/workbench", Env: elsewhereEnv(ts), Work: ts.Getenv("HOME"), Old: len(args) == 2})
+	case is("start", 0, 2) && !running:
+		o := testbed.WorkbenchOptions{Dir: work + "/workbench", Env: elsewhereEnv(ts), Work: ts.Getenv("HOME")}
+		for _, a := range args[1:] {
+			if a == "old" {
+				o.Old = true
+			} else {
+				o.Clusters = testbed.WorkbenchClusters()
+				o.Clusters[0].Profiles = append(o.Clusters[0].Profiles, a)
+			}
+		}
+		w, err := testbed.StartWorkbench(o)
 		ts.Check(err)
 		workbenches.Store(work, w)
 		ts.Defer(func() { workbenches.Delete(work); w.Stop() })
@@ -53,7 +63,7 @@ func cmdWorkbench(ts *testscript.TestScript, neg bool, args []string) {
 	case is("jobs", 1, 1) && running:
 		checkCount(ts, "jobs", args[1], len(got.(*testbed.Workbench).Jobs()))
 	default:
-		ts.Fatalf("usage: workbench start [old], and then workbench requests FILE [HEADER]... | jobs N")
+		ts.Fatalf("usage: workbench start [old] [PROFILE], and then workbench requests FILE [HEADER]... | jobs N")
 	}
 }
 

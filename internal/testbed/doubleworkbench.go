@@ -26,7 +26,7 @@ type WorkbenchOptions struct {
 	Env      []string           // of jobs; PATH is where their programs are looked for
 	Work     string             // where jobs start
 	Old      bool               // before 2026.01: it does not take the session's cookie
-	Clusters []WorkbenchCluster // nil is two, Kubernetes and Slurm
+	Clusters []WorkbenchCluster // nil is WorkbenchClusters
 }
 
 // Workbench is a double of the part of Posit Workbench's interface by which a
@@ -53,13 +53,18 @@ type WorkbenchJob struct {
 	Output                   string  // the file
 }
 
+// WorkbenchClusters are those that a Workbench has unless it is told otherwise.
+func WorkbenchClusters() []WorkbenchCluster {
+	return []WorkbenchCluster{
+		{Name: "Kubernetes", DefaultImage: "registry.example/session:ubuntu22", Profiles: []string{"small", "large"}, Images: []string{"registry.example/gpu:1"}},
+		{Name: "Slurm", DefaultImage: "registry.example/session:rocky9", Profiles: []string{"default"}},
+	}
+}
+
 // StartWorkbench starts one. Stop has to follow.
 func StartWorkbench(o WorkbenchOptions) (*Workbench, error) {
 	if o.Clusters == nil {
-		o.Clusters = []WorkbenchCluster{
-			{Name: "Kubernetes", DefaultImage: "registry.example/session:ubuntu22", Profiles: []string{"small", "large"}, Images: []string{"registry.example/gpu:1"}},
-			{Name: "Slurm", DefaultImage: "registry.example/session:rocky9", Profiles: []string{"default"}},
-		}
+		o.Clusters = WorkbenchClusters()
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
