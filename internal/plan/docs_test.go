@@ -31,11 +31,11 @@ type nearName struct{ Block, Theirs, Here string }
 
 // settings adds the settings of a struct: a block, and one for each inner block.
 func (p *page) settings(title, doc string, settings any) {
-	at := len(p.Blocks)
+	at := map[string]int{"": len(p.Blocks)} // by inner block
 	p.Blocks = append(p.Blocks, block{Title: title, Doc: sentence(doc)})
 	for _, f := range config.Fields(settings) {
 		if f.Type == "block" {
-			at = len(p.Blocks)
+			at[f.Block] = len(p.Blocks)
 			inner := block{Title: title + ", block `" + f.Name + "`", Doc: sentence(f.Doc)}
 			if f.Later {
 				inner.Doc += " Not implemented yet: such a block is an error at its line."
@@ -44,7 +44,7 @@ func (p *page) settings(title, doc string, settings any) {
 			continue
 		}
 		name := strings.TrimPrefix(f.Name, f.Block+".")
-		b := &p.Blocks[at]
+		b := &p.Blocks[at[f.Block]]
 		b.Fields = append(b.Fields, line{"`" + cell(name+" = "+f.Example) + "`", f.Type, without(f), cell(meaning(f))})
 		if len(f.Near) > 0 && !f.Later {
 			p.Near = append(p.Near, nearName{cell(b.Title), "`" + strings.Join(f.Near, "`, `") + "`", name})
@@ -70,7 +70,7 @@ func meaning(f config.Field) string {
 	if len(f.OneOf) > 0 {
 		text = "`" + strings.Join(f.OneOf, "`, `") + "`: " + text
 	}
-	if f.Secret {
+	if f.Secret && !strings.HasSuffix(text, "secret") {
 		text += "; never shown"
 	}
 	if f.Later && f.Block == "" {

@@ -13,62 +13,62 @@ import (
 
 // HTTPSettings are what a launcher of kind http can say.
 type HTTPSettings struct {
-	Preset        string          `set:"preset" doc:"whose language is spoken, beside that of a service of your own" example:"slurmrestd" unset:"posit-workbench if there is no url, else none: url, data and what follows say all" oneof:"posit-workbench,slurmrestd" like:"posit=posit-workbench,workbench=posit-workbench,rstudio=posit-workbench,slurm-rest=slurmrestd" near:"provider,service"`
-	URL           string          `set:"url" doc:"where a worker is asked for; of slurmrestd the begin of its URLs, or unix:/PATH" example:"https://api.example.org/launch" unset:"$RS_SERVER_ADDRESS, for posit-workbench" near:"endpoint,address,server,uri,host"`
-	Method        string          `set:"method" doc:"of the request" example:"POST" default:"POST" near:"verb"`
-	Headers       config.Pairs    `set:"headers" doc:"of each request; only what Accept, Content-Type and User-Agent say is ever shown" expr:"{ X-Api-Key = env(\"MY_API_KEY\") }" unset:"what cookie and token say, and Content-Type: application/json if data is JSON" secret:"true" near:"header,http_headers,auth"`
-	Cookie        string          `set:"cookie" doc:"one more header, Cookie; for posit-workbench the session's" expr:"env(\"MY_COOKIE\")" unset:"none; $RS_SESSION_RPC_COOKIE for posit-workbench" secret:"true" near:"cookies"`
+	Preset        string          `set:"preset" doc:"the interface that the service has, if muster knows it" example:"slurmrestd" unset:"posit-workbench if there is no url; else url, data and what follows describe a service of your own" oneof:"posit-workbench,slurmrestd" like:"posit=posit-workbench,workbench=posit-workbench,rstudio=posit-workbench,slurm-rest=slurmrestd" near:"provider,service"`
+	URL           string          `set:"url" doc:"where the request goes that starts a worker; for slurmrestd the beginning of its URLs, or unix:/PATH" example:"https://api.example.org/launch" unset:"$RS_SERVER_ADDRESS, for posit-workbench" near:"endpoint,address,server,uri,host"`
+	Method        string          `set:"method" doc:"the method of the request that starts a worker" example:"POST" default:"POST" near:"verb"`
+	Headers       config.Pairs    `set:"headers" doc:"headers of each request to the service; but for those of Accept, Content-Type and User-Agent their values are secret" expr:"{ X-Api-Key = env(\"MY_API_KEY\") }" unset:"what cookie and token say, and Content-Type: application/json if data is JSON" secret:"true" near:"header,http_headers,auth"`
+	Cookie        string          `set:"cookie" doc:"one more header, Cookie; for posit-workbench the cookie of the session" expr:"env(\"MY_COOKIE\")" unset:"none; $RS_SESSION_RPC_COOKIE for posit-workbench" secret:"true" near:"cookies"`
 	Token         string          `set:"token" doc:"one more header, Authorization: Bearer TOKEN; for slurmrestd its JWT" expr:"env(\"MY_API_KEY\")" unset:"none" secret:"true" near:"bearer,api_key,key,jwt,password"`
-	Data          string          `set:"data" doc:"the body; %s in it is the worker's command, written as the Content-Type wants it, and %% a percent sign, unless it speaks of worker itself" expr:"jsonencode({ command = worker.command })" unset:"none" near:"body,payload,json"`
-	Timeout       time.Duration   `set:"timeout" doc:"for one answer" example:"30s" default:"30s"`
-	CA            config.TextFile `set:"ca" doc:"a file of certificates, PEM, of which one has signed the service's" example:"ca.pem" unset:"the system's" near:"cacert,ca_file,ca_cert,cert"`
-	ID            config.Formula  `set:"id" doc:"what the service calls that which it has started: an expression over answer" expr:"answer.json.id" unset:"none: it is known by worker.name alone" over:"answer" near:"job_id,name"`
-	Status        StatusRequest   `set:"status" doc:"how the service is asked how that stands"`
-	Cancel        CancelRequest   `set:"cancel" doc:"how the service is told to end it" near:"stop,delete"`
-	Poll          time.Duration   `set:"poll" doc:"how often that is asked, once a second at most" example:"30s" default:"10s" near:"interval,poll_interval"`
-	Join          string          `set:"join" doc:"how workers get the secret by which they join: inline is in worker.command, env leaves it to the request, which sets MUSTER_JOIN to worker.join there, file is one that their machines see" example:"file" default:"inline" oneof:"inline,env,file" near:"join_file"`
+	Data          string          `set:"data" doc:"the body of the request; %s in it becomes the worker's command, escaped as the Content-Type asks, and %% a percent sign; but data that speaks of worker is sent as it is" expr:"jsonencode({ command = worker.command })" unset:"none" near:"body,payload,json"`
+	Timeout       time.Duration   `set:"timeout" doc:"how long one answer may take" example:"30s" default:"30s"`
+	CA            config.TextFile `set:"ca" doc:"a file of certificates in PEM: the service's own has to be signed by one of them" example:"ca.pem" unset:"the system's" near:"cacert,ca_file,ca_cert,cert"`
+	ID            config.Formula  `set:"id" doc:"the service's name for what it has started: an expression over answer" expr:"answer.json.id" unset:"worker.name" over:"answer" near:"job_id,name"`
+	Status        StatusRequest   `set:"status" doc:"how the service is asked about a worker that it has started"`
+	Cancel        CancelRequest   `set:"cancel" doc:"how the service is told to end a worker that it has started" near:"stop,delete"`
+	Poll          time.Duration   `set:"poll" doc:"how often the service is asked, once a second at most" example:"30s" default:"10s" near:"interval,poll_interval"`
+	Join          string          `set:"join" doc:"how workers get the secret by which they join: inline puts it into worker.command; with env the request has to set MUSTER_JOIN to worker.join in their environment; file names one that their machines see" example:"file" default:"inline" oneof:"inline,env,file" near:"join_file"`
 	Slots         int             `set:"slots" doc:"tasks at once in each worker" example:"8" unset:"as many as cpus, else as the profile says, else one a core" near:"tasks_per_worker,nprocs,processes,concurrency"`
 	Muster        string          `set:"muster" doc:"the muster that runs there" example:"/opt/muster/bin/muster" unset:"a copy of the one that was typed, where this machine has it" near:"executable,muster_path"`
 	WorkerCommand string          `set:"worker_command" doc:"a line of shell that is started in the place of muster's worker: other people's workers" example:"dask worker tcp://10.0.0.1:8786" unset:"muster's worker" near:"worker,command,cmd,run"`
-	Bare          bool            `set:"bare" doc:"send worker_command in R mirai's own bytes" example:"true" default:"false"`
+	Bare          bool            `set:"bare" doc:"send worker_command as R mirai does, to the byte" example:"true" default:"false"`
 
 	// Of presets:
 
-	Cluster         string        `set:"cluster" doc:"posit-workbench: where the job runs" example:"Kubernetes" unset:"the first that there is"`
-	ResourceProfile string        `set:"resource_profile" doc:"posit-workbench: what the job gets" example:"rstudio" unset:"the first that the cluster has" near:"profile,resources"`
+	Cluster         string        `set:"cluster" doc:"posit-workbench: the cluster where the job runs" example:"Kubernetes" unset:"the first that there is"`
+	ResourceProfile string        `set:"resource_profile" doc:"posit-workbench: the resource profile that the job gets" example:"rstudio" unset:"the first that the cluster has" near:"profile,resources"`
 	Exe             string        `set:"exe" doc:"posit-workbench: what runs the worker's command, a shell or Rscript" example:"/bin/bash" unset:"/bin/sh, or Rscript with bare" near:"rscript,interpreter"`
 	LibPaths        []string      `set:"lib_paths" doc:"posit-workbench with Rscript: R's library folders there" example:"[\"/opt/R/site-library\"]" unset:"its own" near:"libpaths,library"`
 	JobName         string        `set:"job_name" doc:"what the job is called; to slurmrestd muster adds a word that makes it unique" example:"sim" unset:"muster, or mirai_daemon with bare" near:"jobname"`
-	CPUs            int           `set:"cpus" doc:"of the job" example:"4" unset:"as the service says" near:"cpus_per_task,ncpus,cores,threads"`
-	Memory          config.Size   `set:"memory" doc:"of the job" example:"8GB" unset:"as the service says" near:"mem,ram"`
+	CPUs            int           `set:"cpus" doc:"the job's CPUs" example:"4" unset:"as the service says" near:"cpus_per_task,ncpus,cores,threads"`
+	Memory          config.Size   `set:"memory" doc:"the job's memory" example:"8GB" unset:"as the service says" near:"mem,ram"`
 	User            string        `set:"user" doc:"slurmrestd: whose token it is" example:"me" unset:"$USER, if there is a token" near:"username,login"`
-	Array           config.Array  `set:"array" doc:"slurmrestd: the indices of the job array, one worker each" example:"1-100%20" unset:"one job" near:"job_array,ntasks"`
+	Array           config.Array  `set:"array" doc:"slurmrestd: the indices of the job array, which has one worker for each" example:"1-100%20" unset:"one job" near:"job_array,ntasks"`
 	Queue           string        `set:"queue" doc:"slurmrestd: the partition" example:"main" unset:"Slurm's default" near:"partition"`
-	Account         string        `set:"account" doc:"slurmrestd: what is charged" example:"proj42" unset:"Slurm's default" near:"project"`
-	Walltime        time.Duration `set:"walltime" doc:"slurmrestd: after which Slurm ends the job" example:"4h" unset:"as the partition says" near:"time,time_limit"`
+	Account         string        `set:"account" doc:"slurmrestd: the account that is charged" example:"proj42" unset:"Slurm's default" near:"project"`
+	Walltime        time.Duration `set:"walltime" doc:"slurmrestd: the time after which Slurm ends the job" example:"4h" unset:"as the partition says" near:"time,time_limit"`
 	Workdir         string        `set:"workdir" doc:"the folder in which jobs start and tasks run" example:"/scratch/me" unset:"the folder in which the command was typed" near:"chdir,cwd,directory,dir"`
 	Shell           string        `set:"shell" doc:"slurmrestd: the interpreter of the job script" example:"/bin/bash -l" unset:"/bin/sh" near:"shebang"`
 	Setup           []string      `set:"setup" doc:"slurmrestd: lines of shell before the worker" example:"[\"module load gcc/12\"]" unset:"none" near:"prologue,modules"`
-	Version         string        `set:"version" doc:"slurmrestd: the version of its API" example:"v0.0.38" unset:"it is asked for the newest that both sides know" near:"api_version,api"`
+	Version         string        `set:"version" doc:"slurmrestd: the version of its API" example:"v0.0.38" unset:"the newest that both sides know: slurmrestd is asked" near:"api_version,api"`
 	Environment     []string      `set:"environment" doc:"slurmrestd: the jobs' environment, NAME=VALUE" example:"[\"PATH=/usr/bin:/bin\"]" unset:"a usual PATH, and HOME and USER of whoever typed the command" near:"env,export"`
-	Job             config.Data   `set:"job" doc:"slurmrestd: more of the job, by Slurm's own names, which wins" expr:"{ constraint = \"ib\" }" unset:"nothing" near:"options,extra,constraint,qos"`
+	Job             config.Data   `set:"job" doc:"slurmrestd: more fields of the job, by Slurm's own names; they win over the others" expr:"{ constraint = \"ib\" }" unset:"nothing" near:"options,extra,constraint,qos"`
 }
 
 // StatusRequest is how a service is asked how what it has started stands.
 type StatusRequest struct {
-	URL     config.Formula `set:"url" doc:"where: an expression over id and answer, that of the start" expr:"\"https://api.example.org/jobs/${id}\"" unset:"nobody is asked" over:"id,answer"`
-	Method  string         `set:"method" doc:"of the request" example:"GET" default:"GET"`
-	State   config.Formula `set:"state" doc:"the word that says how it stands: an expression over id and answer, that of this request" expr:"answer.json.state" unset:"answer.json.state, or answer.json.status" over:"id,answer"`
-	Pending []string       `set:"pending" doc:"words for what waits, beside those that are known" example:"[\"PARKED\"]" unset:"none"`
-	Running []string       `set:"running" doc:"words for what runs" example:"[\"UP\"]" unset:"none"`
-	Ended   []string       `set:"ended" doc:"words for what has ended" example:"[\"GONE\"]" unset:"none" near:"done,finished"`
+	URL     config.Formula `set:"url" doc:"the URL to ask: an expression over id and answer, which is that to the start" expr:"\"https://api.example.org/jobs/${id}\"" unset:"nobody is asked" over:"id,answer"`
+	Method  string         `set:"method" doc:"the method of that request" example:"GET" default:"GET"`
+	State   config.Formula `set:"state" doc:"the word that says how the worker stands: an expression over id and answer, which is that to this request" expr:"answer.json.state" unset:"answer.json.state, or answer.json.status" over:"id,answer"`
+	Pending []string       `set:"pending" doc:"words that mean that it waits, beside those that are known" example:"[\"PARKED\"]" unset:"none"`
+	Running []string       `set:"running" doc:"words that mean that it runs" example:"[\"UP\"]" unset:"none"`
+	Ended   []string       `set:"ended" doc:"words that mean that it has ended" example:"[\"GONE\"]" unset:"none" near:"done,finished"`
 }
 
 // CancelRequest is how a service is told to end what it has started.
 type CancelRequest struct {
-	URL    config.Formula `set:"url" doc:"where: an expression over id and answer, that of the start" expr:"\"https://api.example.org/jobs/${id}\"" unset:"nothing is ended: workers are told to leave" over:"id,answer"`
-	Method string         `set:"method" doc:"of the request" example:"DELETE" default:"DELETE"`
-	Data   config.Formula `set:"data" doc:"the body: an expression over id and answer" expr:"jsonencode({ id = id })" unset:"none" over:"id,answer" near:"body"`
+	URL    config.Formula `set:"url" doc:"the URL to tell: an expression over id and answer, which is that to the start" expr:"\"https://api.example.org/jobs/${id}\"" unset:"nothing is ended: workers are told to leave" over:"id,answer"`
+	Method string         `set:"method" doc:"the method of that request" example:"DELETE" default:"DELETE"`
+	Data   config.Formula `set:"data" doc:"the body of that request: an expression over id and answer" expr:"jsonencode({ id = id })" unset:"none" over:"id,answer" near:"body"`
 }
 
 // The presets of a launcher of kind http; none is a service of the user's own.
