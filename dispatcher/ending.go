@@ -78,7 +78,11 @@ func (p *Pool) remove(s *session, reason error, f Fate) {
 		s.stopAsking()
 	}
 	p.d.leases.remove(s)
-	s.in.launch.Release(s.hello.Element, s.hello.Restart)
+	if s.spoke {
+		s.in.launch.Release(s.hello.Element, s.hello.Restart)
+	} else {
+		s.in.launch.Retract(s.hello.Element, s.hello.Restart)
+	}
 	now := time.Now()
 	if errors.Is(reason, errGoodbye) {
 		s.returnAll(now)

@@ -80,7 +80,7 @@ func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Wel
 		err = in.pool.open(s, conn)
 	}
 	if err != nil {
-		in.launch.Release(hello.Element, hello.Restart)
+		in.launch.Retract(hello.Element, hello.Restart)
 	}
 	return s, err
 }
@@ -117,7 +117,7 @@ func refuse(conn *mtls.Conn, welcome *wire.Welcome, why error) error {
 // workerID is the launch's element on its host, as users read it.
 func workerID(h *wire.Hello) string { return h.Element + "@" + h.Host }
 
-var errUnknownLaunch = errors.New("its join token is not known here: the launch it belongs to has ended, or it dialled another dispatcher")
+var errUnknownLaunch = errors.New("its join token is not known here: it has expired or was revoked, the launch it belongs to has ended, or it dialled another dispatcher")
 
 // maxSlots bounds what one worker may claim.
 const maxSlots = 4096

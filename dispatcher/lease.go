@@ -172,7 +172,8 @@ func (p *Pool) Gone(l *mtls.Launch, element string) {
 
 // giveWay ends the session of a worker that is away, and that a hello of the
 // same identity shows not to come back: it has been restarted, or it has never
-// said a word, so that its welcome may not have reached it.
+// said a word, so that its welcome may not have reached it. Where each identity is let
+// in once, others may know the token: none of them is the worker restarted.
 func (d *Dispatcher) giveWay(h *wire.Hello) {
 	s := d.leases.find(h)
 	if s == nil {
@@ -180,7 +181,7 @@ func (d *Dispatcher) giveWay(h *wire.Hello) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	if (s.state == away || s.state == lost) && (h.Restart > s.hello.Restart || h.Restart == s.hello.Restart && !s.spoke) {
+	if (s.state == away || s.state == lost) && (h.Restart > s.hello.Restart && !s.in.launch.Once || h.Restart == s.hello.Restart && !s.spoke) {
 		s.w.Close()
 		s.p.remove(s, errors.New("its place was taken by a worker of the same identity"), Fate{})
 	}

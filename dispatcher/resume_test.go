@@ -317,3 +317,72 @@ func TestNoLeaseWithoutBoth(t *testing.T) {
 		}
 	})
 }
+
+// TestOnceTakesNobodysPlace: where each identity is let in once, whoever has read the
+// token is refused whatever they say, and the worker goes on: over its connection, and
+// over another one by its session's key.
+func TestOnceTakesNobodysPlace(t *testing.T) {
+	leased(t, func(t *testing.T, w *world) {
+		w.launch = mtls.NewLaunch("sent", mtls.Terms{Uses: 1, Once: true})
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease})
+		m := w.mate(nil)
+		refused := func(when string) {
+			t.Helper()
+			for element, want := range map[string]string{m.h.Element: "admits each once", "another": "as many workers as it may"} {
+				for _, restart := range []uint32{0, 1, 1<<32 - 1} {
+					for _, lease := range []bool{false, true} {
+						h := *m.h
+						h.Element, h.Restart, h.Lease = element, restart, lease
+						_, welcome, err := w.greet(w.l.dial(), &h, w.launch.Token())
+						if err != nil || welcome.Later || !strings.Contains(welcome.Refused, want) || !strings.Contains(welcome.Refused, "`muster launch") {
+							t.Errorf("%s, %s with restart %d: %v %+v", when, element, restart, err, welcome)
+						}
+					}
+				}
+			}
+		}
+		w.submit("a")
+		a := m.start(m.assigned())
+		synctest.Wait()
+		refused("while it is connected")
+		m.raw.Close()
+		synctest.Wait()
+		if s := w.state(0); s != "away" {
+			t.Fatalf("its connection has broken, and it is %s", s)
+		}
+		refused("while it is away")
+		m = w.mate(m)
+		refused("when it is back")
+		m.finish(a, nil)
+		w.expect("1:ok.1")
+		m.Send(&wire.Goodbye{})
+		synctest.Wait()
+		m.raw.Close()
+		synctest.Wait()
+		if n := w.connected(); n != 0 {
+			t.Fatalf("%d workers", n)
+		}
+		refused("when it has left")
+	})
+}
+
+// TestOnceWelcomeLost: a worker that has not heard that it was let in is let in when it
+// asks again, with a lease and without.
+func TestOnceWelcomeLost(t *testing.T) {
+	for _, lease := range []time.Duration{0, lease} {
+		leased(t, func(t *testing.T, w *world) {
+			w.launch = mtls.NewLaunch("sent", mtls.Terms{Uses: 1, Once: true})
+			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease})
+			h := w.hello()
+			h.Lease = true
+			for range 3 {
+				raw := w.l.dial()
+				if _, welcome, err := w.greet(raw, h, w.launch.Token()); err != nil || welcome.Refused != "" {
+					t.Errorf("%v %+v", err, welcome)
+				}
+				raw.Close()
+				synctest.Wait()
+			}
+		})
+	}
+}

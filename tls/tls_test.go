@@ -348,3 +348,23 @@ func TestJoinFileOfOthers(t *testing.T) {
 		})
 	}
 }
+
+// TestRetract: an identity that does not know that it was let in has not been.
+func TestRetract(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		l := NewLaunch("l", Terms{Uses: 1, Once: once})
+		for range 3 {
+			if err := l.Admit("a", 1, time.Now()); err != nil {
+				t.Fatalf("once %v: %v", once, err)
+			}
+			l.Retract("a", 0) // another's
+			if !l.Live("a") {
+				t.Fatalf("once %v: another's retraction took it back", once)
+			}
+			l.Retract("a", 1)
+			if l.Live("a") || l.Seen("a") == once {
+				t.Errorf("once %v: live %v, seen %v", once, l.Live("a"), l.Seen("a"))
+			}
+		}
+	}
+}

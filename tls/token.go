@@ -73,10 +73,10 @@ func CheckProof(c *Conn, token Token, context, proof []byte) error {
 
 // Why Admit refuses.
 var (
-	ErrTokenExpired = errors.New("its join token has expired")
-	ErrTokenSpent   = errors.New("its join token has admitted as many workers as it may")
+	ErrTokenExpired = errors.New("its join token has expired; `muster launch --print` and `muster join new` make others")
+	ErrTokenSpent   = errors.New("its join token has admitted as many workers as it may; `muster launch --print` and `muster join new` make others")
 	ErrRevoked      = errors.New("its launch has ended")
-	ErrOnce         = errors.New("its identity has been here, and its join token, which others may have read, admits each once")
+	ErrOnce         = errors.New("its identity has been here, and its join token, which others may have read, admits each once; `muster launch` starts another worker")
 	ErrLive         = errors.New("a worker of the same identity is connected; --element gives it another")
 )
 
@@ -145,6 +145,21 @@ func (l *Launch) Release(name string, restart uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e := l.elements[name]; e != nil && e.restart == restart {
+		e.live = false
+	}
+}
+
+// Retract is Release for an identity that may not know that it was let in: it may come
+// again, even if each is let in once.
+func (l *Launch) Retract(name string, restart uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.elements[name]
+	switch {
+	case e == nil || e.restart != restart:
+	case l.Once:
+		delete(l.elements, name)
+	default:
 		e.live = false
 	}
 }
