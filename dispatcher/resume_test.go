@@ -366,6 +366,34 @@ func TestOnceTakesNobodysPlace(t *testing.T) {
 	})
 }
 
+// TestOnceComesBack: a worker whose links break comes back to its session, though
+// its token lets nobody in any more.
+func TestOnceComesBack(t *testing.T) {
+	leased(t, func(t *testing.T, w *world) {
+		w.launch = mtls.NewLaunch("sent", mtls.Terms{Uses: 1, Once: true, Until: time.Now().Add(time.Minute)})
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Lease: lease})
+		k := w.crew(1)
+		f := w.call("wait", "x 100")
+		for range 3 {
+			k.cut()
+			time.Sleep(time.Minute)
+			if s := w.state(0); s != "away" {
+				t.Errorf("the worker is %s", s)
+			}
+			k.mend()
+			if s := w.state(0); s == "away" || w.d.Info().Connections != 1 {
+				t.Errorf("the worker is %s: %+v", s, w.d.Info())
+			}
+		}
+		k.open("x 100")
+		w.came(f, "x 100", 1)
+		late := w.crew(1)
+		if err := <-late.gone; err == nil || !strings.Contains(err.Error(), "has expired") {
+			t.Errorf("another, later: %v", err)
+		}
+	})
+}
+
 // TestOnceWelcomeLost: a worker that has not heard that it was let in is let in when it
 // asks again, with a lease and without.
 func TestOnceWelcomeLost(t *testing.T) {
