@@ -105,9 +105,8 @@ func join(ctx context.Context, o Options, t *ticket) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	type try struct {
-		addr string
-		in   *admission
-		err  error
+		failure
+		in *admission
 	}
 	// One address at a time says hello: a token admits one session, so two that
 	// both reached the dispatcher must not both ask. Handshakes go side by side,
@@ -117,16 +116,16 @@ func join(ctx context.Context, o Options, t *ticket) (*admission, error) {
 	for _, addr := range o.Join.Addrs {
 		go func() {
 			in, err := joinOne(ctx, addr, o, t, &hello)
-			tries <- try{addr, in, err}
+			tries <- try{failure{addr, err}, in}
 		}()
 	}
-	var failed []error
+	var failed []failure
 	var won *try
 	for range o.Join.Addrs {
 		t := <-tries
 		switch {
 		case t.err != nil:
-			failed = append(failed, fmt.Errorf("%s: %w", t.addr, t.err))
+			failed = append(failed, t.failure)
 		case won == nil:
 			won = &t
 			cancel()
@@ -137,7 +136,34 @@ func join(ctx context.Context, o Options, t *ticket) (*admission, error) {
 	if won != nil {
 		return won.in, nil
 	}
-	return nil, fmt.Errorf("dial the dispatcher: %w", errors.Join(failed...))
+	return nil, fmt.Errorf("dial the dispatcher: %w", eachOnce(failed))
+}
+
+// failure is why an address did not let the worker in.
+type failure struct {
+	addr string
+	err  error
+}
+
+// eachOnce says each reason once, with all addresses that have it: a dispatcher refuses
+// a worker at each of its own.
+func eachOnce(failed []failure) error {
+	var list []error
+	said := map[string]bool{}
+	for i, f := range failed {
+		if said[f.err.Error()] {
+			continue
+		}
+		said[f.err.Error()] = true
+		addrs := []string{f.addr}
+		for _, g := range failed[i+1:] {
+			if g.err.Error() == f.err.Error() {
+				addrs = append(addrs, g.addr)
+			}
+		}
+		list = append(list, fmt.Errorf("%s: %w", strings.Join(addrs, ", "), f.err))
+	}
+	return errors.Join(list...)
 }
 
 func joinOne(ctx context.Context, addr string, o Options, t *ticket, hello *door) (*admission, error) {

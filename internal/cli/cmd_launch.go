@@ -236,6 +236,9 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	if o.workers < 0 || o.workers == 0 && c.IsSet("n") {
 		return nil, false, fmt.Errorf("-n %d: at least one worker is started", o.workers)
 	}
+	if o.workers > plan.MaxWorkers {
+		return nil, false, fmt.Errorf("-n %d: %d workers are the most", o.workers, plan.MaxWorkers)
+	}
 	dir, err := taskDir("")
 	if err != nil {
 		return nil, false, err
@@ -244,9 +247,7 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	switch {
 	case err != nil:
 		return nil, false, err
-	case o.launcher == byHand && !hasLauncher(f, found, byHand):
-		return nil, false, nil
-	case !found && o.launcher != "" && o.launcher != config.Local:
+	case !found && o.launcher != "" && o.launcher != config.Local && o.launcher != byHand:
 		return nil, false, errNoConfig
 	case !found:
 		return nil, false, nil // workers are this machine's
@@ -255,7 +256,11 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 	if !there {
 		profile = f.EmptyProfile(name)
 	}
-	if profile, err = launchedBy(f, profile, o.launcher); err != nil {
+	if o.launcher == byHand && !hasLauncher(f, byHand) {
+		changed := *profile
+		changed.Launchers = nil
+		profile = &changed
+	} else if profile, err = launchedBy(f, profile, o.launcher); err != nil {
 		return nil, false, err
 	}
 	exec, redact := config.Run, false
@@ -281,8 +286,8 @@ func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *po
 const byHand = "none"
 
 // hasLauncher reports whether a config has a launcher of a name.
-func hasLauncher(f *config.File, found bool, name string) bool {
-	return found && slices.ContainsFunc(f.Launchers, func(l *config.Launcher) bool { return l.Name == name })
+func hasLauncher(f *config.File, name string) bool {
+	return slices.ContainsFunc(f.Launchers, func(l *config.Launcher) bool { return l.Name == name })
 }
 
 // launchForeign submits other people's workers, and prints the jobs' ids.

@@ -104,10 +104,9 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if err != nil {
 		return fmt.Errorf("find muster's own path: %w", err)
 	}
-	if text := os.Getenv(plan.JoinVariable); text != "" && o.joinFile == "" {
-		return hideJoin(exe, text)
+	if text, is := os.LookupEnv(plan.JoinVariable); is {
+		return hideJoin(exe, text, o.joinFile)
 	}
-	os.Unsetenv(plan.JoinVariable) // a join file is named, and tasks get none of it
 	if o.asyncdial {
 		o.patience = -1
 	}
@@ -127,32 +126,39 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	return err
 }
 
-// hideJoin starts the worker anew in this process, with the join string on its standard
-// input and no longer in its environment: that of a process stands in /proc for as long
-// as it lives, whatever the process does to it.
-func hideJoin(exe, text string) error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("take the join string out of the environment: %w", err)
-	}
-	if len(text) > maxJoinText { // more would not fit into a pipe that nobody reads yet
-		return usageError{fmt.Errorf("%s is no join string: it has %d bytes", plan.JoinVariable, len(text))}
-	}
-	_, err = w.WriteString(text + "\n")
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = onStdin(int(r.Fd()))
+// hideJoin starts the worker anew in this process, with the join string no longer in its
+// environment: that of a process stands in /proc for as long as it lives, whatever the
+// process does to it. If the worker names no join file, it has the string on its standard
+// input.
+func hideJoin(exe, text, joinFile string) error {
+	words := slices.Clone(os.Args)
+	var err error
+	if joinFile == "" && text != "" {
+		if len(text) > maxJoinText { // more would not fit into a pipe that nobody reads yet
+			return usageError{fmt.Errorf("%s is no join string: it has %d bytes", plan.JoinVariable, len(text))}
+		}
+		words = append(words, "--join-file", "-")
+		err = onStdin(text + "\n")
 	}
 	if err == nil {
 		os.Unsetenv(plan.JoinVariable)
-		err = syscall.Exec(exe, append(slices.Clone(os.Args), "--join-file", "-"), os.Environ())
+		err = syscall.Exec(exe, words, os.Environ())
 	}
 	return fmt.Errorf("take the join string out of the environment: %w", err)
 }
 
-// onStdin makes a descriptor this process's standard input.
-func onStdin(fd int) error {
+// onStdin makes this process's standard input a pipe that holds a short text.
+func onStdin(text string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteString(text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
 	syscall.Close(0)
-	n, err := syscall.Dup(fd) // the lowest that is free
+	n, err := syscall.Dup(int(r.Fd())) // the lowest that is free
 	if err == nil && n != 0 {
 		err = fmt.Errorf("standard input became descriptor %d", n)
 	}

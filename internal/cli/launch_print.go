@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,17 +23,23 @@ import (
 )
 
 // printPlans shows every submission.
-func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
+func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) (err error) {
 	path, err := programPath()
 	if err != nil {
 		return err
 	}
+	mints := &minting{c: c}
+	defer func() {
+		if err != nil {
+			mints.revoke()
+		}
+	}()
 	own := false
 	list := []*plan.Submission{}
 	for _, d := range pl.drafts {
 		names := d.Placeholders(path)
 		if d.Whose != plan.Foreign {
-			minted, err := mintHere(c, d, names, o)
+			minted, err := mintHere(mints, d, names, o)
 			if err != nil {
 				return err
 			}
@@ -49,8 +56,12 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 		list = append(list, more...)
 	}
 	if own {
-		fmt.Fprintln(s.err, "muster: no dispatcher is running for them: words in capitals stand for what `muster run` makes")
+		mints.sayNone(s, "run")
 	}
+	if slices.ContainsFunc(list, func(sub *plan.Submission) bool { return strings.Contains(sub.Shell(), config.Redacted) }) {
+		fmt.Fprintf(s.err, "muster: %s stands for what is secret: with --show-secrets this can be pasted\n", config.Redacted)
+	}
+	mints.say(s, "what is printed")
 	if o.json {
 		return writeJSON(s.out, list)
 	}
@@ -69,7 +80,7 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 // there is a dispatcher and they need no other machine's folder, and has names speak of
 // them. Where the join string is sent there is no file, and each place has one of its
 // own. It reports whether it has.
-func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names, o launchOptions) (minted bool, err error) {
+func mintHere(mints *minting, d *plan.Draft, names []plan.Names, o launchOptions) (minted bool, err error) {
 	cluster, is := d.Kind.(*plan.Cluster)
 	if is && !cluster.Places()[0].Here() {
 		return false, nil
@@ -80,7 +91,7 @@ func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names, o launchOptions
 		uses /= len(names)
 	}
 	wish := control.JoinRequest{Uses: uses, Valid: control.Duration(o.valid), Elsewhere: true, Loopback: d.Tunnelled(), Once: sent}
-	m, err := mint(c, wish)
+	m, err := mints.mint(wish)
 	if err != nil || m.run == "" {
 		return false, err
 	}
@@ -88,15 +99,18 @@ func mintHere(c *cli.Context, d *plan.Draft, names []plan.Names, o launchOptions
 	if _, err := program(); err != nil {
 		return false, err
 	}
-	if !sent || !o.showSecrets {
+	switch {
+	case !sent:
 		if err := m.write(); err != nil {
 			return false, err
 		}
+	case !o.showSecrets: // nobody can paste it, and it says where workers would dial
+		mints.takeBack(m)
 	}
 	for i := range names {
 		n := &names[i]
 		if i > 0 && sent && o.showSecrets {
-			if m, err = mint(c, wish); err != nil {
+			if m, err = mints.mint(wish); err != nil {
 				return false, err
 			}
 		}
@@ -117,6 +131,59 @@ type minted struct {
 	run  string // whose it is; empty if there is no dispatcher
 	dir  string // of the run's launches
 	join mtls.Join
+
+	uses  int       // workers that it lets in
+	until time.Time // when that ends
+}
+
+// minting is all that is minted for what one command prints.
+type minting struct {
+	c      *cli.Context
+	client *control.Client
+	all    []minted
+	other  string // the dispatcher that is running, if it does not have the profile
+}
+
+func (t *minting) ids() (list []string) {
+	for _, m := range t.all {
+		list = append(list, m.id)
+	}
+	return list
+}
+
+// sayNone says why words in capitals stand for what a command makes.
+func (t *minting) sayNone(s streams, command string) {
+	why := "no dispatcher is running for them"
+	if t.other != "" {
+		why = "dispatcher " + t.other + " does not have their profile"
+	}
+	fmt.Fprintf(s.err, "muster: %s: words in capitals stand for what `muster %s` makes\n", why, command)
+}
+
+// say says who may join with what was printed, and until when.
+func (t *minting) say(s streams, with string) {
+	workers := 0
+	for _, m := range t.all {
+		workers += m.uses
+	}
+	if workers > 0 {
+		fmt.Fprintf(s.err, "muster: %s may join with %s, until %s: %s\n", plural(workers, "worker"), with,
+			t.all[0].until.Local().Format(time.DateTime), few(t.ids(), "join string"))
+	}
+}
+
+// takeBack takes one back.
+func (t *minting) takeBack(m minted) {
+	t.client.Revoke(t.c.Context, m.id)
+	os.Remove(m.file())
+	t.all = slices.DeleteFunc(t.all, func(other minted) bool { return other.id == m.id })
+}
+
+// revoke takes all back, for a command that fails.
+func (t *minting) revoke() {
+	for _, m := range slices.Clone(t.all) {
+		t.takeBack(m)
+	}
 }
 
 // file is where the join string lies, once it is written.
@@ -140,7 +207,8 @@ func (m minted) unique(i int) string {
 }
 
 // mint has a dispatcher make a join string, if there is one that has the profile.
-func mint(c *cli.Context, wish control.JoinRequest) (minted, error) {
+func (t *minting) mint(wish control.JoinRequest) (minted, error) {
+	c := t.c
 	client, err := connect(c)
 	if err != nil {
 		return minted{}, nil
@@ -157,12 +225,14 @@ func mint(c *cli.Context, wish control.JoinRequest) (minted, error) {
 		return minted{}, err
 	}
 	if !slices.ContainsFunc(st.Profiles, func(p control.ProfileStatus) bool { return p.Profile == profile }) {
+		t.other = st.Name
 		return minted{}, nil
 	}
 	j, err := client.Join(c.Context, profile, wish)
 	if err != nil {
 		return minted{}, answered(err)
 	}
+	t.client = client
 	join, err := mtls.ParseJoin(j.Text)
 	if err != nil {
 		return minted{}, err
@@ -171,7 +241,9 @@ func mint(c *cli.Context, wish control.JoinRequest) (minted, error) {
 	if err != nil {
 		return minted{}, err
 	}
-	return minted{j.ID, st.Run, filepath.Join(dir, "runs", st.Run, "launches"), join}, nil
+	m := minted{j.ID, st.Run, filepath.Join(dir, "runs", st.Run, "launches"), join, j.Uses, j.Until}
+	t.all = append(t.all, m)
+	return m, nil
 }
 
 // programPath is where jobs find muster, which need not be there yet.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"muster/dispatcher"
@@ -13,6 +14,7 @@ import (
 // joinRecord is a token that a person has been given.
 type joinRecord struct {
 	Join
+	n       int // the how many-th it is
 	launch  *mtls.Launch
 	profile *Profile
 }
@@ -66,11 +68,11 @@ func (p *Profile) NewJoin(w JoinWish) (Join, mtls.Join, error) {
 	id := fmt.Sprintf("join-%d", h.joined)
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: w.Uses, Until: until, Once: w.Once})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
-	h.joins[id] = &joinRecord{Join: Join{ID: id, Profile: p.Spec.Name, Uses: w.Uses, Until: until}, launch: l, profile: p}
+	h.joins[id] = &joinRecord{n: h.joined, Join: Join{ID: id, Profile: p.Spec.Name, Uses: w.Uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
 }
 
-// Joins lists the join strings that may still admit somebody.
+// Joins lists the join strings that may still admit somebody, oldest first.
 func (h *Host) Joins() []Join {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,6 +82,7 @@ func (h *Host) Joins() []Join {
 		j.Used = j.launch.Used()
 		list = append(list, j.Join)
 	}
+	slices.SortFunc(list, func(a, b Join) int { return cmp.Compare(h.joins[a.ID].n, h.joins[b.ID].n) })
 	return list
 }
 
