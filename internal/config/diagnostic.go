@@ -104,6 +104,27 @@ func (b *Block) Mistake(setting, msg, hint string) Diagnostic {
 	return Diagnostic{Range: b.Where(setting), Msg: msg, Hint: hint}
 }
 
+// MistakeIn is a mistake in an element of a setting that is a list: path leads to it,
+// from 0, through lists in lists. If the list is not written out it is one in the
+// setting.
+func (b *Block) MistakeIn(setting string, path []int, msg, hint string) Diagnostic {
+	d := b.Mistake(setting, msg, hint)
+	a := b.attrs[setting]
+	if a == nil {
+		return d
+	}
+	e := a.expr
+	for _, i := range path {
+		list, is := e.(*hclsyntax.TupleConsExpr)
+		if !is || i >= len(list.Exprs) {
+			return d
+		}
+		e = list.Exprs[i]
+	}
+	d.Range = e.Range()
+	return d
+}
+
 // Errors is an *Error of a file's mistakes, in the order in which they stand; nil
 // if there are none. It has no value of a setting that is secret.
 func (f *File) Errors(list []Diagnostic) error {

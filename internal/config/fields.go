@@ -21,7 +21,8 @@ import (
 //	near     what others call it, separated by commas
 //	oneof    the values that it may have, separated by commas
 //	like     what others call these, as OTHER=VALUE, separated by commas
-//	over     of a Formula: the names that it may speak of, separated by commas
+//	over     of a Formula: the names that it may speak of, separated by commas; all but answer are strings
+//	words    "true" if a Formula gives a list of strings
 //	kind     of a Reference: the kind of launcher that it may name
 //	secret   "true" if its value is never shown
 //	later    "true" if it is known and not implemented yet
@@ -42,6 +43,7 @@ type Field struct {
 
 	like  map[string]string
 	over  []string
+	words bool
 	kind  string
 	typ   reflect.Type
 	index []int
@@ -92,7 +94,7 @@ func fieldsOf(t reflect.Type, outer Field, index []int) []Field {
 func newField(sf reflect.StructField, index []int) Field {
 	f := Field{Name: sf.Tag.Get("set"), Doc: sf.Tag.Get("doc"), Default: sf.Tag.Get("default"), Unset: sf.Tag.Get("unset"),
 		Near: words(sf.Tag.Get("near")), OneOf: words(sf.Tag.Get("oneof")), Secret: sf.Tag.Get("secret") == "true",
-		Later: sf.Tag.Get("later") == "true", over: words(sf.Tag.Get("over")), kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
+		Later: sf.Tag.Get("later") == "true", over: words(sf.Tag.Get("over")), words: sf.Tag.Get("words") == "true", kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
 	if f.Name == "" || f.Doc == "" {
 		panic(fmt.Sprintf("config: the field %s of settings has no name or no meaning", sf.Name))
 	}

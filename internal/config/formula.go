@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -64,8 +65,16 @@ func (f Formula) at(err error) error {
 // setting is what a formula is parsed behind: here-documents are read in a body only.
 const setting = "x = "
 
+func (f Formula) parse() (hclsyntax.Expression, hcl.Diagnostics) {
+	file, diags := hclsyntax.ParseConfig([]byte(setting+f.Text+"\n"), f.File, hcl.Pos{Line: f.Line, Column: max(f.Column-len(setting), 1)})
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return file.Body.(*hclsyntax.Body).Attributes["x"].Expr, nil
+}
+
 func (f Formula) value(k Known) (cty.Value, error) {
-	body, diags := hclsyntax.ParseConfig([]byte(setting+f.Text+"\n"), f.File, hcl.Pos{Line: f.Line, Column: max(f.Column-len(setting), 1)})
+	e, diags := f.parse()
 	if diags.HasErrors() {
 		return cty.NilVal, f.at(fmt.Errorf("%s", diags[0].Summary))
 	}
@@ -77,7 +86,7 @@ func (f Formula) value(k Known) (cty.Value, error) {
 		}
 		ctx.Variables[name] = val
 	}
-	v, diags := body.Body.(*hclsyntax.Body).Attributes["x"].Expr.Value(ctx)
+	v, diags := e.Value(ctx)
 	if diags.HasErrors() {
 		d := translate(diags)[0]
 		return cty.NilVal, f.at(fmt.Errorf("%s", d.Msg))
@@ -165,6 +174,7 @@ func (e *Evaluation) formula(a *attribute, w *Worker) (any, []Diagnostic) {
 	ctx := e.begin(a, w)
 	var text bytes.Buffer
 	from := a.expr.Range().Start.Byte
+	stands := false // a word does, in the place of a value
 	for _, part := range outer(a.expr) {
 		v, diags := part.Value(ctx)
 		e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(v)...))
@@ -174,12 +184,12 @@ func (e *Evaluation) formula(a *attribute, w *Worker) (any, []Diagnostic) {
 		v, marks := v.UnmarkDeep()
 		switch _, hidden := marks[secret]; {
 		case !v.IsWhollyKnown() && e.opts.Exec == Placeholder:
-			v = cty.StringVal(unknownError{programOf(marks)}.placeholder())
+			v, stands = cty.StringVal(unknownError{programOf(marks)}.placeholder()), true
 		case !v.IsWhollyKnown():
 			e.unknown[a] = programOf(marks)
 			return nil, nil
 		case hidden && e.opts.Redact:
-			v = cty.StringVal(Redacted)
+			v, stands = cty.StringVal(Redacted), true
 		}
 		r := part.Range()
 		text.Write(e.f.src[from:r.Start.Byte])
@@ -188,5 +198,43 @@ func (e *Evaluation) formula(a *attribute, w *Worker) (any, []Diagnostic) {
 	}
 	r := a.expr.Range()
 	text.Write(e.f.src[from:r.End.Byte])
-	return Formula{Text: strings.TrimRight(text.String(), "\n"), File: e.f.Path, Line: r.Start.Line, Column: r.Start.Column}, nil
+	f := Formula{Text: strings.TrimRight(text.String(), "\n"), File: e.f.Path, Line: r.Start.Line, Column: r.Start.Column}
+	if stands {
+		return f, nil
+	}
+	if err := f.check(a.field); err != nil {
+		d := Diagnostic{Range: r, Msg: a.field.Name + ": " + err.Error(), secret: a.field.Secret}
+		var hint hintedError
+		if errors.As(err, &hint) {
+			d.Hint = hint.hint
+		}
+		return nil, []Diagnostic{d}
+	}
+	return f, nil
+}
+
+// check finds what is wrong in a setting's formula whatever it is evaluated over.
+func (f Formula) check(s *Field) error {
+	e, diags := f.parse()
+	if diags.HasErrors() {
+		return errors.New(diags[0].Summary)
+	}
+	ctx := &hcl.EvalContext{Functions: pureFunctions(), Variables: map[string]cty.Value{}}
+	for _, name := range s.over {
+		if ctx.Variables[name] = cty.UnknownVal(cty.String); name == "answer" {
+			ctx.Variables[name] = cty.DynamicVal
+		}
+	}
+	v, diags := e.Value(ctx)
+	if diags.HasErrors() {
+		return errors.New(translate(diags)[0].Msg)
+	}
+	var err error
+	switch t := v.Type(); {
+	case s.words:
+		_, err = reading{placeholders: true}.texts(v)
+	case t != cty.DynamicPseudoType && t != cty.String && t != cty.Number:
+		err = fmt.Errorf("this must be a string, and is %s", an(t.FriendlyName()))
+	}
+	return err
 }

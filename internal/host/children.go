@@ -25,7 +25,7 @@ type children struct {
 	// ever cleared then.
 	shared    bool
 	inherited func(pid int) bool // those that were there before muster
-	launched  string             // NAME=VALUE, in the environment of launchers' commands and of what they start
+	launched  string             // NAME=VALUE, in the environment of launchers' commands and of what they start but tasks
 	died      chan os.Signal     // SIGCHLD, until stop
 
 	// starting is read-locked while a process is started, locked while orphans are
@@ -51,7 +51,7 @@ func newChildren(shared bool) (*children, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.launched = "MUSTER_LAUNCHED_BY=" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	c.launched = "_MUSTER_LAUNCHED_BY=" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	c.died = make(chan os.Signal, 1)
 	signal.Notify(c.died, syscall.SIGCHLD)
 	go c.reap()

@@ -21,9 +21,9 @@ type CommandSettings struct {
 	Together      bool           `set:"together" doc:"one start is for all workers: it speaks of worker.count, and index says which is which" example:"true" default:"false" near:"array"`
 	Index         string         `set:"index" doc:"with together: which worker it is, from 1, as its shell knows" example:"$((JOB_COMPLETION_INDEX + 1))" unset:"its process and host say" near:"rank"`
 	ID            config.Formula `set:"id" doc:"what the system calls that which was started: an expression over output, what the start has printed" expr:"regex(\"job ([0-9]+)\", output)[0]" unset:"its output in one line, if there is status or cancel" over:"output" near:"job_id"`
-	Status        config.Formula `set:"status" doc:"the command that prints how it stands, as words: an expression over id and output" expr:"[\"squeue\", \"-h\", \"-j\", id, \"-o\", \"%T\"]" unset:"nobody is asked" over:"id,output" near:"status_command,poll_command"`
+	Status        config.Formula `set:"status" doc:"the command that prints how it stands, as words: an expression over id and output" expr:"[\"squeue\", \"-h\", \"-j\", id, \"-o\", \"%T\"]" unset:"nobody is asked" over:"id,output" words:"true" near:"status_command,poll_command"`
 	State         config.Formula `set:"state" doc:"the word that says how it stands: an expression over output, what status has printed" expr:"jsondecode(output).state" unset:"the first word" over:"output"`
-	Cancel        config.Formula `set:"cancel" doc:"the command that ends it, as words: an expression over id and output" expr:"[\"scancel\", id]" unset:"nothing is ended: workers are told to leave" over:"id,output" near:"cancel_command,stop,delete"`
+	Cancel        config.Formula `set:"cancel" doc:"the command that ends it, as words: an expression over id and output" expr:"[\"scancel\", id]" unset:"nothing is ended: workers are told to leave" over:"id,output" words:"true" near:"cancel_command,stop,delete"`
 	Pending       []string       `set:"pending" doc:"words of status for what waits, beside those that are known" example:"[\"PARKED\"]" unset:"none"`
 	Running       []string       `set:"running" doc:"words for what runs" example:"[\"UP\"]" unset:"none"`
 	Ended         []string       `set:"ended" doc:"words for what has ended; a status that fails and prints one of them says so too" example:"[\"NotFound\"]" unset:"none" near:"done,finished,gone"`
@@ -49,14 +49,14 @@ func (s *CommandSettings) Check(l *config.Launcher) []config.Diagnostic {
 	if s.Command != "" && !config.StandsIn(s.Command) && !s.Shell && strings.ContainsAny(s.Command, " \t\n") && !strings.HasPrefix(s.Command, "/") {
 		add("command", fmt.Sprintf("command is %q, one program with blanks in its name", s.Command), "put its options into args, or say shell = true")
 	}
-	for _, list := range s.lists() {
-		bad = append(bad, s.checkWords(l, list)...)
+	for i, list := range s.lists() {
+		bad = append(bad, s.checkWords(l, i, list)...)
 	}
 	if s.Join == "env" && whoseOf(l) != Foreign && !l.Mentions("stdin", "join") {
 		add("join", "join is env, and stdin does not speak of worker.join", "have stdin set MUSTER_JOIN to worker.join where the worker runs")
 	}
-	for _, setting := range []string{"command", "args"} {
-		if l.Names(setting, "join") {
+	for _, setting := range []string{"command", "args", "id", "status", "state", "cancel"} {
+		if l.Names(setting, "join") || s.Join == "env" && l.Mentions(setting, "join") {
 			add(setting, "worker.join is a secret, and everybody on this machine can read a command's words", "give it on stdin")
 		}
 	}
@@ -89,22 +89,30 @@ func (s *CommandSettings) lists() [][]string {
 	return s.Args.Lists
 }
 
-// checkWords returns what is wrong with the words for one start.
-func (s *CommandSettings) checkWords(l *config.Launcher, words []string) []config.Diagnostic {
+// checkWords returns what is wrong with the words for one start, the i-th.
+func (s *CommandSettings) checkWords(l *config.Launcher, i int, words []string) []config.Diagnostic {
+	var path []int // to them in args
+	if s.Args.Nested {
+		path = []int{i}
+	}
 	var bad []config.Diagnostic
 	spoken := []string{"command", "argv", "join_file", "join", "name"}
 	known := !slices.ContainsFunc(words, config.StandsIn) && (!l.Mentions("args") || len(words) > 0)
 	if known && !slices.Contains(words, dot) && !l.Mentions("args", spoken...) && !l.Mentions("stdin", spoken...) && !l.Mentions("command", spoken...) {
-		bad = append(bad, l.Mistake("args", `nothing in them stands for the worker that is to be started: one word is "."`, `such as args = ["-n", "1", "."]`))
+		bad = append(bad, l.MistakeIn("args", path, `nothing in them stands for the worker that is to be started: one word is "."`, `such as args = ["-n", "1", "."]`))
 	}
 	if s.Shell || l.Mentions("args") {
 		return bad
 	}
-	for _, w := range words {
-		option, value, is := strings.Cut(w, " ")
-		if is && strings.HasPrefix(option, "-") && value != "" && !config.StandsIn(w) {
-			bad = append(bad, l.Mistake("args", fmt.Sprintf("%q is one word with a blank in it, and no shell splits it", w),
-				fmt.Sprintf("write %q, %q, or say shell = true", option, strings.TrimSpace(value))))
+	for n, w := range words {
+		// What stands behind = may have blanks.
+		split := strings.Fields(w)
+		if len(split) > 1 && w[0] == '-' && !strings.Contains(split[0], "=") && !config.StandsIn(w) {
+			for k := range split {
+				split[k] = strconv.Quote(split[k])
+			}
+			bad = append(bad, l.MistakeIn("args", append(path, n), fmt.Sprintf("%q is one word with a blank in it, and no shell splits it", w),
+				"write "+strings.Join(split, ", ")+", or say shell = true"))
 		}
 	}
 	return bad
@@ -227,6 +235,9 @@ func (x *drafting) together(p *Plan, i int, s *CommandSettings, w *config.Worker
 
 // run makes the command that starts what a worker's settings say. words are its args.
 func (x *drafting) run(s *CommandSettings, words []string, w config.Worker, workdir string) (Run, error) {
+	if s.Command == "" {
+		return Run{}, x.at("command", "it does not say which command", `command = "srun"`)
+	}
 	r := Run{Stdin: s.Stdin, Dir: workdir, ID: s.ID, Status: s.Status, State: s.State, States: States{s.Pending, s.Running, s.Ended}, Cancel: s.Cancel, Timeout: s.Timeout}
 	if r.Dir == "" {
 		r.Dir = x.w.Dir
