@@ -28,7 +28,7 @@ type backend interface {
 	// list says how the elements of jobs stand. Those that it leaves out have ended or
 	// are not known yet.
 	list(ctx context.Context, records []*Record, d detail) ([]hpc.Element, error)
-	// cancel ends a job, or those of its elements that are named. It returns errNoCancel
+	// cancel ends a job, or those of its elements that are named. It returns a noCancel
 	// if nobody can be told to.
 	cancel(ctx context.Context, r *Record, indices ...int) error
 	rules() rules
@@ -69,9 +69,12 @@ const (
 	started                // something was, which the record names
 )
 
-// errNoCancel says that a job cannot be ended but by its workers: the launcher does not
-// say how.
-var errNoCancel = errors.New("the launcher does not say how to end it")
+// noCancel says why a job cannot be ended but by its workers.
+type noCancel string
+
+func (e noCancel) Error() string { return string(e) }
+
+const errNoCancel = noCancel("the launcher does not say how")
 
 // unseen is the Raw of an element of which nobody but its worker can tell how it
 // stands.

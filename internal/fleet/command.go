@@ -183,6 +183,9 @@ func (c command) cancel(ctx context.Context, r *Record, indices ...int) error {
 		return c.f.endStay(ctx, r.Processes[0])
 	}
 	if r.Endless {
+		if k, is := r.how.(*plan.Command); is && !k.Starts[r.part].Cancel.IsZero() {
+			return noCancel("its id is not known")
+		}
 		return errNoCancel
 	}
 	k, i, err := c.how(ctx, r)
@@ -235,10 +238,19 @@ type ran struct {
 }
 
 // end is the end of what it has said, for an error.
-func (r *ran) end() string { return said(r.stderr.all() + "\n" + r.stdout.all()) }
+func (r *ran) end() string {
+	text := strings.TrimSpace(r.stderr.all())
+	if text == "" {
+		text = r.stdout.all()
+	}
+	return said(text)
+}
 
-// said is the last lines of a text, for the end of an error.
+// said is the end of a text, for the end of an error.
 func said(text string) string {
+	if over := len(text) - tailBytes; over > 0 {
+		text = "..." + text[over:]
+	}
 	text = strings.TrimSpace(terminal.Safe(text))
 	if text == "" {
 		return "; it said nothing"
@@ -247,7 +259,10 @@ func said(text string) string {
 	if len(lines) > tailLines {
 		lines = lines[len(lines)-tailLines:]
 	}
-	return "; it said: " + strings.Join(lines, "\n")
+	if len(lines) == 1 {
+		return "; it said: " + text
+	}
+	return "; it said:\n  " + strings.Join(lines, "\n  ")
 }
 
 // run runs a command of a launcher to its end, in this process's own environment and in

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,7 +52,7 @@ func (f *Fleet) CancelWaiting(ctx context.Context) {
 					indices = nil // in one command
 				}
 				err := f.order(ctx, j, indices...)
-				if err != nil {
+				if _, never := err.(noCancel); err != nil && !never {
 					f.Log.Warn("waiting jobs could not be cancelled", "job", j.ID, "error", err)
 				}
 				return err
@@ -110,7 +112,11 @@ func (j *job) remains(err error) error {
 	if j.ID == "" {
 		return fmt.Errorf("%s: %w; %s", j.endpoint.whole(j.Record), err, lookFor(j.Record))
 	}
-	return fmt.Errorf("%s: %w; `%s` ends it, and so does `muster down`", j.endpoint.whole(j.Record), err, shell.Join(j.endpoint.command(j.Record)))
+	argv := j.endpoint.command(j.Record)
+	if len(argv) == 0 {
+		return fmt.Errorf("%s: %w; `muster down` tries again", j.endpoint.whole(j.Record), err)
+	}
+	return fmt.Errorf("%s: %w; `%s` ends it, and so does `muster down`", j.endpoint.whole(j.Record), err, shell.Join(argv))
 }
 
 // end ends jobs, at all endpoints side by side, and forgets those that are gone. It
@@ -217,7 +223,7 @@ func (x *ender) find(ctx context.Context, jobs []*job) (found, unseen []*job) {
 // confirmed. The others are forgotten, or failed.
 func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 	var settled []*job
-	endless := 0 // of those whose workers have not been told to leave
+	endless := map[noCancel]int{} // of those whose workers have not been told to leave, by why
 	for try := range tries {
 		if len(jobs) == 0 || try > 0 && sleep(ctx, time.Duration(try)*time.Second) != nil {
 			break
@@ -225,10 +231,11 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		errs := each(jobs, x.e.rules().atOnce, func(j *job) error { return x.f.order(ctx, j) })
 		var again []*job
 		for i, j := range jobs {
+			why, never := errs[i].(noCancel)
 			switch {
-			case errors.Is(errs[i], errNoCancel):
+			case never:
 				if settled = append(settled, j); x.f.awaited(j) {
-					endless++
+					endless[why]++
 				}
 			case errs[i] != nil:
 				x.fail(j, errs[i])
@@ -245,8 +252,8 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		}
 		jobs = again
 	}
-	if endless > 0 {
-		x.f.Say("%s: %s cannot be taken back, since the launcher does not say how: a worker that starts yet is not let in, and ends", x.e, count(endless, "start"))
+	for _, why := range slices.Sorted(maps.Keys(endless)) {
+		x.f.Say("%s: %s cannot be taken back, since %s: a worker that starts yet is not let in, and ends", x.e, count(endless[why], "start"), why)
 	}
 	x.forget(ctx, settled)
 	return unsure

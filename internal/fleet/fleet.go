@@ -143,6 +143,7 @@ type job struct {
 	ending    int       // how many are ending it now, who forget it
 	heard     bool      // the endpoint has spoken of it
 	silent    bool      // that it has not has been said
+	idle      string    // that it runs without its workers, when that has been said
 	ended     time.Time // when all elements had; zero before
 	trouble   string    // the last thing that went wrong
 	pointed   bool      // the user has been told to look at what it printed
@@ -154,6 +155,7 @@ type element struct {
 	end     hpc.End
 	raw     string
 	reason  string
+	runs    time.Time // since when, as far as is known
 	missing int  // good answers in a row that did not list it
 	off     bool // it waits again after it had run, which has been said
 	told    bool // that it ended has been said
@@ -205,10 +207,17 @@ func (f *Fleet) CancelCommands() [][]string {
 	f.lock()
 	defer f.mu.Unlock()
 	var list [][]string
+	down := false // that does it, and no command alone
 	for _, j := range f.jobs {
-		if argv := j.endpoint.command(j.Record); j.ID != "" && len(argv) > 0 {
+		switch argv := j.endpoint.command(j.Record); {
+		case j.ID != "" && len(argv) > 0:
 			list = append(list, argv)
+		case j.ID != "" && !j.Endless:
+			down = true
 		}
+	}
+	if down {
+		list = append(list, []string{"muster", "down"})
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,6 +89,12 @@ func (j *job) listed(index int, m *element, e hpc.Element, joined bool, n *news)
 	if m.off = off; off || e.State == hpc.Ended {
 		n.gone = append(n.gone, member{j, index})
 	}
+	if joined && j.idle != "" && j.trouble == j.idle {
+		j.trouble = ""
+	}
+	if e.State == hpc.Running && m.state != hpc.Running {
+		m.runs = time.Now()
+	}
 	if e.State != hpc.Unknown {
 		m.state, m.raw, m.end = e.State, e.Raw, e.End
 	}
@@ -103,7 +110,7 @@ func (j *job) byWorker(index int, e hpc.Element) hpc.Element {
 	case j.joined(index):
 		e.State, e.Raw = hpc.Ended, "its worker has left"
 	default:
-		e.State, e.Raw, e.Reason = hpc.Pending, unseen, j.endpoint.String()+" cannot be asked how it stands"
+		e.State, e.Reason = hpc.Pending, cmp.Or(e.Reason, j.endpoint.String()+" cannot be asked how it stands")
 	}
 	return e
 }

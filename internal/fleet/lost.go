@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -19,7 +20,7 @@ const (
 	tailLines = 10
 )
 
-// lost are elements of a job that ended without their workers having joined.
+// lost are elements of a job that ended, or run, without their workers having joined.
 type lost struct {
 	f       *Fleet
 	j       *job
@@ -46,6 +47,37 @@ func (f *Fleet) lost() []*lost {
 			continue
 		}
 		slices.Sort(indices)
+		list = append(list, &lost{f: f, j: j, indices: indices})
+	}
+	return list
+}
+
+// untilIdle is for how long an element runs before it is missed that its worker has not
+// joined.
+const untilIdle = quiet - first
+
+// idle returns the jobs of which elements run and their workers do not come, each once.
+// It needs Fleet.mu.
+func (f *Fleet) idle() (list []*lost) {
+	for _, j := range f.jobs {
+		if !j.waited() || j.takenBack || j.idle != "" {
+			continue
+		}
+		var indices []int
+		for index, m := range j.elements {
+			if m.state == hpc.Running && time.Since(m.runs) >= untilIdle && !j.joined(index) {
+				indices = append(indices, index)
+			}
+		}
+		if len(indices) == 0 {
+			continue
+		}
+		slices.Sort(indices)
+		j.idle = j.endpoint.called(j.Record, indices[0]) + " runs, and its worker has not joined yet"
+		if n := len(indices) - 1; n > 0 {
+			j.idle += "; " + count(n, "other") + " likewise"
+		}
+		j.trouble = cmp.Or(j.trouble, j.idle)
 		list = append(list, &lost{f: f, j: j, indices: indices})
 	}
 	return list
@@ -111,15 +143,32 @@ func (l *lost) text(ctx context.Context) string {
 	if n := len(l.indices) - 1; n > 0 {
 		text += ", nor did " + count(n, "other")
 	}
-	file, tail := l.j.tail(ctx, l.indices[0])
-	if tail == "" {
+	output, last := l.output(ctx)
+	if output == "" {
 		return text + "; " + l.j.noOutput()
 	}
-	lines := strings.Split(tail, "\n")
 	l.f.lock()
-	l.j.trouble = text + ": " + lines[len(lines)-1]
+	l.j.trouble = text + ": " + last
 	l.f.mu.Unlock()
-	return text + "; its output ends:\n  " + strings.Join(lines, "\n  ") + "\n  (" + file + l.j.launch.where() + ")"
+	return text + output
+}
+
+// idle says that the elements run without their workers, and what the first has
+// printed.
+func (l *lost) idle(ctx context.Context) string {
+	output, _ := l.output(ctx)
+	return l.j.idle + output
+}
+
+// output is the end of what the first has printed, with its last line; empty without
+// any.
+func (l *lost) output(ctx context.Context) (text, last string) {
+	file, tail := l.j.tail(ctx, l.indices[0])
+	if tail == "" {
+		return "", ""
+	}
+	lines := strings.Split(tail, "\n")
+	return "; its output ends:\n  " + strings.Join(lines, "\n  ") + "\n  (" + file + l.j.launch.where() + ")", lines[len(lines)-1]
 }
 
 // where says on which machine the launch's files are, if it is not this one.

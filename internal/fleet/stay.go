@@ -121,7 +121,7 @@ func (f *Fleet) stands(p Process) hpc.Element {
 		select {
 		case <-s.done:
 			if s.err == nil {
-				return hpc.Element{Raw: unseen}
+				return hpc.Element{Raw: unseen, Reason: "its command has ended, and nobody can tell what that has started"}
 			}
 			return hpc.Element{State: hpc.Ended, Raw: s.err.Error(), End: hpc.EndOrdinary}
 		default:
@@ -145,7 +145,7 @@ func (f *Fleet) endStay(ctx context.Context, p Process) error {
 		return fmt.Errorf("it runs on %s, and this is %s", p.Host, hostName())
 	}
 	if e := f.stands(p); e.Raw == unseen {
-		return errNoCancel // it has ended, and what it has started is not known
+		return noCancel("its command has ended, and nobody knows what that has started")
 	} else if e.State == hpc.Ended {
 		return nil
 	}

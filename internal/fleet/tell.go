@@ -21,10 +21,17 @@ func (f *Fleet) tell(ctx context.Context) {
 	if text := f.waiting(); text != "" {
 		said = append(said, text)
 	}
-	lost := f.lost()
+	lost, idle := f.lost(), f.idle()
 	f.mu.Unlock()
 	for _, text := range said {
 		f.Say("%s", text)
+	}
+	for i, l := range idle {
+		if i == mostTold {
+			f.Say("%s more run without their workers; `muster status` shows them", count(len(idle)-i, "job"))
+			break
+		}
+		f.Say("%s", l.idle(ctx))
 	}
 	lost = f.explain(ctx, lost)
 	for i, l := range lost {

@@ -53,10 +53,26 @@ func (f *Fleet) untilNext() time.Duration {
 			if !j.heard && !j.silent {
 				next = min(next, time.Until(j.Sent.Add(quiet)))
 			}
+			next = min(next, j.untilIdle())
 		}
 		f.mu.Unlock()
 	}
 	return max(next, soonest)
+}
+
+// untilIdle is how long until it is missed that a worker of the job has not joined. It
+// needs Fleet.mu.
+func (j *job) untilIdle() time.Duration {
+	next := idle
+	if !j.waited() || j.takenBack || j.idle != "" {
+		return next
+	}
+	for index, m := range j.elements {
+		if m.state == hpc.Running && !j.joined(index) {
+			next = min(next, time.Until(m.runs.Add(untilIdle)))
+		}
+	}
+	return next
 }
 
 // askAll asks all who may be asked now, side by side: one that does not answer holds no

@@ -65,11 +65,11 @@ func TestWhatIsTold(t *testing.T) {
 		}
 		const waiting = "1_1|RUNNING|None|n1|x\n1_2|PENDING|Resources||x\n1_3|PENDING|Priority||x\n1_4|PENDING|Priority||x\n"
 		next("", "launcher c: slurm has said nothing yet of job 1, which it took 10s ago; it is asked every 10s", 4) // not listed yet
+		f.join("1_1")
 		next(waiting, "1 of 4 workers running, 3 pending: Priority", 4)
 		if s := f.Standing()[0]; s.Running != 1 || s.Pending != 3 || s.Reason != "Priority" || s.Trouble != "" || s.ID != "1" || s.Endpoint != "slurm" || s.Workers != 4 {
 			t.Errorf("%+v", s)
 		}
-		f.join("1_1")
 		next(waiting, "", 4)
 		next(noAnswer, "slurm does not say how the workers stand", 4)
 		if s := f.Standing()[0]; s.Pending != 3 || s.Trouble != "slurm does not say how the workers stand" {
@@ -92,6 +92,39 @@ func TestWhatIsTold(t *testing.T) {
 		next("1_1|RUNNING|None|n1|x\n", "", 1)
 		next("", "", 1) // once proves nothing
 		next("", "", 0)
+		stop()
+	})
+}
+
+// TestWorkersThatDoNotJoin: a job that runs for a while without its workers is told
+// once, with what it prints, and no longer when they have come.
+func TestWorkersThatDoNotJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &scheduler{}
+		f := newBed(t, c)
+		f.must(t, job("1-3"))
+		paths, _ := filepath.Glob(filepath.Join(f.Dir, "*.out"))
+		os.WriteFile(filepath.Join(paths[0], "2.out"), []byte("pulling the image\n"), 0o600)
+		c.say("1_1|RUNNING|None|n1|x\n1_2|RUNNING|None|n1|x\n1_3|RUNNING|None|n1|x\n")
+		f.join("1_1")
+		stop := f.watch(t, func(int) {})
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		if got := f.words(); got != "" {
+			t.Errorf("said %q", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		const text = "job 1_2 runs, and its worker has not joined yet; 1 other likewise"
+		if got, want := f.words(), text+"; its output ends:\n  pulling the image\n  ("+paths[0]+"/2.out)"; !strings.Contains(got, want) || f.Standing()[0].Trouble != text {
+			t.Errorf("said %q, want %q; %+v", got, want, f.Standing()[0])
+		}
+		f.join("1_2")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := f.words(); got != "" || f.Standing()[0].Trouble != "" {
+			t.Errorf("said %q; %+v", got, f.Standing()[0])
+		}
 		stop()
 	})
 }
