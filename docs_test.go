@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -52,6 +53,13 @@ func TestDocs(t *testing.T) {
 		if page == "docs/ssh.md" {
 			script = laptop + strings.ReplaceAll(script, "exec sh -eu", "exec in-laptop sh -eu")
 		}
+		if page == "docs/http.md" {
+			own, err := user.Current()
+			if err != nil {
+				t.Fatal(err)
+			}
+			script = servers + "env USER=" + own.Username + "\n" + script
+		}
 		if script != "" {
 			if err := os.WriteFile(filepath.Join(dir, name+".txtar"), []byte(script), 0o600); err != nil {
 				t.Fatal(err)
@@ -74,6 +82,17 @@ slurmnet 2
 sshd login.example.org login 22
 mkdir $HOME/.ssh
 exec sh -c 'cp $SSHD_LOGIN_EXAMPLE_ORG/ssh_config $HOME/.ssh/config'
+`
+
+// servers begins the script of the page on HTTP: what its reader calls
+// api.example.org and slurm.example.org, and a session of Posit Workbench.
+const servers = `[!boots:slurmrestd] skip 'needs slurmrestd, see test.sh'
+slurm 2 2 rest
+service start https
+workbench start
+env MY_API_KEY=$SERVICE_TOKEN
+env SLURM_JWT=$SLURMREST_TOKEN
+exec sh -c 'cp $SERVICE_CA ca.pem; sed -i "s,https://api.example.org,$SERVICE_URL,; s,http://slurm.example.org:6820,$SLURMREST_URL," block* want*'
 `
 
 // docScript makes a script of a page. The page on workers needs a task; the
@@ -192,6 +211,39 @@ func TestScriptsOfTheManual(t *testing.T) {
 	}
 	if len(named) < 9 || len(scripts) != 17 {
 		t.Errorf("%d scripts are named and %d of the manual are there", len(named), len(scripts))
+	}
+}
+
+// TestMessagesOfHTTP: what the page on HTTP says that muster says, it says.
+func TestMessagesOfHTTP(t *testing.T) {
+	page, err := os.ReadFile("docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, pattern := range []string{"http/*.go", "internal/fleet/*.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(file, "_test.go") {
+				source.Write(text)
+			}
+		}
+	}
+	_, table, _ := strings.Cut(string(page), "| it says | |\n|---|---|\n")
+	rows := regexp.MustCompile("(?m)^\\| `(.*?)`.* \\| .* \\|$").FindAllStringSubmatch(table, -1)
+	for _, row := range rows {
+		for piece := range strings.SplitSeq(row[1], "...") {
+			if piece = strings.Trim(piece, " ()"); !strings.Contains(source.String(), piece) {
+				t.Errorf("nothing says %q", piece)
+			}
+		}
+	}
+	if len(rows) < 15 {
+		t.Errorf("%d messages", len(rows))
 	}
 }
 
