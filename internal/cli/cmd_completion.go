@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"muster/internal/config"
 )
 
 // completions are small: they complete commands, options and files; what stands
@@ -83,23 +85,26 @@ func fillCompletion(app *cli.App, sh, text string) string {
 	return strings.NewReplacer("COMMANDS", strings.Join(names, " "), "CASES", cases.String(), "VALUES", valueCases(sh)).Replace(text)
 }
 
-// valueCases complete the values of options that are settings with few values.
+// valueCases complete the values of options that have few, or such as are common.
 func valueCases(sh string) string {
 	var b strings.Builder
-	for _, f := range profileFields() {
-		if len(f.OneOf) == 0 {
-			continue
-		}
-		values := strings.Join(f.OneOf, " ")
+	values := func(flag, commands, words string) {
 		switch sh {
 		case "bash":
-			fmt.Fprintf(&b, "    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return;;\n", flagOf(f), values)
+			fmt.Fprintf(&b, "    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return;;\n", flag, words)
 		case "zsh":
-			fmt.Fprintf(&b, "    --%s) compadd -- %s; return ;;\n", flagOf(f), values)
+			fmt.Fprintf(&b, "    --%s) compadd -- %s; return ;;\n", flag, words)
 		case "fish":
-			fmt.Fprintf(&b, "complete -c muster -n '__fish_seen_subcommand_from up with' -l %s -x -a \"%s\"\n", flagOf(f), values)
+			fmt.Fprintf(&b, "complete -c muster -n '__fish_seen_subcommand_from %s' -l %s -x -a \"%s\"\n", commands, flag, words)
 		}
 	}
+	for _, f := range profileFields() {
+		if len(f.OneOf) > 0 {
+			values(flagOf(f), "up with", strings.Join(f.OneOf, " "))
+		}
+	}
+	values("launcher", "launch", config.Local+" "+byHand) // the others are the config's
+	values("valid", "launch join", "1h 8h 24h 168h")
 	return b.String()
 }
 

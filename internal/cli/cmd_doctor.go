@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,7 +87,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		return usageError{err}
 	}
 	if !found || len(profile.Launchers) == 0 {
-		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no route to them"), "-p names a profile with a launcher"}}
+		return usageError{hinted{errors.New("doctor: the profile starts its workers on this machine, and there is no route to them"), "-p names a profile with a launcher; a worker that is started by hand says itself why it cannot join"}}
 	}
 	dir, err := taskDir("")
 	if err != nil {
@@ -197,7 +198,11 @@ func (d *doctor) walk(ctx context.Context, pl *pool) error {
 		if err := d.route(ctx, p); err != nil {
 			return err
 		}
-		if p.Whose == plan.Foreign || d.o.noJob {
+		noJob := p.Whose == plan.Foreign || d.o.noJob
+		if noJob && !hasRoute(p) {
+			d.ok("route", "there is nothing to look at before a worker is asked for: `muster launch -p "+pl.name+" --print` shows how it would be")
+		}
+		if noJob {
 			continue
 		}
 		if err := d.job(ctx, pl, p); err != nil {
@@ -205,6 +210,13 @@ func (d *doctor) walk(ctx context.Context, pl *pool) error {
 		}
 	}
 	return nil
+}
+
+// hasRoute reports whether there is something on the way to a launcher's workers that
+// can be looked at before they are asked for.
+func hasRoute(p *plan.Draft) bool {
+	_, is := p.Kind.(*plan.Cluster)
+	return is || slices.ContainsFunc(p.Kind.Places(), func(place plan.Place) bool { return !place.Here() })
 }
 
 // route looks at all that comes before a job.
