@@ -48,14 +48,17 @@ so JOIN_FILE and RUN_DIR stand for what a run makes. Launchers with a
 worker_command start other people's workers, which need no dispatcher.
 
 A profile without a launcher, or --launcher none, prints a line for each worker, to
-be pasted on any machine that has muster. It names a join file, for machines that
-see it; with --show-secrets it holds the join string itself, as long as that is
-valid (--valid).
+be pasted by a person. It names a join file, for machines that see it. With
+--show-secrets it holds the join string itself, for any machine: it lets in one
+worker, once, as long as --valid says. With --with-download it fetches muster by scp
+from here first, for machines that do not have it. What is printed ends with the
+dispatcher, or by muster join revoke.
 
    muster launch -n 2
    muster launch -p cluster --print
    muster launch --launcher mirai -n 20
-   muster launch --launcher none -n 2 --print --show-secrets`,
+   muster launch --launcher none -n 2 --print --show-secrets --valid 1h
+   muster launch --print --show-secrets --with-download`,
 		Flags: append(append(append(poolFlags(), append(dispatcherFlags(), runFlag())...),
 			&cli.BoolFlag{Name: "local", Destination: &o.local, Usage: "start workers on this machine, whatever the profile says"},
 			&cli.StringFlag{Name: "launcher", Destination: &o.launcher, Usage: "use the launcher `NAME`, whatever the profile says; none is a person, with --print"},
