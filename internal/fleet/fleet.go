@@ -156,9 +156,9 @@ type element struct {
 	raw     string
 	reason  string
 	runs    time.Time // since when, as far as is known
-	missing int  // good answers in a row that did not list it
-	off     bool // it waits again after it had run, which has been said
-	told    bool // that it ended has been said
+	missing int       // good answers in a row that did not list it
+	off     bool      // it waits again after it had run, which has been said
+	told    bool      // that it ended has been said
 
 	cancelled bool // somebody else did that, which has been said
 }

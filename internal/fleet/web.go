@@ -159,7 +159,9 @@ func stands(word string, own plan.States) hpc.Element {
 	}{{own.Pending, hpc.Pending}, {own.Running, hpc.Running}, {own.Ended, hpc.Ended}} {
 		for _, w := range group.words {
 			if strings.EqualFold(w, word) {
-				e.State = group.state
+				if e.State = group.state; e.State == hpc.Pending {
+					e.Reason = word // it may say more than that it waits
+				}
 				return e
 			}
 		}
