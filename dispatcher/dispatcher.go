@@ -63,7 +63,7 @@ type Dispatcher struct {
 	wg         sync.WaitGroup
 	store      *results.Store
 	disk       disk
-	leases     leases
+	roster     roster
 	rejections rejections
 	ctx        context.Context // done when the dispatcher ends
 	end        context.CancelFunc
@@ -104,7 +104,7 @@ func New(opt Options) *Dispatcher {
 		launches:   map[string]entrance{},
 		pools:      map[string]*Pool{},
 		futures:    registry{all: map[ID]*Future{}},
-		leases:     leases{by: map[identity]*session{}},
+		roster:     roster{by: map[identity]*session{}},
 		unadmitted: map[*unadmitted]bool{},
 	}
 	d.store = results.NewStore(opt.Spool, opt.Keep, func(err error) { d.log.Warn("an output was not removed", "error", err) })

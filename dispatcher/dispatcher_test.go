@@ -339,6 +339,11 @@ func TestRefusals(t *testing.T) {
 		{"unknown launch", func(_ *world, h *wire.Hello) { h.Launch = "else" }, token, "not known here"},
 		{"no slots", func(_ *world, h *wire.Hello) { h.Slots = 0 }, token, "1 to 4096 slots, not 0"},
 		{"too many slots", func(_ *world, h *wire.Hello) { h.Slots = 5000 }, token, "not 5000"},
+		{"no name", func(_ *world, h *wire.Hello) { h.Element = "" }, token, "name"},
+		{"a name that colours", func(_ *world, h *wire.Hello) { h.Element = "a\x1b[31m" }, token, "printable"},
+		{"a name that turns round", func(_ *world, h *wire.Hello) { h.Element = "a\u202eb" }, token, "printable"},
+		{"a name without end", func(_ *world, h *wire.Hello) { h.Element = strings.Repeat("a", 201) }, token, "200 bytes"},
+		{"restarted for ever", func(_ *world, h *wire.Hello) { h.Restart = 10_001 }, token, "restart number"},
 		{"too new", func(_ *world, h *wire.Hello) { h.Version, h.MinVersion = 99, 99 }, token, "version mismatch"},
 		{"too old", func(_ *world, h *wire.Hello) { h.Version, h.MinVersion = 0, 0 }, token, "version mismatch"},
 		{"revoked", func(w *world, _ *wire.Hello) { w.launch.Revoke() }, token, "its launch has ended"},
@@ -383,19 +388,82 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestHigherRestartReplaces is a requeued job whose first worker is still
-// thought to be alive.
+// TestHigherRestartReplaces: of one identity there is one session, that of the highest
+// restart number, whether the one before it is connected, away or unknown to be dead.
 func TestHigherRestartReplaces(t *testing.T) {
+	for _, launch := range []string{"test", "leased"} {
+		t.Run(launch, func(t *testing.T) {
+			leased(t, func(t *testing.T, w *world) {
+				if launch == "test" {
+					w.launch = mtls.NewLaunch("one", mtls.Terms{Uses: 1})
+					w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
+				}
+				w.submit("a")
+				var last *peer
+				for restart := range uint32(6) {
+					h := w.hello()
+					h.Element, h.Restart, h.Lease = "e", restart, true
+					raw := w.l.dial()
+					conn, welcome, err := w.greet(raw, h, w.launch.Token())
+					if err != nil || welcome.Refused != "" {
+						t.Fatalf("restart %d: %v %+v", restart, err, welcome)
+					}
+					if last != nil && !last.left() {
+						t.Errorf("restart %d: the one before it is still there", restart)
+					}
+					last = newPeer(t, raw, conn, make(chan wire.Message, 10), 0)
+					if n := w.connected(); n != 1 {
+						t.Errorf("restart %d: %d sessions", restart, n)
+					}
+					if restart < 3 { // with the retries there are
+						a := last.start(last.assigned())
+						if a.Attempt != restart+1 {
+							t.Errorf("restart %d: attempt %d", restart, a.Attempt)
+						}
+						synctest.Wait()
+						if restart == 2 {
+							last.finish(a, nil)
+						}
+					}
+					if restart == 4 {
+						last.raw.Close() // and away, with a lease
+						synctest.Wait()
+					}
+				}
+				w.expect("1:ok.3")
+				h := w.hello()
+				h.Element, h.Restart = "e", 4
+				if _, welcome, err := w.greet(w.l.dial(), h, w.launch.Token()); err != nil || !strings.Contains(welcome.Refused, "same identity") {
+					t.Errorf("a lower restart: %v %+v", err, welcome)
+				}
+			})
+		})
+	}
+}
+
+// TestOneIdentityComesTooOften: whoever has a token cannot have the dispatcher write and
+// forget sessions without end.
+func TestOneIdentityComesTooOften(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.worker(1)
-		w.n--
-		h := w.hello()
-		h.Restart = 1
-		raw := w.l.dial()
-		if _, welcome, err := w.greet(raw, h, w.launch.Token()); err != nil || welcome.Refused != "" {
-			t.Errorf("the restarted worker was not admitted: %v %+v", err, welcome)
+		refused := 0
+		for range 100 {
+			h := w.hello()
+			h.Element = "e"
+			raw := w.l.dial()
+			_, welcome, err := w.greet(raw, h, w.launch.Token())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(welcome.Refused, "too often") && welcome.Later {
+				refused++
+			}
+			raw.Close()
+			synctest.Wait()
 		}
-		raw.Close()
+		if refused != 40 {
+			t.Errorf("%d of 100 were refused", refused)
+		}
+		w.worker(1)
 	})
 }
 

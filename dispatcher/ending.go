@@ -31,6 +31,10 @@ func orderly(reason error) bool {
 // end ends a session, at once or when somebody has said what became of its
 // worker. Under mu.
 func (p *Pool) end(s *session, reason error) {
+	if s.replaced {
+		p.remove(s, errReplaced, Fate{})
+		return
+	}
 	if f := s.in.opt.Lost; f != nil && !orderly(reason) && !p.closed {
 		go f(s.hello.Element, s.ended, reason)
 	}
@@ -77,7 +81,7 @@ func (p *Pool) remove(s *session, reason error, f Fate) {
 	if s.stopAsking != nil {
 		s.stopAsking()
 	}
-	p.d.leases.remove(s)
+	p.d.roster.remove(s)
 	if s.spoke {
 		s.in.launch.Release(s.hello.Element, s.hello.Restart)
 	} else {

@@ -55,17 +55,25 @@ func (d *Dispatcher) join(ctx context.Context, p *peer, u *unadmitted) (*session
 		s, err := d.again(ctx, conn, hello, welcome, l)
 		return s, l, err
 	}
-	s, err := d.first(conn, hello, welcome, l)
+	s, err := d.first(ctx, conn, hello, welcome, l)
 	return s, l, err
 }
 
 // first answers the hello of a worker that is new.
-func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Welcome, l *link) (*session, error) {
+func (d *Dispatcher) first(ctx context.Context, conn *mtls.Conn, hello *wire.Hello, welcome *wire.Welcome, l *link) (s *session, err error) {
 	in, err := d.admit(conn, hello)
 	if err != nil {
 		return nil, refuse(conn, welcome, err)
 	}
-	s := &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in, link: l, since: time.Now(),
+	defer func() {
+		if err != nil {
+			in.launch.Retract(hello.Element, hello.Restart)
+		}
+	}()
+	if err := in.pool.takeOver(ctx, hello); err != nil {
+		return nil, refuse(conn, welcome, err)
+	}
+	s = &session{d: d, p: in.pool, id: workerID(hello), hello: *hello, in: in, link: l, since: time.Now(),
 		attempts: map[queue.Ref]*attempt{}}
 	if hello.Lease && in.opt.Lease > 0 {
 		s.lease = min(in.opt.Lease, wire.MaxLease)
@@ -79,19 +87,12 @@ func (d *Dispatcher) first(conn *mtls.Conn, hello *wire.Hello, welcome *wire.Wel
 	if err == nil {
 		err = in.pool.open(s, conn)
 	}
-	if err != nil {
-		in.launch.Retract(hello.Element, hello.Restart)
-	}
 	return s, err
 }
 
 // again answers the hello of a worker whose last connection has broken.
 func (d *Dispatcher) again(ctx context.Context, conn *mtls.Conn, hello *wire.Hello, welcome *wire.Welcome, l *link) (*session, error) {
-	err := speaks(hello)
-	var s *session
-	if err == nil {
-		s, err = d.resume(ctx, conn, hello, l)
-	}
+	s, err := d.resume(ctx, conn, hello, l)
 	if err != nil {
 		return nil, refuse(conn, welcome, err)
 	}
@@ -109,43 +110,63 @@ func (d *Dispatcher) again(ctx context.Context, conn *mtls.Conn, hello *wire.Hel
 func refuse(conn *mtls.Conn, welcome *wire.Welcome, why error) error {
 	welcome.Refused = why.Error()
 	// A session of the same identity may be dead and not known to be.
-	welcome.Later = errors.Is(why, mtls.ErrLive) || errors.Is(why, errBusy)
+	welcome.Later = errors.Is(why, mtls.ErrLive) || errors.Is(why, mtls.ErrOften) || errors.Is(why, errBusy)
 	wire.WriteHello(conn, welcome)
 	return why
 }
 
 // workerID is the launch's element on its host, as users read it.
-func workerID(h *wire.Hello) string { return h.Element + "@" + h.Host }
+func workerID(h *wire.Hello) string { return h.Element + "@" + cutPrintable(h.Host, maxHost) }
 
 var errUnknownLaunch = errors.New("its join token is not known here: it has expired or was revoked, the launch it belongs to has ended, or it dialled another dispatcher")
 
 // maxSlots bounds what one worker may claim.
 const maxSlots = 4096
 
-// speaks checks that both sides speak a protocol that the other knows.
-func speaks(h *wire.Hello) error {
-	if h.Version < wire.MinVersion || h.MinVersion > wire.Version {
-		return fmt.Errorf("version mismatch: the worker speaks protocol %d to %d (muster %s), the dispatcher %d to %d: use the same muster on both sides",
-			h.MinVersion, h.Version, h.Build, wire.MinVersion, wire.Version)
+// speaks checks that both sides speak a protocol that the other knows. A stranger is
+// answered with numbers only.
+func speaks(h *wire.Hello, proved bool) error {
+	if h.Version >= wire.MinVersion && h.MinVersion <= wire.Version {
+		return nil
 	}
-	return nil
+	build := ""
+	if proved {
+		build = fmt.Sprintf(" (muster %s)", cutPrintable(h.Build, maxBuild))
+	}
+	return fmt.Errorf("version mismatch: the worker speaks protocol %d to %d%s, the dispatcher %d to %d: use the same muster on both sides",
+		h.MinVersion, h.Version, build, wire.MinVersion, wire.Version)
 }
 
-func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (in entrance, err error) {
-	if err := speaks(h); err != nil {
-		return in, err
+// unproved adds to why a peer's proof is none that it speaks another protocol, whose
+// proofs may be other ones.
+func unproved(h *wire.Hello, why error) error {
+	if err := speaks(h, false); err != nil {
+		return fmt.Errorf("%w; %w", why, err)
 	}
+	return why
+}
+
+// admit lets a worker in that proves its launch's token. Nothing that a peer says is
+// looked at before that, but for what the proof is about.
+func (d *Dispatcher) admit(conn *mtls.Conn, h *wire.Hello) (in entrance, err error) {
 	d.mu.Lock()
 	in = d.launches[h.Launch]
 	d.mu.Unlock()
-	if in.launch == nil {
-		return in, errUnknownLaunch
+	err = errUnknownLaunch
+	if in.launch != nil {
+		err = mtls.CheckProof(conn, in.launch.Token(), h.ProofContext(), h.Proof)
 	}
-	if err := mtls.CheckProof(conn, in.launch.Token(), h.ProofContext(), h.Proof); err != nil {
+	if err != nil {
+		return in, unproved(h, err)
+	}
+	if err := speaks(h, true); err != nil {
 		return in, err
 	}
 	if h.Slots < 1 || h.Slots > maxSlots {
 		return in, fmt.Errorf("a worker has 1 to %d slots, not %d", maxSlots, h.Slots)
+	}
+	if h.Element == "" || cutPrintable(h.Element, maxElement) != h.Element {
+		return in, fmt.Errorf("a worker's name, which --element sets, is at most %d bytes of printable text", maxElement)
 	}
 	d.giveWay(h)
 	return in, in.launch.Admit(h.Element, h.Restart, time.Now())
@@ -166,11 +187,14 @@ func (p *Pool) open(s *session, conn net.Conn) error {
 	if p.closed {
 		return ErrClosed
 	}
+	if !s.in.launch.Holds(s.hello.Element, s.hello.Restart) {
+		return errReplaced // since it was let in
+	}
+	p.d.roster.add(s)
 	s.w, s.r = wire.NewAsyncWriter(conn), wire.NewReader(conn)
 	s.w.Bound(bounds(int(s.hello.Slots)))
 	if s.lease > 0 {
 		s.w.Retain()
-		p.d.leases.add(s)
 	}
 	s.heard = time.Now()
 	s.epoch = p.queue.Join(queue.Amounts{Slots: int(s.hello.Slots)})

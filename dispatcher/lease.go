@@ -38,8 +38,8 @@ func (b broken) Unwrap() error { return b.error }
 
 var errOver = errors.New("its session is over: it was away for too long, or the dispatcher is another")
 
-// leases finds the sessions that may go on over another connection.
-type leases struct {
+// roster finds the session of an identity: there is one at a time.
+type roster struct {
 	mu sync.Mutex // guards by; nothing is locked after it
 	by map[identity]*session
 }
@@ -50,19 +50,19 @@ type identity struct{ launch, element string }
 
 func identityOf(h *wire.Hello) identity { return identity{h.Launch, h.Element} }
 
-func (l *leases) find(h *wire.Hello) *session {
+func (l *roster) find(h *wire.Hello) *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.by[identityOf(h)]
 }
 
-func (l *leases) add(s *session) {
+func (l *roster) add(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.by[identityOf(&s.hello)] = s
 }
 
-func (l *leases) remove(s *session) {
+func (l *roster) remove(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.by[identityOf(&s.hello)] == s {
@@ -100,7 +100,7 @@ func (s *session) serve(l *link) {
 func (p *Pool) beginAbsence(s *session, reason error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !errors.As(reason, new(broken)) || p.closed || s.dead || s.w.Behind() || p.d.leases.find(&s.hello) != s {
+	if !errors.As(reason, new(broken)) || p.closed || s.dead || s.replaced || s.w.Behind() {
 		return false
 	}
 	p.detach(s, away)
@@ -159,7 +159,7 @@ func (p *Pool) endUnconnected(s *session, reason error) {
 // Gone says that the worker of an element has ended, as whoever started it has
 // found out: if it is away, or its connection breaks, it is not waited for.
 func (p *Pool) Gone(l *mtls.Launch, element string) {
-	s := p.d.leases.find(&wire.Hello{Launch: l.ID(), Element: element})
+	s := p.d.roster.find(&wire.Hello{Launch: l.ID(), Element: element})
 	if s == nil {
 		return
 	}
@@ -170,31 +170,73 @@ func (p *Pool) Gone(l *mtls.Launch, element string) {
 	}
 }
 
-// giveWay ends the session of a worker that is away, and that a hello of the
-// same identity shows not to come back: it has been restarted, or it has never
-// said a word, so that its welcome may not have reached it. Where each identity is let
-// in once, others may know the token: none of them is the worker restarted.
+var errReplaced = errors.New("its place was taken by a worker of the same identity")
+
+// giveWay ends the session of a worker that is away and has never said a word, so that
+// its welcome may not have reached it, when a hello of the same identity comes.
 func (d *Dispatcher) giveWay(h *wire.Hello) {
-	s := d.leases.find(h)
+	s := d.roster.find(h)
 	if s == nil {
 		return
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	if (s.state == away || s.state == lost) && (h.Restart > s.hello.Restart && !s.in.launch.Once || h.Restart == s.hello.Restart && !s.spoke) {
-		s.w.Close()
-		s.p.remove(s, errors.New("its place was taken by a worker of the same identity"), Fate{})
+	if (s.state == away || s.state == lost) && h.Restart == s.hello.Restart && !s.spoke {
+		s.p.replace(s)
 	}
+}
+
+// takeOver ends the session of the same identity, for one with a higher restart number
+// that has been let in, and returns when it has ended.
+func (p *Pool) takeOver(ctx context.Context, h *wire.Hello) error {
+	for {
+		old := p.ousted(h)
+		if old == nil {
+			return nil
+		}
+		select {
+		case <-old.gone:
+		case <-ctx.Done():
+			return errBusy
+		}
+	}
+}
+
+// ousted ends the session that takeOver is about, and returns the link whose reader
+// has yet to see it; nil if there is none.
+func (p *Pool) ousted(h *wire.Hello) *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.d.roster.find(h)
+	switch {
+	case s == nil:
+		return nil
+	case s.state == connected:
+		s.replaced = true
+		s.link.raw.Close()
+		return s.link
+	}
+	p.replace(s)
+	return nil
+}
+
+// replace ends a session that has no connection and whose place another takes. Under mu.
+func (p *Pool) replace(s *session) {
+	s.w.Close() // nothing is written without a connection: it does not wait
+	p.remove(s, errReplaced, Fate{})
 }
 
 // resume goes on with the session whose key the peer on conn proves to know,
 // even if its last connection is not known to have broken.
 func (d *Dispatcher) resume(ctx context.Context, conn *mtls.Conn, h *wire.Hello, l *link) (*session, error) {
-	s := d.leases.find(h)
-	if s == nil || s.hello.Restart != h.Restart {
-		return nil, errOver
+	s := d.roster.find(h)
+	if s == nil || s.lease == 0 || s.hello.Restart != h.Restart {
+		return nil, unproved(h, errOver)
 	}
 	if err := s.key.Check(conn, h.ResumeContext(), h.Proof); err != nil {
+		return nil, unproved(h, err)
+	}
+	if err := speaks(h, true); err != nil {
 		return nil, err
 	}
 	for {

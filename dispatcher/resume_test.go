@@ -121,6 +121,19 @@ func TestStrangersDoNotDisturb(t *testing.T) {
 	}
 }
 
+// TestNoLeaseNoResume: a session without a lease has no key that could be known.
+func TestNoLeaseNoResume(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.worker(1)
+		h := w.hello()
+		h.Element = "w1"
+		_, welcome, err := w.resume(&mate{peer: p, h: h}, h, mtls.SessionKey{})
+		if err != nil || !strings.Contains(welcome.Refused, "its session is over") || p.left() {
+			t.Errorf("%v %+v", err, welcome)
+		}
+	})
+}
+
 // TestStrangerWithTheToken is not let in while a worker of its name is away.
 func TestStrangerWithTheToken(t *testing.T) {
 	leased(t, func(t *testing.T, w *world) {

@@ -152,7 +152,7 @@ func (s *rejections) log(peer string, reason error) {
 		s.unsaid++
 		return
 	}
-	args := []any{"peer", peer, "reason", cut(reason.Error(), maxReason)}
+	args := []any{"peer", peer, "reason", oneLine(cut(reason.Error(), maxReason))}
 	if s.unsaid > 0 {
 		args = append(args, "others since the last line", s.unsaid)
 	}

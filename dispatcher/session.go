@@ -68,6 +68,7 @@ type session struct {
 	absence  *absence // of one that is away
 	spoke    bool     // something has come from it
 	dead     bool     // its process is said to have ended
+	replaced bool     // another takes its place
 	signals  string   // why the worker drains
 	retiring string   // why it was asked to
 	attempts map[queue.Ref]*attempt

@@ -215,6 +215,65 @@ func TestLaunchAdmits(t *testing.T) {
 	}
 }
 
+// TestRestartsAreBounded, in number and in how often an identity may come.
+func TestRestartsAreBounded(t *testing.T) {
+	now := time.Now()
+	l := NewLaunch("l", Terms{Uses: 2})
+	if err := l.Admit("a", MaxRestart+1, now); !errors.Is(err, ErrRestarts) || l.Used() != 0 {
+		t.Errorf("beyond the last restart: %v, %d used", err, l.Used())
+	}
+	for restart := range uint32(joinsAtOnce) {
+		if err := l.Admit("a", restart, now); err != nil || !l.Holds("a", restart) || l.Holds("a", restart-1) {
+			t.Fatalf("restart %d: %v", restart, err)
+		}
+	}
+	if err := l.Admit("a", joinsAtOnce, now); !errors.Is(err, ErrOften) || !l.Holds("a", joinsAtOnce-1) {
+		t.Errorf("once too often: %v", err)
+	}
+	if err := l.Admit("b", 0, now); err != nil {
+		t.Errorf("another: %v", err)
+	}
+	if err := l.Admit("a", joinsAtOnce, now.Add(joinEvery)); err != nil {
+		t.Errorf("a while later: %v", err)
+	}
+	if err := l.Admit("a", MaxRestart, now.Add(time.Hour)); err != nil {
+		t.Errorf("the last restart: %v", err)
+	}
+}
+
+// TestExpiryIsTheDispatchersClock: whatever a worker's machine takes the date for, and
+// whenever the dispatcher's certificate was made, its token is good to the moment.
+func TestExpiryIsTheDispatchersClock(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Now()
+	for _, skew := range []time.Duration{-day, 0, day} {
+		l := NewLaunch("l", Terms{Uses: 2, Until: now.Add(skew + time.Hour)})
+		if err := l.Admit("a", 0, now.Add(skew+time.Hour)); err != nil {
+			t.Errorf("a clock that is %v off: in time: %v", skew, err)
+		}
+		if err := l.Admit("b", 0, now.Add(skew+time.Hour+1)); !errors.Is(err, ErrTokenExpired) {
+			t.Errorf("a clock that is %v off: too late: %v", skew, err)
+		}
+		for _, made := range []time.Duration{skew, skew + 11*365*day, skew - 31*365*day} {
+			text, err := generate(now.Add(made))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, identityFile), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			id, err := LoadOrCreate(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := connect(t, id, id.Pin()); err != nil {
+				t.Errorf("a certificate that was made %v from now: %v", made, err)
+			}
+		}
+	}
+}
+
 // TestLaunchAdmitsOnce: whoever has read a token that was sent takes nobody's place, not
 // that of a live worker, not with a higher restart number, not after it has left.
 func TestLaunchAdmitsOnce(t *testing.T) {

@@ -78,6 +78,18 @@ var (
 	ErrRevoked      = errors.New("its launch has ended")
 	ErrOnce         = errors.New("its identity has been here, and its join token, which others may have read, admits each once; `muster launch` starts another worker")
 	ErrLive         = errors.New("a worker of the same identity is connected; --element gives it another")
+	ErrRestarts     = fmt.Errorf("its restart number is beyond %d, to which no scheduler counts", MaxRestart)
+	ErrOften        = errors.New("its identity comes too often; it may try again")
+)
+
+// Bounds on how an identity may come again.
+const (
+	// MaxRestart is the highest restart number: so often a worker may take the place of
+	// one of its identity that is connected.
+	MaxRestart = 10_000
+	// An identity may come joinsAtOnce times at once, and then once in joinEvery.
+	joinsAtOnce = 60
+	joinEvery   = time.Second
 )
 
 // Launch is what a token lets in: at most so many distinct identities, one
@@ -95,6 +107,7 @@ type Launch struct {
 type element struct {
 	restart uint32
 	live    bool
+	paid    time.Time // each time that it is let in moves this on by joinEvery
 }
 
 // Terms are on which a launch lets workers in.
@@ -119,7 +132,7 @@ func (l *Launch) Token() Token { return l.token }
 
 // Admit lets an identity in. The same identity may come again after it has
 // left, or with a higher restart number, as a requeued job does, unless each is let in
-// once.
+// once. now is the dispatcher's clock, by which alone a token expires.
 func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,11 +146,33 @@ func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
 		return ErrTokenSpent
 	case e != nil && l.Once:
 		return ErrOnce
+	case restart > MaxRestart:
+		return ErrRestarts
 	case e != nil && e.live && restart <= e.restart:
 		return ErrLive
 	}
-	l.elements[name] = &element{restart, true}
+	if e == nil {
+		e = &element{}
+	}
+	paid := e.paid
+	if paid.Before(now) {
+		paid = now
+	}
+	if paid.Sub(now) > (joinsAtOnce-1)*joinEvery {
+		return ErrOften
+	}
+	e.restart, e.live, e.paid = restart, true, paid.Add(joinEvery)
+	l.elements[name] = e
 	return nil
+}
+
+// Holds reports whether the session of an identity that was let in last, and has not
+// ended, is the one with this restart number.
+func (l *Launch) Holds(name string, restart uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.elements[name]
+	return e != nil && e.live && e.restart == restart
 }
 
 // Release ends the session of an identity, unless a later one has replaced it.
