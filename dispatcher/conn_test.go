@@ -134,7 +134,10 @@ func (h *half) lose() {
 	h.lossy = true
 }
 
-type memConn struct{ in, out *half }
+type memConn struct {
+	in, out *half
+	from    net.Addr // of the far end; nil is this machine
+}
 
 func (c *memConn) Read(p []byte) (int, error)  { return c.in.read(p) }
 func (c *memConn) Write(p []byte) (int, error) { return c.out.write(p) }
@@ -151,8 +154,14 @@ func (c *memConn) partition() {
 	c.out.lose()
 }
 
-func (c *memConn) LocalAddr() net.Addr  { return memAddr{} }
-func (c *memConn) RemoteAddr() net.Addr { return memAddr{} }
+func (c *memConn) LocalAddr() net.Addr { return memAddr{} }
+
+func (c *memConn) RemoteAddr() net.Addr {
+	if c.from == nil {
+		return memAddr{}
+	}
+	return c.from
+}
 
 func (c *memConn) SetDeadline(t time.Time) error {
 	c.SetReadDeadline(t)
@@ -187,8 +196,12 @@ func newListener() *listener {
 	return &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-func (l *listener) dial() *memConn {
+func (l *listener) dial() *memConn { return l.dialFrom(nil) }
+
+// dialFrom dials from an address of a network.
+func (l *listener) dialFrom(from net.Addr) *memConn {
 	a, b := pipe()
+	b.from = from
 	l.conns <- b
 	return a
 }

@@ -3,8 +3,10 @@ package dispatcher
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,8 +14,18 @@ import (
 	"muster/internal/quiet"
 )
 
-// maxPeers bounds the connections of one listener that have not joined yet.
-const maxPeers = 256
+// maxPeers bounds the connections of one listener that have not joined yet; where a
+// process may have few files open, it is a quarter of those.
+const maxPeers = 1024
+
+// peersAllowed is maxPeers, or less where the limit on open files asks for it.
+var peersAllowed = sync.OnceValue(func() int {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return maxPeers
+	}
+	return int(min(max(l.Cur/4, 64), maxPeers))
+})
 
 // How long to wait before another Accept after one has failed.
 const (
@@ -64,23 +76,44 @@ func isTimeout(err error) bool {
 // peer is a connection that has not joined.
 type peer struct {
 	conn   net.Conn
-	shaken bool // its TLS handshake is done; guarded by unadmitted.mu
+	source netip.Prefix // where it comes from; the zero value is this machine
+	shaken bool         // its TLS handshake is done; guarded by unadmitted.mu
+}
+
+// sourceOf returns what of a peer's address whoever dials cannot choose at will: an
+// IPv4 address, or an IPv6 network of 64 bits. Sockets of this machine are one source.
+func sourceOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	source, _ := ip.WithZone("").Prefix(bits)
+	return source
 }
 
 // unadmitted holds the peers of one listener that have not joined. When there is no
-// room for another, the oldest is hung up on that has not finished its handshake, or
-// else the oldest. Each listener has a list of its own, so that whoever dials a port
-// that others reach keeps no worker out that comes by a socket or a relay.
+// room for another, one goes that comes from where most of them come from: of these the
+// oldest that has finished its handshake, if more than half have, or else the oldest
+// that has not. So whoever comes in numbers gets into the way of those who come from the
+// same place only, and of these it takes a flood that outruns a round trip. Each listener
+// has a list of its own: whoever dials a port that others reach keeps no worker out that
+// comes by a socket or a relay.
 type unadmitted struct {
-	mu     sync.Mutex // guards all below
-	list   []*peer    // in the order in which they came
+	mu     sync.Mutex           // guards all below
+	list   []*peer              // in the order in which they came
+	from   map[netip.Prefix]int // how many of them
 	closed bool
 }
 
 func (d *Dispatcher) newUnadmitted() *unadmitted {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := &unadmitted{closed: d.closed}
+	u := &unadmitted{closed: d.closed, from: map[netip.Prefix]int{}}
 	d.unadmitted[u] = true
 	return u
 }
@@ -93,20 +126,48 @@ func (d *Dispatcher) dropUnadmitted(u *unadmitted) {
 }
 
 func (u *unadmitted) enter(conn net.Conn) *peer {
-	p := &peer{conn: conn}
+	p := &peer{conn: conn, source: sourceOf(conn.RemoteAddr())}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
 		conn.Close()
 		return p
 	}
-	if len(u.list) >= maxPeers {
-		i := max(0, slices.IndexFunc(u.list, func(p *peer) bool { return !p.shaken }))
-		u.list[i].conn.Close()
-		u.list = slices.Delete(u.list, i, i+1)
-	}
 	u.list = append(u.list, p)
+	u.from[p.source]++
+	if len(u.list) > peersAllowed() {
+		u.dropOne()
+	}
 	return p
+}
+
+// dropOne hangs up on one peer, not the one that has just come. Under mu.
+func (u *unadmitted) dropOne() {
+	most, crowd, shaken := 0, 0, 0
+	for _, n := range u.from {
+		most = max(most, n)
+	}
+	for _, p := range u.list {
+		if u.from[p.source] == most {
+			crowd++
+			if p.shaken {
+				shaken++
+			}
+		}
+	}
+	victim := func(p *peer) bool { return u.from[p.source] == most && p.shaken == (shaken > crowd/2) }
+	i := max(0, slices.IndexFunc(u.list[:len(u.list)-1], victim))
+	u.list[i].conn.Close()
+	u.remove(i)
+}
+
+// remove takes a peer out of the list. Under mu.
+func (u *unadmitted) remove(i int) {
+	source := u.list[i].source
+	u.list = slices.Delete(u.list, i, i+1)
+	if u.from[source]--; u.from[source] == 0 {
+		delete(u.from, source)
+	}
 }
 
 func (u *unadmitted) shaken(p *peer) {
@@ -120,7 +181,7 @@ func (u *unadmitted) leave(p *peer) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if i := slices.Index(u.list, p); i >= 0 {
-		u.list = slices.Delete(u.list, i, i+1)
+		u.remove(i)
 	}
 }
 
@@ -132,7 +193,7 @@ func (u *unadmitted) close() {
 	for _, p := range u.list {
 		p.conn.Close()
 	}
-	u.list = nil
+	u.list, u.from = nil, nil
 }
 
 // rejections logs the peers that were not admitted, at most one line a second.

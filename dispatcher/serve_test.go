@@ -3,6 +3,9 @@ package dispatcher_test
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,55 +35,95 @@ func TestAFailingAcceptIsSaidAndOvercome(t *testing.T) {
 	}, saying(&s))
 }
 
+// TestStrangersKeepNobodyOut: not those that say nothing, nor those that have shaken hands
+// and say nothing then. The oldest goes.
 func TestStrangersKeepNobodyOut(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		began := time.Now()
-		var first *memConn
-		for i := range 1000 {
-			c := w.l.dial()
-			if i == 0 {
-				first = c
+	for _, shakes := range []bool{false, true} {
+		bubble(t, func(t *testing.T, w *world) {
+			began := time.Now()
+			var first *memConn
+			for i := range 1100 {
+				c := w.l.dial()
+				if i == 0 {
+					first = c
+				}
+				if shakes {
+					if _, err := mtls.Client(context.Background(), c, w.id.Pin()); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
-		}
-		w.worker(1)
-		if d := time.Since(began); d > 0 {
-			t.Errorf("a worker waited for %v", d)
-		}
-		if _, err := first.Read(make([]byte, 1)); err == nil || time.Since(began) > 0 {
-			t.Errorf("the oldest stranger is still there: %v", err)
-		}
-		w.worker(1)
-	})
+			w.worker(1)
+			if d := time.Since(began); d > 0 {
+				t.Errorf("a worker waited for %v", d)
+			}
+			if _, err := io.ReadAll(first); err != nil || time.Since(began) > 0 {
+				t.Errorf("the oldest stranger is still there: %v", err)
+			}
+			w.worker(1)
+		})
+	}
 }
 
-// Those who have finished their handshake stay when strangers come in numbers.
-func TestAHandshakeKeepsItsPlace(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		raw := w.l.dial()
-		conn, err := mtls.Client(context.Background(), raw, w.id.Pin())
-		if err != nil {
-			t.Fatal(err)
+// slow is a worker that has dialled and does not get on.
+type slow struct {
+	raw  *memConn
+	conn *mtls.Conn // after its handshake
+}
+
+// dialSlowly dials from an address, and shakes hands.
+func (w *world) dialSlowly(from net.Addr, shakes bool) *slow {
+	s := &slow{raw: w.l.dialFrom(from)}
+	if shakes {
+		var err error
+		if s.conn, err = mtls.Client(context.Background(), s.raw, w.id.Pin()); err != nil {
+			w.t.Fatal(err)
 		}
-		synctest.Wait()
-		for range 1000 {
-			w.l.dial()
-		}
-		synctest.Wait()
-		if _, err := conn.Write([]byte("x")); err != nil {
-			t.Error(err)
-		}
-		read := make(chan error)
-		go func() {
-			_, err := conn.Read(make([]byte, 1))
-			read <- err
-		}()
-		select {
-		case err := <-read:
-			t.Errorf("it was hung up on: %v", err)
-		case <-time.After(dispatcher.HelloTimeout - time.Second):
-		}
-		<-read
-	})
+	}
+	synctest.Wait()
+	return s
+}
+
+// isThere reports whether the dispatcher has not hung up.
+func (s *slow) isThere() bool {
+	synctest.Wait()
+	s.raw.in.mu.Lock()
+	defer s.raw.in.mu.Unlock()
+	return !s.raw.in.closed
+}
+
+// TestACrowdIsInItsOwnWay: those who come in numbers push out each other, and neither
+// who comes from elsewhere nor who has shaken hands, or not, in the time that takes.
+func TestACrowdIsInItsOwnWay(t *testing.T) {
+	address := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
+	crowd := []net.Addr{address("[2001:db8::1]:5"), address("[2001:db8::2:3:4]:5"), address("[2001:db8::ffff]:6")}
+	for _, shakes := range []bool{false, true} {
+		bubble(t, func(t *testing.T, w *world) {
+			var far []*slow
+			for _, from := range []string{"192.0.2.1:5", "[2001:db8:0:1::1]:5", "[::ffff:192.0.2.2]:5"} {
+				far = append(far, w.dialSlowly(address(from), false), w.dialSlowly(address(from), true))
+			}
+			far = append(far, w.dialSlowly(nil, false))
+			for i := range 2000 {
+				w.dialSlowly(crowd[i%3], shakes)
+			}
+			near := w.dialSlowly(crowd[0], !shakes)
+			for i := range 400 {
+				w.dialSlowly(crowd[i%3], shakes)
+			}
+			for i, s := range append(far, near) {
+				if !s.isThere() {
+					t.Errorf("%v: the slow peer %d was hung up on", shakes, i)
+				}
+			}
+			time.Sleep(dispatcher.HelloTimeout)
+			for i, s := range append(far, near) {
+				if s.isThere() {
+					t.Errorf("%v: the slow peer %d is still there after %v", shakes, i, dispatcher.HelloTimeout)
+				}
+			}
+		})
+	}
 }
 
 func TestClosingWaitsForNoStranger(t *testing.T) {
@@ -108,7 +151,7 @@ func TestStrangersAreCountedNotQuoted(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := bytes.Count(log.Bytes(), []byte("not admitted")); n != 2 || log.Len() > 2000 {
+		if n := bytes.Count(log.Bytes(), []byte("not admitted")); n != 2 || log.Len() > 2000 || bytes.Contains(log.Bytes(), []byte("bbb")) {
 			t.Errorf("%d lines, %d bytes: %.2000s", n, log.Len(), log.String())
 		}
 	}, func(o *options, _ *dispatcher.RunOptions) {
