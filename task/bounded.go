@@ -6,27 +6,45 @@ import (
 	"unicode/utf8"
 )
 
-// maxError is how many bytes of what a task says of its error are kept.
-const maxError = 64 << 10
+// How many bytes of what a task says of its error are kept: by itself, and where the
+// memory for all of them is used up.
+const (
+	maxError = 64 << 10
+	maxBrief = 1 << 10
+)
 
 // Bounded returns an error value of which no more than 64 KiB are kept, and that says
 // so if it had more. Whoever sends or keeps what a task says of its error calls it. A
 // nil one stays nil.
-func (e *ErrorValue) Bounded() *ErrorValue {
+func (e *ErrorValue) Bounded() *ErrorValue { return e.bounded(maxError) }
+
+// Brief is Bounded with 1 KiB.
+func (e *ErrorValue) Brief() *ErrorValue { return e.bounded(maxBrief) }
+
+// Size is how many bytes the error value's words have, 0 for a nil one.
+func (e *ErrorValue) Size() int {
 	if e == nil {
-		return nil
+		return 0
 	}
-	total := len(e.Message) + len(e.Evidence) + len(e.Detail)
-	if total <= maxError {
+	return len(e.Message) + len(e.Evidence) + len(e.Detail) + len(e.Signal)
+}
+
+func (e *ErrorValue) bounded(most int) *ErrorValue {
+	total := e.Size()
+	if total <= most {
 		return e
 	}
 	short := *e
 	note := fmt.Sprintf(" [cut: the error had %d bytes]", total)
 	short.Detail = nil // JSON that is cut is none
-	short.Message = cut(e.Message, maxError/2)
-	short.Evidence = cut(e.Evidence, maxError-len(short.Message)-len(note)) + note
+	short.Signal = cut(e.Signal, maxSignal)
+	short.Message = cut(e.Message, most/2)
+	short.Evidence = cut(e.Evidence, most-len(short.Signal)-len(short.Message)-len(note)) + note
 	return &short
 }
+
+// maxSignal is longer than the name of any signal.
+const maxSignal = 32
 
 // cut returns at most the first n bytes of s, in memory of their own and through no
 // rune.

@@ -98,8 +98,8 @@ func (l *Log) Add(n int) (first int) {
 // it keeps nothing.
 func (l *Log) Put(index int, done *Done) {
 	done.log, done.Index = l, index
-	done.Err = done.Err.Bounded()
-	done.size = done.Output.Bytes(spool.Stdout) + done.Output.Bytes(spool.Stderr)
+	done.Err = l.store.bounded(done.Err)
+	done.size = done.Output.Bytes(spool.Stdout) + done.Output.Bytes(spool.Stderr) + int64(done.Err.Size())
 	for _, value := range done.Row {
 		done.size += int64(len(value))
 	}
@@ -115,7 +115,7 @@ func (l *Log) Put(index int, done *Done) {
 	} else {
 		l.byIndex.set(index, done)
 		l.order.push(index)
-		l.count(done.size, 1)
+		l.count(done, 1)
 	}
 	l.change()
 }
@@ -205,11 +205,12 @@ func (l *Log) Full() bool {
 
 func (l *Log) isFull() bool { return l.bytes > MaxBytes || l.kept > MaxCount }
 
-// count counts results in, or with negative numbers out. Under mu.
-func (l *Log) count(bytes int64, results int) {
-	l.bytes += bytes
-	l.kept += results
-	l.store.results.Add(int64(results))
+// count counts a result in with 1, and out with -1. Under mu.
+func (l *Log) count(d *Done, n int) {
+	l.bytes += int64(n) * d.size
+	l.kept += n
+	l.store.results.Add(int64(n))
+	l.store.errors.Add(int64(n * d.Err.Size()))
 }
 
 // Release says that nobody wants the result any more, whose output it closes: who
@@ -229,7 +230,7 @@ func (l *Log) release(d *Done) {
 	}
 	wasFull := l.isFull()
 	l.byIndex.set(d.Index, gone)
-	l.count(-d.size, -1)
+	l.count(d, -1)
 	l.trim()
 	open := wasFull && !l.isFull()
 	l.mu.Unlock()
@@ -267,7 +268,7 @@ func (l *Log) empty() (dead []*spool.Output) {
 	for i, d := range l.byIndex.all() {
 		if d != nil && d != gone {
 			l.byIndex.set(i, gone)
-			l.count(-d.size, -1)
+			l.count(d, -1)
 			dead = append(dead, d.Output)
 		}
 	}

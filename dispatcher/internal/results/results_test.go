@@ -415,17 +415,18 @@ func TestMillionResults(t *testing.T) {
 
 // TestErrorsAreBounded, so that workers cannot fill the memory with them.
 func TestErrorsAreBounded(t *testing.T) {
-	f := newFixture(t, 0)
+	f := newFixture(t, 1<<20)
 	for name, e := range map[string]task.ErrorValue{
 		"message":  {Message: strings.Repeat("é", 1<<20)},
 		"evidence": {Message: "short", Evidence: strings.Repeat("x", 1<<20)},
+		"signal":   {Message: "short", Signal: strings.Repeat("S", 1<<20)},
 		"detail":   {Message: "short", Detail: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)},
 	} {
 		l := f.log(2)
 		l.Put(1, &results.Done{Result: task.Result{Err: &e}})
 		d, _, _ := l.At(1)
 		got := d.Err
-		if n := len(got.Message) + len(got.Evidence) + len(got.Detail); n > 64<<10 {
+		if n := len(got.Message) + len(got.Evidence) + len(got.Detail) + len(got.Signal); n > 64<<10 {
 			t.Errorf("%s: %d bytes are kept", name, n)
 		}
 		if !strings.Contains(got.Evidence, "cut") || !strings.HasPrefix(got.Message, e.Message[:4]) {
@@ -437,4 +438,46 @@ func TestErrorsAreBounded(t *testing.T) {
 			t.Error("a short error was changed")
 		}
 	}
+}
+
+// TestErrorsAreCounted: they push outputs to the disk, fill a log, and are short where
+// there are too many of them.
+func TestErrorsAreCounted(t *testing.T) {
+	const memory, n = 1 << 20, 5000
+	f := newFixture(t, memory)
+	l := f.log(n + 1)
+	words := strings.Repeat("x", 70_000)
+	for i := range n {
+		l.Put(i+1, &results.Done{Result: task.Result{Err: &task.ErrorValue{Message: "m", Evidence: words}}})
+	}
+	if used, _ := f.Usage(); used > memory+n<<10 {
+		t.Errorf("%d errors of 70,000 bytes hold %d", n, used)
+	}
+	for _, i := range []int{1, n} {
+		d, _, _ := l.At(i)
+		if !strings.HasSuffix(d.Err.Evidence, "[cut: the error had 70001 bytes]") {
+			t.Errorf("error %d does not say that it was cut: %.200q", i, d.Err.Evidence)
+		}
+	}
+	out := f.done("output")
+	l.Put(n+1, out)
+	if _, disk := f.Usage(); disk == 0 {
+		t.Error("an output stays in memory beside errors that have all of it")
+	}
+	l.Forget()
+	f.empty()
+
+	f = newFixture(t, 1<<40)
+	l = f.log(n)
+	for i := range n {
+		l.Put(i+1, &results.Done{Result: task.Result{Err: &task.ErrorValue{Message: words[:60_000]}}})
+	}
+	if !l.Full() {
+		t.Errorf("%d errors of 60,000 bytes do not fill a log", n)
+	}
+	for i := range n {
+		d, _, _ := l.At(i + 1)
+		d.Release()
+	}
+	f.empty()
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"muster/internal/spool"
+	"muster/task"
 )
 
 // Store is what the logs of a dispatcher share: one spool, and a bound on what of
@@ -14,6 +15,7 @@ type Store struct {
 	memory  int64
 	fault   func(error)
 	results atomic.Int64 // that are neither released nor forgotten
+	errors  atomic.Int64 // bytes of their error values
 
 	mu        sync.Mutex // guards all below; nothing is locked after it
 	discarded []*spool.Output
@@ -21,7 +23,7 @@ type Store struct {
 }
 
 // NewStore returns a store of outputs in dir, which holds about so many bytes of
-// them in memory. It calls fault, without locks, with what goes wrong when outputs
+// them, and of error values, in memory. It calls fault, without locks, with what goes wrong when outputs
 // are removed.
 func NewStore(dir *spool.Dir, memory int64, fault func(error)) *Store {
 	return &Store{dir: dir, memory: memory, fault: fault}
@@ -33,10 +35,20 @@ func (s *Store) New(name string) *spool.Output { return s.dir.New(name) }
 // Keep moves an output that is complete to the disk if as much as may be is in
 // memory. When it fails, the output stays in memory.
 func (s *Store) Keep(out *spool.Output) error {
-	if memory, _ := s.dir.Usage(); memory <= s.memory {
+	if memory, _ := s.Usage(); memory <= s.memory {
 		return nil
 	}
 	return out.Park()
+}
+
+// bounded returns an error value of at most 64 KiB, or of 1 KiB if error values alone
+// have as much memory as there is for results.
+func (s *Store) bounded(e *task.ErrorValue) *task.ErrorValue {
+	bounded := e.Bounded()
+	if s.errors.Load()+int64(bounded.Size()) > s.memory {
+		return e.Brief()
+	}
+	return bounded
 }
 
 // Room returns nil if the spool's disk has room for more.
@@ -45,8 +57,11 @@ func (s *Store) Room() error { return s.dir.Room() }
 // Results returns how many results are neither released nor forgotten.
 func (s *Store) Results() int { return int(s.results.Load()) }
 
-// Usage returns how many bytes of output are in memory and on the disk.
-func (s *Store) Usage() (memory, disk int64) { return s.dir.Usage() }
+// Usage returns how many bytes of results are in memory and on the disk.
+func (s *Store) Usage() (memory, disk int64) {
+	memory, disk = s.dir.Usage()
+	return memory + s.errors.Load(), disk
+}
 
 // Discard closes the output of an attempt that came to no result, nil too. It does
 // so in a goroutine of the store's: whoever calls it may hold locks.
