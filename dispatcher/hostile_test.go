@@ -1,7 +1,9 @@
 package dispatcher_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -119,4 +121,65 @@ func TestLacksWithoutEnd(t *testing.T) {
 			}
 		}
 	}, saying(s))
+}
+
+// TestFramesWithoutEnd: what a worker says beyond its tasks is handled at a pace, known
+// frames and others. It is not hung up on for that, and nobody else waits.
+func TestFramesWithoutEnd(t *testing.T) {
+	const atOnce, aSecond, n = 40_000, 20_000, 200_000
+	unknown := append(binary.BigEndian.AppendUint32(nil, 2), 200, 0)
+	for name, flood := range map[string]func(p *peer){
+		"answers": func(p *peer) { p.Queue(&wire.Pong{Seq: 1 << 40}) },
+		"results": func(p *peer) { p.Queue(&wire.Result{Ref: task.Ref{Task: 9, Attempt: 9, Epoch: 9}}) },
+		"unknown": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				p, q := w.worker(1), w.worker(1)
+				w.submit("a", "b")
+				a, b := p.start(p.assigned()), q.start(q.assigned())
+				began := time.Now()
+				if flood == nil {
+					p.mute.Store(true) // nobody else writes
+					p.deaf.Store(true)
+					go func() {
+						p.conn.Write(bytes.Repeat(unknown, n))
+						p.finish(a, nil)
+					}()
+				} else {
+					for range n {
+						flood(p)
+					}
+					go p.finish(a, nil)
+				}
+				synctest.Wait()
+				q.finish(b, nil)
+				w.expect(fmt.Sprintf("%d:ok.1", b.Task))
+				_, _, changed := w.d.Workers()
+				for w.b.Queued() > 0 && time.Since(began) < time.Minute {
+					<-changed
+					_, _, changed = w.d.Workers()
+				}
+				took, want := time.Since(began), time.Second*(n-atOnce)/aSecond
+				if took < want-want/10 || took > want+want/10 || p.left() {
+					t.Errorf("%d frames took %v, not %v", n, took, want)
+				}
+			})
+		})
+	}
+}
+
+// TestManyShortTasksWaitForNothing: the pace is for what is said beyond tasks.
+func TestManyShortTasksWaitForNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const n = 25_000
+		given := w.worker(64).works(0, healthy)
+		began := time.Now()
+		rows := make([]string, n)
+		w.submit(rows...)
+		synctest.Wait()
+		if took := time.Since(began); given() != n || took > 0 {
+			t.Errorf("%d of %d tasks took %v", given(), n, took)
+		}
+	})
 }

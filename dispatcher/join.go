@@ -192,6 +192,7 @@ func (p *Pool) open(s *session, conn net.Conn) error {
 	}
 	p.d.roster.add(s)
 	s.w, s.r = wire.NewAsyncWriter(conn), wire.NewReader(conn)
+	s.r.Pace = s.pace.frame
 	s.w.Bound(bounds(int(s.hello.Slots)))
 	if s.lease > 0 {
 		s.w.Retain()

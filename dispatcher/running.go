@@ -157,6 +157,7 @@ func (s *session) result(m *wire.Result, now time.Time) {
 	if a == nil {
 		return
 	}
+	s.pace.ended()
 	s.spool(a, 1, m.Stdout)
 	s.spool(a, 2, m.Stderr)
 	s.d.keep(a.out)

@@ -56,6 +56,7 @@ type session struct {
 	in    entrance
 	w     *wire.Writer
 	r     *wire.Reader // belongs to whoever serves the link
+	pace  pace         // so does this
 	epoch uint64
 	since time.Time
 	// stirred belongs to whoever serves the link: something has come of which the

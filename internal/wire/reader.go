@@ -11,6 +11,10 @@ import (
 // Its buffer is as large as what comes: a dispatcher has thousands of Readers, most
 // of which see a heartbeat now and then.
 type Reader struct {
+	// Pace, if not nil, is called for each frame that has come, before anything is done
+	// with it, and may wait.
+	Pace func()
+
 	r     io.Reader
 	buf   []byte
 	begin int // buf[begin:end] has come and not been looked at
@@ -48,6 +52,9 @@ func (r *Reader) Read() (Message, error) {
 		t, flags, body, err := r.frame()
 		if err != nil {
 			return nil, err
+		}
+		if r.Pace != nil {
+			r.Pace()
 		}
 		r.count.frame(t, len(body)+6)
 		m := newMessage(t)
