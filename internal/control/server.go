@@ -42,7 +42,7 @@ type Options struct {
 func NewServer(l net.Listener, opt Options) *Server {
 	s := &Server{Options: opt, socket: l.Addr().String()}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
-	go s.http.Serve(l) // it ends with an error when it is closed, or l is
+	go s.http.Serve(limitClients(l, clientsAllowed())) // it ends with an error when it is closed, or l is
 	return s
 }
 

@@ -143,19 +143,6 @@ func (h *Host) sayOfWorkers(format string, args ...any) {
 	h.opt.Say("%s", terminal.Safe(fmt.Sprintf(format, args...)))
 }
 
-// ListenUnix listens on a socket that is this user's alone, in a folder that is.
-func ListenUnix(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
 // serve admits workers on a listener of this machine until that is closed.
 func (h *Host) serve(l net.Listener) {
 	h.serving.Go(func() {
