@@ -47,9 +47,9 @@ var layers = map[string][]string{
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
 	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
-		"muster/internal/state", "muster/internal/terminal", "muster/task", "muster/tls", "muster/worker"},
+		"muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
 	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/task"},
-	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
+	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
 	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
 		"muster/internal/fleet", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",

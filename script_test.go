@@ -49,6 +49,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"noproc":    cmdNoProc,
 	"watchargs": cmdWatchArgs,
 	"nosecret":  cmdNoSecret,
+
+	// script_terminal_test.go
+	"harmless": cmdHarmless,
 }
 
 // cmdCode runs a command and checks its exit status: code 3 muster run ...

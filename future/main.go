@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/internal/host"
+	"muster/internal/terminal"
 	"muster/worker"
 )
 
@@ -51,7 +52,7 @@ func Main() {
 		return // a task that is this program
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+		terminal.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
 		os.Exit(1)
 	}
 	os.Exit(0)

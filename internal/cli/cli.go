@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"muster/internal/prompt"
+	safe "muster/internal/terminal"
 )
 
 // Version is the release this source belongs to.
@@ -66,8 +67,9 @@ func (e hinted) Unwrap() error { return e.error }
 
 // streams is where a command reads and writes.
 type streams struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out io.Writer
+	err safe.Voice
 }
 
 // terminal reports whether w is a terminal.
@@ -78,7 +80,7 @@ func terminal(w any) bool {
 
 // Main runs muster with the words of args and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := streams{stdin, stdout, stderr}
+	s := streams{stdin, stdout, safe.NewVoice(stderr)}
 	if asked, err := prompt.Askpass(args, os.Getenv, stdout); asked {
 		return s.report(err)
 	}
@@ -104,9 +106,9 @@ func (s streams) report(err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintf(s.err, "muster: %v\n", err)
+	s.err.Say("%v", err)
 	if errors.As(err, &hint) {
-		fmt.Fprintf(s.err, "hint: %s\n", hint.hint)
+		s.err.Hint(hint.hint)
 	}
 	switch {
 	case errors.As(err, &usage):
@@ -131,7 +133,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 		Version:                   Version,
 		Reader:                    s.in,
 		Writer:                    s.out,
-		ErrWriter:                 s.err,
+		ErrWriter:                 s.err.Lines(),
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
@@ -141,7 +143,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 			if c.Args().Present() {
 				return noSuchCommand(c)
 			}
-			c.App.Writer = s.err
+			c.App.Writer = s.err.Lines()
 			cli.ShowAppHelp(c)
 			return exitError(exitUsage)
 		},
@@ -198,7 +200,7 @@ func logFlags(levelVar, jsonVar string) []cli.Flag {
 
 // logger makes the logger that --log-level and --log-json ask for; the ones
 // nearest to the command count.
-func logger(c *cli.Context, w io.Writer) (hclog.Logger, error) {
+func logger(c *cli.Context, to safe.Voice) (hclog.Logger, error) {
 	name, asJSON := "", false
 	for _, at := range c.Lineage() {
 		if at.Command == nil && at.App == nil {
@@ -215,6 +217,10 @@ func logger(c *cli.Context, w io.Writer) (hclog.Logger, error) {
 	}
 	if level == hclog.NoLevel {
 		return nil, usagef("--log-level %q: it is error, warn, info, debug or trace", name)
+	}
+	w := to.Lines()
+	if asJSON {
+		w = to.JSON()
 	}
 	return hclog.New(&hclog.LoggerOptions{Name: "muster", Level: level, Output: w, JSONFormat: asJSON}), nil
 }

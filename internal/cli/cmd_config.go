@@ -77,7 +77,7 @@ func checkConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 	for i := range list {
 		one := &list[i]
 		for _, w := range one.warnings {
-			fmt.Fprintf(s.err, "muster: warning: %v\n", w)
+			s.err.Say("warning: %v", w)
 		}
 		if one.err != nil {
 			one.Error = one.err.Error()
@@ -88,13 +88,13 @@ func checkConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 		if asJSON {
 			continue
 		}
-		fmt.Fprintf(s.out, "%s %s: ok", one.Kind, one.Name)
+		safe.Fprintf(s.out, "%s %s: ok", one.Kind, one.Name)
 		if one.Found != "" {
-			fmt.Fprintf(s.out, ": %s", one.Found)
+			safe.Fprintf(s.out, ": %s", one.Found)
 		}
 		fmt.Fprintln(s.out)
 		for _, u := range one.Unasked {
-			fmt.Fprintf(s.out, "  not asked: %s\n", u)
+			safe.Fprintf(s.out, "  not asked: %s\n", u)
 		}
 	}
 	if asJSON {
@@ -239,7 +239,7 @@ func showConfig(c *cli.Context, s streams, f *config.File, asJSON bool) error {
 		return writeJSON(s.out, all)
 	}
 	for _, block := range list {
-		fmt.Fprintf(s.out, "%s %s\n", block.kind, block.name)
+		safe.Fprintf(s.out, "%s %s\n", block.kind, block.name)
 		showValues(s.out, block.settings)
 	}
 	return nil
@@ -254,7 +254,7 @@ func showValues(w io.Writer, list []config.Shown) {
 			text = quotedList(all)
 		}
 		text = strings.ReplaceAll(strings.TrimSuffix(safe.Safe(text), "\n"), "\n", "\n"+strings.Repeat(" ", 15))
-		fmt.Fprintf(w, "  %-12s %s\n", v.Name, text)
+		safe.Fprintf(w, "  %-12s %s\n", v.Name, safe.Text(text))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/remote"
+	safe "muster/internal/terminal"
 	mssh "muster/ssh"
 )
 
@@ -112,7 +113,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		d.said = fmt.Sprintf(format, args...)
 		d.mu.Unlock()
 		d.bar.clear()
-		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+		s.err.Say(format, args...)
 	}
 	opt.Step = func(what, found string) { d.ok(what, found) }
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -146,10 +147,10 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 func (d *doctor) leaveAtNext() {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	fmt.Fprintln(d.s.err, "muster: interrupted: taking back what was submitted; press Ctrl-C again to leave it to `muster down`")
+	d.s.err.Say("interrupted: taking back what was submitted; press Ctrl-C again to leave it to `muster down`")
 	<-again
 	if err := d.h.Leave(); err != nil {
-		fmt.Fprintf(d.s.err, "muster: %v\n", err)
+		d.s.err.Say("%v", err)
 	}
 	os.Exit(exitInterrupted)
 }
@@ -178,9 +179,9 @@ func (d *doctor) note(f finding) {
 	if !f.OK {
 		word = "FAIL"
 	}
-	fmt.Fprintf(d.s.out, "%s  %s: %s: %s\n", word, f.Launcher, f.Step, f.Found)
+	safe.Fprintf(d.s.out, "%s  %s: %s: %s\n", word, f.Launcher, f.Step, safe.Text(f.Found))
 	if f.Hint != "" {
-		fmt.Fprintf(d.s.out, "      hint: %s\n", f.Hint)
+		safe.Fprintf(d.s.out, "      hint: %s\n", safe.Text(f.Hint))
 	}
 }
 

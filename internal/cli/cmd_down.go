@@ -17,6 +17,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/fleet"
 	"muster/internal/state"
+	safe "muster/internal/terminal"
 )
 
 // downOptions are the options of `muster down`.
@@ -73,7 +74,7 @@ func retire(c *cli.Context, s streams, n int) error {
 	if err != nil {
 		return answered(err)
 	}
-	fmt.Fprintf(s.err, "muster: %s told to leave\n", plural(a.Told, "worker"))
+	s.err.Say("%s told to leave", plural(a.Told, "worker"))
 	if a.Told < n {
 		return exitError(exitFailure)
 	}
@@ -85,7 +86,7 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	defer stop()
 	ended, err := endDispatchers(c, ctx, s, o)
 	if err != nil && ctx.Err() != nil {
-		fmt.Fprintln(s.err, "muster: interrupted; a dispatcher that has been told to end goes on to, and `muster down` waits for it again")
+		s.err.Say("interrupted; a dispatcher that has been told to end goes on to, and `muster down` waits for it again")
 		return exitError(exitInterrupted)
 	}
 	if err != nil {
@@ -100,7 +101,7 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	}
 	found, err := takeBackAll(ctx, s, log)
 	if !found && ended == 0 && err == nil {
-		fmt.Fprintln(s.err, "muster: no dispatcher is running, and there is nothing left with a scheduler")
+		s.err.Say("no dispatcher is running, and there is nothing left with a scheduler")
 	}
 	return err
 }
@@ -125,9 +126,9 @@ func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOption
 		case !was:
 			continue
 		case profile != "":
-			fmt.Fprintf(s.err, "muster: profile %s is reset\n", profile)
+			s.err.Say("profile %s is reset", profile)
 		default:
-			fmt.Fprintf(s.err, "muster: dispatcher %s has ended\n", name)
+			s.err.Say("dispatcher %s has ended", name)
 		}
 		n++
 	}
@@ -151,7 +152,7 @@ func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bo
 			return was, err
 		case !was:
 			was = true
-			fmt.Fprintf(s.err, "muster: dispatcher %s is being started, or is ending: waiting for it\n", name)
+			s.err.Say("dispatcher %s is being started, or is ending: waiting for it", name)
 		}
 		select {
 		case <-time.After(lockLook):
@@ -211,7 +212,7 @@ func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, 
 			failed = append(failed, fmt.Errorf("launcher %s: %w", o.Record.Launcher, o.Err))
 			continue
 		}
-		fmt.Fprintln(s.out, o)
+		safe.Fprintf(s.out, "%v\n", o)
 	}
 	for id := range runs {
 		state.Forget(dir, id)

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/state"
+	safe "muster/internal/terminal"
 )
 
 // launchOptions are the options of `muster launch`.
@@ -169,7 +170,7 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	}
 	done, err := launching(ctx, s, client, profile, control.LaunchRequest{Plans: plans, Asker: asker})
 	if ctx.Err() != nil {
-		fmt.Fprintln(s.err, "muster: interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
+		s.err.Say("interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
 		return exitError(exitInterrupted)
 	}
 	if err != nil {
@@ -187,9 +188,9 @@ func (s streams) sayLaunched(done host.Launched, where string, o launchOptions) 
 		return writeJSON(s.out, done)
 	}
 	for _, id := range done.Jobs {
-		fmt.Fprintln(s.out, id)
+		safe.Fprintf(s.out, "%s\n", id)
 	}
-	fmt.Fprintf(s.err, "muster: %s asked for%s\n", plural(done.Workers, "worker"), where)
+	s.err.Say("%s asked for%s", plural(done.Workers, "worker"), where)
 	return nil
 }
 
@@ -345,13 +346,13 @@ func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hcl
 		return errors.Join(err, writeJSON(s.out, done))
 	}
 	for _, id := range done.Jobs {
-		fmt.Fprintln(s.out, id)
+		safe.Fprintf(s.out, "%s\n", id)
 	}
 	switch endless := f.Forgo(ctx); {
 	case len(f.Jobs()) > 0:
-		fmt.Fprintln(s.err, "muster: `muster down` ends these jobs")
+		s.err.Say("`muster down` ends these jobs")
 	case endless > 0:
-		fmt.Fprintf(s.err, "muster: %s asked for; muster cannot end what was started, since the launcher does not say how\n", plural(endless, "worker"))
+		s.err.Say("%s asked for; muster cannot end what was started, since the launcher does not say how", plural(endless, "worker"))
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"muster/internal/input"
 	"muster/internal/plan"
 	"muster/internal/shell"
+	safe "muster/internal/terminal"
 	"muster/task"
 )
 
@@ -250,7 +251,7 @@ func (p *runPlan) findPool(c *cli.Context, s streams) error {
 		for _, other := range f.Profiles {
 			names = append(names, other.Name)
 		}
-		fmt.Fprintf(s.err, "muster: %s has no profile called default, so tasks run on this machine; -p chooses one: %s\n", f.Path, strings.Join(names, ", "))
+		s.err.Say("%s has no profile called default, so tasks run on this machine; -p chooses one: %s", f.Path, strings.Join(names, ", "))
 	}
 	if p.o.slots == 0 {
 		p.o.slots = runtime.NumCPU()
@@ -366,7 +367,11 @@ func (p *runPlan) dryRun(out io.Writer) error {
 		if err != nil {
 			return usageError{err}
 		}
-		if _, err := fmt.Fprintln(out, p.commandLine(p.cmd.Expand(row, i, "1"))); err != nil {
+		line := p.commandLine(p.cmd.Expand(row, i, "1"))
+		if terminal(out) {
+			line = safe.Line(line)
+		}
+		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
 	}

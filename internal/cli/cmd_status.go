@@ -49,8 +49,8 @@ func newInfo(s streams) *cli.Command {
 			if asJSON {
 				return writeJSON(s.out, i)
 			}
-			fmt.Fprintf(s.out, "%11s %11s %11s %11s %11s\n", "connections", "cumulative", "awaiting", "executing", "completed")
-			_, err = fmt.Fprintf(s.out, "%11d %11d %11d %11d %11d\n", i.Connections, i.Cumulative, i.Awaiting, i.Executing, i.Completed)
+			safe.Fprintf(s.out, "%11s %11s %11s %11s %11s\n", "connections", "cumulative", "awaiting", "executing", "completed")
+			_, err = safe.Fprintf(s.out, "%11d %11d %11d %11d %11d\n", i.Connections, i.Cumulative, i.Awaiting, i.Executing, i.Completed)
 			return err
 		},
 	}
@@ -90,7 +90,7 @@ func runStatus(c *cli.Context, s streams, watch, asJSON bool) error {
 			if asJSON {
 				err = writeJSON(s.out, f)
 			} else {
-				_, err = fmt.Fprintf(s.out, "%d: %s of profile %s: %s, %d/%d resolved, %d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+				_, err = safe.Fprintf(s.out, "%d: %s of profile %s: %s, %d/%d resolved, %d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
 			}
 			if err != nil {
 				return err
@@ -163,23 +163,23 @@ func showStatus(w io.Writer, st *control.Status) error {
 	if st.Kind == "run" {
 		what = "run"
 	}
-	fmt.Fprintf(w, "%s %s: process %d, muster %s, since %s\n", what, st.Name, st.Pid, st.Version, st.Started.Local().Format(time.DateTime))
+	safe.Fprintf(w, "%s %s: process %d, muster %s, since %s\n", what, st.Name, st.Pid, st.Version, st.Started.Local().Format(time.DateTime))
 	for _, u := range st.URLs {
-		fmt.Fprintf(w, "  %s (%s)\n", safe.Safe(u.URL), safe.Safe(u.Interface))
+		safe.Fprintf(w, "  %s (%s)\n", u.URL, u.Interface)
 	}
 	showStanding(w, st.Standing)
 	for _, p := range st.Profiles {
 		showProfile(w, p)
 	}
 	if len(st.Futures) > 0 {
-		fmt.Fprintf(w, "futures\n")
+		safe.Fprintf(w, "futures\n")
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for i, f := range st.Futures {
 			if i == shownFutures {
-				fmt.Fprintf(t, "  and %d more\n", len(st.Futures)-i)
+				safe.Fprintf(t, "  and %d more\n", len(st.Futures)-i)
 				break
 			}
-			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+			safe.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
 		}
 		t.Flush()
 	}
@@ -191,7 +191,7 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 	if p.Sync {
 		mode = "sync"
 	}
-	fmt.Fprintf(w, "profile %s: %s, %s connected of %d ever; %d awaiting, %d executing, %d completed\n", p.Profile, mode,
+	safe.Fprintf(w, "profile %s: %s, %s connected of %d ever; %d awaiting, %d executing, %d completed\n", p.Profile, mode,
 		plural(p.Info.Connections, "worker"), p.Info.Cumulative, p.Info.Awaiting, p.Info.Executing, p.Info.Completed)
 	capacity := "no limit"
 	if p.Memory.Capacity != nil {
@@ -201,23 +201,23 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 	if n := p.Memory.Waiting; n > 0 {
 		waiting = fmt.Sprintf(", %d waiting to submit", n)
 	}
-	fmt.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity, waiting)
+	safe.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity, waiting)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, k := range p.Workers {
 		if i == shownWorkers {
-			fmt.Fprintf(t, "  and %d more\n", len(p.Workers)-i)
+			safe.Fprintf(t, "  and %d more\n", len(p.Workers)-i)
 			break
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%d of %s\t%d done\tpid %d\n", k.ID, k.State, min(k.Busy, k.Slots), plural(k.Slots, "slot"), k.Done, k.Pid)
+		safe.Fprintf(t, "  %s\t%s\t%d of %s\t%d done\tpid %d\n", k.ID, k.State, min(k.Busy, k.Slots), plural(k.Slots, "slot"), k.Done, k.Pid)
 	}
 	t.Flush()
 	for _, k := range p.Workers {
 		for _, lack := range k.Lacks {
-			fmt.Fprintf(w, "  %s: %s; what needs it goes elsewhere\n", safe.Safe(k.Host), safe.Safe(lack))
+			safe.Fprintf(w, "  %s: %s; what needs it goes elsewhere\n", k.Host, lack)
 		}
 	}
 	for why, n := range p.Left {
-		fmt.Fprintf(w, "  %s left: %s\n", plural(n, "worker"), why)
+		safe.Fprintf(w, "  %s left: %s\n", plural(n, "worker"), why)
 	}
 }
 
@@ -228,21 +228,21 @@ func showStanding(w io.Writer, list []fleet.JobStanding) {
 		if name == "" {
 			name = j.Launch
 		}
-		fmt.Fprintf(w, "  job %s of %s: %s", safe.Safe(name), safe.Safe(j.Endpoint), plural(j.Workers, "worker"))
+		safe.Fprintf(w, "  job %s of %s: %s", name, j.Endpoint, plural(j.Workers, "worker"))
 		for _, c := range []struct {
 			n    int
 			word string
 		}{{j.Pending, "pending"}, {j.Running, "running"}, {j.Ended, "ended"}} {
 			if c.n > 0 {
-				fmt.Fprintf(w, ", %d %s", c.n, c.word)
+				safe.Fprintf(w, ", %d %s", c.n, c.word)
 			}
 		}
 		if j.Reason != "" {
-			fmt.Fprintf(w, " (%s)", safe.Safe(j.Reason))
+			safe.Fprintf(w, " (%s)", j.Reason)
 		}
-		fmt.Fprintln(w)
+		safe.Fprintf(w, "\n")
 		if j.Trouble != "" {
-			fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(safe.Safe(j.Trouble), "\n", "\n    "))
+			safe.Fprintf(w, "    %s\n", safe.Text(strings.ReplaceAll(j.Trouble, "\n", "\n    ")))
 		}
 	}
 }
@@ -283,7 +283,7 @@ revoke lets nobody in any more; workers that are in stay.
 				if err := client.Revoke(c.Context, c.Args().Get(1)); err != nil {
 					return answered(err)
 				}
-				fmt.Fprintf(s.err, "muster: %s lets nobody in any more\n", c.Args().Get(1))
+				s.err.Say("%s lets nobody in any more", c.Args().Get(1))
 				return nil
 			case what != "new" || c.Args().Len() != 1:
 				return usageError{hinted{errors.New("join: say new, list, or revoke ID"), "muster join new -o FILE"}}
@@ -318,7 +318,7 @@ revoke lets nobody in any more; workers that are in stay.
 			if asJSON {
 				return writeJSON(s.out, j.Join)
 			}
-			fmt.Fprintf(s.err, "muster: %s admits %s to profile %s: muster worker --join-file %s\n", j.ID, plural(uses, "worker"), profile, file)
+			s.err.Say("%s admits %s to profile %s: muster worker --join-file %s", j.ID, plural(uses, "worker"), profile, file)
 			return nil
 		},
 	}
@@ -337,7 +337,7 @@ func listJoins(c *cli.Context, s streams, client *control.Client, asJSON bool) e
 		if !j.Until.IsZero() {
 			until = "until " + j.Until.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(s.out, "%s: profile %s, %d of %d used, valid %s\n", j.ID, j.Profile, j.Used, j.Uses, until)
+		safe.Fprintf(s.out, "%s: profile %s, %d of %d used, valid %s\n", j.ID, j.Profile, j.Used, j.Uses, until)
 	}
 	return nil
 }

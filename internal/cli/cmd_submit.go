@@ -81,7 +81,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return usageError{err}
 	}
 	if o.sync {
-		return exitOf(s, runHere(spec, s.in, s.out, s.err))
+		return exitOf(s, runHere(spec, s.in, s.out, s.err.Exact()))
 	}
 	if o.stdin != "" {
 		if spec.Input, err = readStdin(s, o.stdin); err != nil {
@@ -151,7 +151,7 @@ func startEphemeral(c *cli.Context, s streams) error {
 func finishHere(c *cli.Context, s streams, client *control.Client, id dispatcher.ID, spec task.Spec) error {
 	var kept tailBuffer
 	began := time.Now()
-	v := runHere(spec, s.in, io.MultiWriter(s.err, &kept), s.err)
+	v := runHere(spec, s.in, io.MultiWriter(s.err.Exact(), &kept), s.err.Exact())
 	q := control.FinishRequest{Started: began, Seconds: time.Since(began).Seconds(), Stdout: kept.b, Error: control.NewErrorValue(v)}
 	return answered(client.Finish(c.Context, id, q))
 }
@@ -178,7 +178,7 @@ func exitOf(s streams, v *task.ErrorValue) error {
 	if v == nil {
 		return nil
 	}
-	fmt.Fprintf(s.err, "muster: %s\n", describe(v))
+	s.err.Say("%s", describe(v))
 	if v.Kind == task.KindInterrupt {
 		return exitError(exitInterrupted)
 	}

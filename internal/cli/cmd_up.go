@@ -226,7 +226,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 			return err
 		}
 		stop() // from here on a dispatcher has its own way to end
-		fmt.Fprintln(s.err, "muster: Ctrl-C or `muster down` ends it")
+		s.err.Say("Ctrl-C or `muster down` ends it")
 		return nil
 	})
 }
@@ -311,11 +311,11 @@ func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnsw
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Profiles)) {
 		what := map[string]string{"created": "is up", "same": "is up already, with these values", "replaced": "was reset and is up"}[a.Profiles[name]]
-		fmt.Fprintf(s.err, "muster: profile %s %s\n", name, what)
+		s.err.Say("profile %s %s", name, what)
 		if said[name] != "" {
-			fmt.Fprintf(s.err, "muster: profile %s: %s\n", name, said[name])
+			s.err.Say("profile %s: %s", name, said[name])
 		}
 	}
-	fmt.Fprintf(s.err, "muster: dispatcher %s, process %d\n", st.Name, st.Pid)
+	s.err.Say("dispatcher %s, process %d", st.Name, st.Pid)
 	return nil
 }

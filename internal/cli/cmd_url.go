@@ -45,7 +45,7 @@ first, as host_url() has them: the host name, then each interface.
 			}
 			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 			for _, u := range list {
-				fmt.Fprintf(t, "%s\t%s\n", safe.Safe(u.URL), safe.Safe(u.Interface))
+				safe.Fprintf(t, "%s\t%s\n", u.URL, u.Interface)
 			}
 			return t.Flush()
 		},
@@ -108,7 +108,7 @@ func dialled(list []host.Candidate) string {
 		case u.Interface != address.HostName && u.Interface != "url" && u.Interface != "listen":
 			text += " (" + u.Interface + ")"
 		}
-		texts = append(texts, safe.Safe(text))
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, ", ")
 }

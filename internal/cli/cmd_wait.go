@@ -71,7 +71,7 @@ list it prints, from 1, at once if one is already; 0 is the answer to no list. W
 				return usagef("--any waits and --poll does not: choose one")
 			case len(list) == 0 && any:
 				fmt.Fprintln(s.out, 0)
-				fmt.Fprintln(s.err, "muster: there was no id to wait for")
+				s.err.Say("there was no id to wait for")
 				return nil
 			case len(list) == 0:
 				return usageError{hinted{errors.New("which ids?"), "muster wait ID..."}}
@@ -87,7 +87,7 @@ list it prints, from 1, at once if one is already; 0 is the answer to no list. W
 				ctx, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
-			go tellIdle(ctx, client, func(text string) { fmt.Fprintf(s.err, "muster: %s\n", text) }, list...)
+			go tellIdle(ctx, client, func(text string) { s.err.Say("%s", text) }, list...)
 			a, err := client.Wait(ctx, control.WaitRequest{IDs: list, Any: any, Poll: poll})
 			switch {
 			case errors.Is(err, context.DeadlineExceeded):
@@ -224,7 +224,7 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 		}
 		co.bar = newProgress(o.progress, s, total)
 	}
-	co.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err, Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog})
+	co.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog})
 	if err != nil {
 		return usageError{err}
 	}
@@ -256,7 +256,7 @@ func isUnknown(err error) bool {
 // tell prints a line for a person, above the progress bar.
 func (co *collector) tell(text string) {
 	co.bar.clear()
-	fmt.Fprintf(co.s.err, "muster: %s\n", text)
+	co.s.err.Say("%s", text)
 }
 
 func (co *collector) take(ctx context.Context, r *control.Result) error {
@@ -323,7 +323,7 @@ func (co *collector) say(t *task.Result) string {
 	}
 	name := ""
 	if t.Name != "" {
-		name = " (" + t.Name + ")"
+		name = " (" + shortName(t.Name) + ")"
 	}
 	return fmt.Sprintf("task %d%s: %s", t.Index, name, text)
 }
@@ -333,11 +333,11 @@ func (co *collector) verdict() error {
 		return nil
 	}
 	if co.o.stop && !co.single {
-		fmt.Fprintf(co.s.err, "muster: stopped in index %d", co.first.Index)
+		name := ""
 		if co.first.Name != "" {
-			fmt.Fprintf(co.s.err, ", with name %s", co.first.Name)
+			name = ", with name " + shortName(co.first.Name)
 		}
-		fmt.Fprintf(co.s.err, ": %s\n", describe(co.first.Err))
+		co.s.err.Say("stopped in index %d%s: %s", co.first.Index, name, describe(co.first.Err))
 	}
 	if co.cancelled == co.failed {
 		return exitError(exitCancelled)

@@ -120,7 +120,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	case errors.Is(err, host.ErrSignalled):
 		return exitError(exitInterrupted)
 	case err == nil && o.exitReason && reason != worker.Ended:
-		fmt.Fprintf(s.err, "muster: %d | %s\n", reason, reason)
+		s.err.Say("%d | %s", reason, reason)
 		return exitError(reason)
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/report"
+	safe "muster/internal/terminal"
 	"muster/task"
 )
 
@@ -81,14 +82,24 @@ func (e *execution) item(r *dispatcher.Done) report.Item {
 
 func label(r *dispatcher.Done) string {
 	if r.Name != "" {
-		return fmt.Sprintf("%d (%s)", r.Index, r.Name)
+		return fmt.Sprintf("%d (%s)", r.Index, shortName(r.Name))
 	}
 	return strconv.Itoa(r.Index)
 }
 
+// Of a task's name, and of what it failed of, so many bytes are shown; --json has all.
+const (
+	mostName    = 200
+	mostMessage = 4 << 10
+	mostSample  = 300 // in a summary
+)
+
+func shortName(name string) string { return safe.Cut(name, mostName) }
+
 func describe(v *task.ErrorValue) string {
+	text := safe.Cut(v.Message, mostMessage)
 	if v.Evidence == "" {
-		return v.Message
+		return text
 	}
-	return v.Message + " (" + v.Evidence + ")"
+	return text + " (" + safe.Cut(v.Evidence, mostMessage) + ")"
 }

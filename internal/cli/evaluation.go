@@ -26,7 +26,7 @@ type evaluation struct {
 func evaluate(c *cli.Context, s streams, f *config.File, exec config.ExecPolicy, redact bool) *evaluation {
 	e := &evaluation{f: f}
 	e.ctx, e.cancel = context.WithCancel(c.Context)
-	e.Evaluation = f.Evaluate(config.Options{Context: e.ctx, Getenv: os.LookupEnv, Exec: exec, Redact: redact, Stderr: s.err})
+	e.Evaluation = f.Evaluate(config.Options{Context: e.ctx, Getenv: os.LookupEnv, Exec: exec, Redact: redact, Stderr: s.err.Lines()})
 	return e
 }
 

@@ -68,7 +68,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
 		total = n
 	}
 	e.bar = newProgress(p.o.progress, s, total)
-	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err, Keep: p.o.keep, JSON: p.o.json,
+	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
 		return usageError{err}

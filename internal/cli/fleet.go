@@ -125,6 +125,6 @@ func (e *execution) recall() {
 // lastWords are the commands that end what muster leaves behind.
 func (e *execution) lastWords() {
 	for _, argv := range e.h.Fleet().CancelCommands() {
-		fmt.Fprintf(e.s.err, "muster: left to do: %s\n", shell.Join(argv))
+		e.s.err.Say("left to do: %s", shell.Join(argv))
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"muster/internal/control"
 	"muster/internal/fleet"
 	"muster/internal/host"
-	safe "muster/internal/terminal"
 )
 
 // idlePatience is how long a command waits for futures before it looks whether
@@ -32,7 +31,7 @@ func submitting(ctx context.Context, s streams, client *control.Client, profile 
 			case <-tick.C:
 			}
 			if text := noRoom(ctx, client, profile); text != "" && ctx.Err() == nil {
-				fmt.Fprintf(s.err, "muster: %s\n", text)
+				s.err.Say("%s", text)
 				return
 			}
 		}
@@ -44,7 +43,7 @@ func submitting(ctx context.Context, s streams, client *control.Client, profile 
 // idlePatience: what the dispatcher itself says of it is in its log.
 func launching(ctx context.Context, s streams, client *control.Client, profile string, q control.LaunchRequest) (host.Launched, error) {
 	late := time.AfterFunc(idlePatience, func() {
-		fmt.Fprintf(s.err, "muster: after %v not all workers of profile %s are asked for; waiting for whoever is to start them\n", idlePatience, profile)
+		s.err.Say("after %v not all workers of profile %s are asked for; waiting for whoever is to start them", idlePatience, profile)
 	})
 	defer late.Stop()
 	return client.Launch(ctx, profile, q)
@@ -113,7 +112,7 @@ func idle(st *control.Status, ids []dispatcher.ID) (texts []string) {
 			texts = append(texts, noWorker(p.Profile, st.Standing))
 		case len(p.Workers) > 0 && !slices.ContainsFunc(p.Workers, able):
 			w := p.Workers[0]
-			texts = append(texts, fmt.Sprintf("no worker of profile %s can do what waits; on %s: %s; `muster status` shows more", p.Profile, safe.Safe(w.Host), safe.Safe(w.Lacks[0])))
+			texts = append(texts, fmt.Sprintf("no worker of profile %s can do what waits; on %s: %s; `muster status` shows more", p.Profile, w.Host, w.Lacks[0]))
 		}
 	}
 	return texts
@@ -134,7 +133,7 @@ func noWorker(profile string, jobs []fleet.JobStanding) string {
 		}
 	}
 	if trouble != "" {
-		trouble = " (" + safe.Safe(trouble) + ")"
+		trouble = " (" + trouble + ")"
 	}
 	if pending > 0 {
 		return fmt.Sprintf("profile %s has no worker yet: %s waiting with the scheduler%s; `muster status` shows more", profile, plural(pending, "worker"), trouble)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -76,7 +75,7 @@ func (e *execution) leave() {
 		os.Remove(e.p.o.joinFile)
 	}
 	if err != nil {
-		fmt.Fprintf(e.s.err, "muster: %v\n", err)
+		e.s.err.Say("%v", err)
 	}
 	os.Exit(exitInterrupted)
 }
@@ -84,5 +83,5 @@ func (e *execution) leave() {
 // say prints a line for a person, above the progress bar.
 func (e *execution) say(format string, args ...any) {
 	e.bar.clear()
-	fmt.Fprintf(e.s.err, "muster: "+format+"\n", args...)
+	e.s.err.Say(format, args...)
 }

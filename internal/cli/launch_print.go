@@ -59,7 +59,7 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) (err error
 		mints.sayNone(s, "run")
 	}
 	if slices.ContainsFunc(list, func(sub *plan.Submission) bool { return strings.Contains(sub.Shell(), config.Redacted) }) {
-		fmt.Fprintf(s.err, "muster: %s stands for what is secret: with --show-secrets this can be pasted\n", config.Redacted)
+		s.err.Say("%s stands for what is secret: with --show-secrets this can be pasted", config.Redacted)
 	}
 	mints.say(s, "what is printed")
 	if o.json {
@@ -157,7 +157,7 @@ func (t *minting) sayNone(s streams, command string) {
 	if t.other != "" {
 		why = "dispatcher " + t.other + " does not have their profile"
 	}
-	fmt.Fprintf(s.err, "muster: %s: words in capitals stand for what `muster %s` makes\n", why, command)
+	s.err.Say("%s: words in capitals stand for what `muster %s` makes", why, command)
 }
 
 // say says who may join with what was printed, and until when.
@@ -167,7 +167,7 @@ func (t *minting) say(s streams, with string) {
 		workers += m.uses
 	}
 	if workers > 0 {
-		fmt.Fprintf(s.err, "muster: %s may join with %s, until %s: %s\n", plural(workers, "worker"), with,
+		s.err.Say("%s may join with %s, until %s: %s", plural(workers, "worker"), with,
 			t.all[0].until.Local().Format(time.DateTime), few(t.ids(), "join string"))
 	}
 }

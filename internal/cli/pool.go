@@ -208,7 +208,7 @@ func (pl *pool) own() error {
 func (pl *pool) warn(s streams) {
 	for _, d := range pl.drafts {
 		for _, w := range d.Warnings() {
-			fmt.Fprintf(s.err, "muster: warning: %v\n", w)
+			s.err.Say("warning: %v", w)
 		}
 	}
 }

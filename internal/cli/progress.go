@@ -11,6 +11,7 @@ import (
 
 	"muster/internal/prompt"
 	"muster/internal/remote"
+	safe "muster/internal/terminal"
 )
 
 // progress is the last line of the terminal, with the bar of the tasks or the one
@@ -29,10 +30,10 @@ type progress struct {
 
 // newProgress returns a bar for so many tasks, -1 if that is not known yet.
 func newProgress(when string, s streams, total int) *progress {
-	if when == "never" || when != "always" && !terminal(s.err) {
+	if when == "never" || when != "always" && !terminal(s.err.Exact()) {
 		return nil
 	}
-	p := &progress{w: s.err}
+	p := &progress{w: s.err.Exact()}
 	p.tasks = p.bar(int64(total), progressbar.OptionShowIts(), progressbar.OptionSetItsString("tasks"))
 	return p
 }
@@ -40,10 +41,10 @@ func newProgress(when string, s streams, total int) *progress {
 // newCopyProgress returns what shows copies alone, for a command that counts no
 // tasks.
 func newCopyProgress(s streams) *progress {
-	if !terminal(s.err) {
+	if !terminal(s.err.Exact()) {
 		return nil
 	}
-	return &progress{w: s.err}
+	return &progress{w: s.err.Exact()}
 }
 
 func (p *progress) bar(total int64, more ...progressbar.Option) *progressbar.ProgressBar {
@@ -155,7 +156,7 @@ func (p *progress) copy(c remote.Progress) {
 	var done, total int64
 	var what string
 	for host, c := range p.copying {
-		what = "copying muster to " + host
+		what = "copying muster to " + safe.Line(host)
 		done, total = done+c.Done, total+c.Total
 	}
 	if n := len(p.copying); n > 1 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"muster/internal/remote"
+	safe "muster/internal/terminal"
 )
 
 // TestProgressOfCopies: the bar says what is copied, is gone when that is over or
@@ -25,7 +26,7 @@ func TestProgressOfCopies(t *testing.T) {
 		}
 	}
 	const wiped = "\x1b[2K"
-	p := newProgress("always", streams{err: &b}, 10)
+	p := newProgress("always", streams{err: safe.NewVoice(&b)}, 10)
 	p.copy(remote.Progress{Host: "a", Done: 1e6, Total: 4e6})
 	shows("copying muster to a", "(1.0/4.0 MB")
 	p.copy(remote.Progress{Host: "b", Done: 0, Total: 4e6})
@@ -57,7 +58,7 @@ func TestProgressOfCopies(t *testing.T) {
 	alone := &progress{w: &b}
 	alone.copy(remote.Progress{Host: "a", Done: 1e6, Total: 4e6})
 	shows("copying muster to a")
-	if none := newCopyProgress(streams{err: &b}); none != nil || none.copied() != nil {
+	if none := newCopyProgress(streams{err: safe.NewVoice(&b)}); none != nil || none.copied() != nil {
 		t.Error("copies are shown where there is no terminal")
 	}
 }

@@ -92,7 +92,7 @@ func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*flee
 	}
 	say := func(format string, args ...any) {
 		bar.clear()
-		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+		s.err.Say(format, args...)
 	}
 	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say, Progress: bar.copied()}
 	f := &fleet.Fleet{Run: here(), User: userName(), Log: log, Say: say, Program: program}

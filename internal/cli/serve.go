@@ -40,7 +40,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	opt.Keep = o.Keep
 	opt.Say = func(format string, args ...any) {
 		bar.clear()
-		fmt.Fprintf(s.err, "muster: "+format+"\n", args...)
+		s.err.Say(format, args...)
 	}
 	unlock, err := lock(opt.SocketDir, o.Name)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	case <-signals:
 		left := h.Leave()
 		for _, argv := range h.Fleet().CancelCommands() {
-			fmt.Fprintf(s.err, "muster: left to do: %s\n", strings.Join(argv, " "))
+			s.err.Say("left to do: %s", strings.Join(argv, " "))
 		}
 		os.Remove(path)
 		return errors.Join(exitError(exitInterrupted), left)
@@ -165,7 +165,7 @@ func (s streams) untilOver(h *host.Host, signals <-chan os.Signal, over <-chan s
 	case <-over:
 	case <-closed:
 	case <-signals:
-		fmt.Fprintln(s.err, "muster: ending; Ctrl-C again leaves at once")
+		s.err.Say("ending; Ctrl-C again leaves at once")
 	}
 }
 

@@ -71,12 +71,12 @@ func (p *runPlan) runSync(s streams) error {
 		if p.fromStdin {
 			stdin = nil // it is where the inputs come from
 		}
-		v := runHere(spec, stdin, s.out, s.err)
+		v := runHere(spec, stdin, s.out, s.err.Exact())
 		if v == nil {
 			continue
 		}
 		failed++
-		fmt.Fprintf(s.err, "muster: task %d: %s\n", n, describe(v))
+		s.err.Say("task %d: %s", n, describe(v))
 		if v.Kind == task.KindInterrupt {
 			return exitError(exitInterrupted)
 		}

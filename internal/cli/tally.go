@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"muster/dispatcher"
+	safe "muster/internal/terminal"
 	"muster/task"
 )
 
@@ -25,7 +26,7 @@ func (t *tally) add(r *dispatcher.Done) {
 	if r.Err.Kind == task.KindCancelled {
 		t.cancelled++
 	} else if len(t.sample) < 5 {
-		t.sample = append(t.sample, fmt.Sprintf("%s: %s", label(r), r.Err.Message))
+		t.sample = append(t.sample, fmt.Sprintf("%s: %s", label(r), safe.Cut(r.Err.Message, mostSample)))
 	}
 }
 

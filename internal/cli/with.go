@@ -88,7 +88,7 @@ func runWith(c *cli.Context, s streams, client *control.Client, profile string, 
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.in, s.out, s.err
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.in, s.out, s.err.Exact()
 	if err := cmd.Start(); err != nil {
 		return usageError{fmt.Errorf("with: %w", err)}
 	}

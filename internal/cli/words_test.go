@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	safe "muster/internal/terminal"
 )
 
 // TestTake asserts which words of a command line are options, inputs and CMD.
@@ -59,7 +61,7 @@ func TestTake(t *testing.T) {
 		"everywhere cd /":           {"everywhere", "cd /", ""},
 	} {
 		l := &commandLine{}
-		options, err := l.take(newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, l), append([]string{"muster"}, strings.Fields(line)...))
+		options, err := l.take(newApp(streams{strings.NewReader(""), io.Discard, safe.NewVoice(io.Discard)}, l), append([]string{"muster"}, strings.Fields(line)...))
 		if err != nil {
 			t.Errorf("%q: %v", line, err)
 			continue
@@ -90,7 +92,7 @@ func FuzzTake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Fields(line)
 		l := &commandLine{}
-		app := newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, l)
+		app := newApp(streams{strings.NewReader(""), io.Discard, safe.NewVoice(io.Discard)}, l)
 		options, err := l.take(app, append([]string{"muster"}, words...))
 		if err != nil {
 			return

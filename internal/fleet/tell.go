@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"muster/hpc"
+	"muster/internal/terminal"
 )
 
 // mostTold is of how many jobs the same is said at a time.
@@ -39,7 +40,7 @@ func (f *Fleet) tell(ctx context.Context) {
 			f.Say("%s more ended and their workers never joined; `muster status` shows them", count(len(lost)-i, "job"))
 			break
 		}
-		f.Say("%s", l.text(ctx)) // it may take its time to read what they left
+		f.Say("%s", terminal.Text(l.text(ctx))) // it may take its time to read what they left
 	}
 }
 

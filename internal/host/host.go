@@ -28,7 +28,6 @@ import (
 	"muster/internal/remote"
 	"muster/internal/spool"
 	"muster/internal/state"
-	"muster/internal/terminal"
 	mtls "muster/tls"
 )
 
@@ -37,7 +36,8 @@ type Options struct {
 	StateDir  string
 	SocketDir string
 	Log       hclog.Logger
-	// Say tells the user something that matters now; nil for nobody.
+	// Say tells the user something that matters now; nil for nobody. What it is told
+	// may hold words of workers, tasks and others: it makes them safe to show.
 	Say func(format string, args ...any)
 	// Stderr is that of workers on this machine.
 	Stderr io.Writer
@@ -124,7 +124,7 @@ func Open(opt Options) (h *Host, err error) {
 	if h.Run, err = state.NewRun(opt.StateDir, time.Now()); err != nil {
 		return nil, err
 	}
-	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Heartbeat: opt.Heartbeat, Keep: opt.Keep, Say: h.sayOfWorkers})
+	h.D = dispatcher.New(dispatcher.Options{Identity: h.id, Spool: spool.Open(h.Run.Out()), Log: opt.Log, Heartbeat: opt.Heartbeat, Keep: opt.Keep, Say: opt.Say})
 	h.socket = filepath.Join(opt.SocketDir, h.Run.ID+".sock")
 	if h.unix, err = ListenUnix(h.socket); err != nil {
 		h.Run.Close()
@@ -136,11 +136,6 @@ func Open(opt Options) (h *Host, err error) {
 	h.fleet = &fleet.Fleet{Dir: h.Run.Launches(), Run: hpc.HereBy(hpc.Scrub(os.Environ()), h.children.command), User: userName(), Log: opt.Log, Say: opt.Say,
 		Credentials: h.credentials, Sites: h.sites, Spawn: h.children.launcher, Program: func() (string, error) { return ProgramFor(opt.StateDir)(runtime.GOOS, runtime.GOARCH, "") }}
 	return h, nil
-}
-
-// sayOfWorkers tells the user what may hold words of workers and of tasks.
-func (h *Host) sayOfWorkers(format string, args ...any) {
-	h.opt.Say("%s", terminal.Safe(fmt.Sprintf(format, args...)))
 }
 
 // serve admits workers on a listener of this machine until that is closed.

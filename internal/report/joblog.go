@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -49,10 +50,10 @@ func hostField(host string) string {
 		return ":"
 	}
 	return strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' {
-			return '_'
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return '_'
 	}, host)
 }
 
