@@ -19,12 +19,12 @@ var layers = map[string][]string{
 	"muster/internal/owner":              {},
 	"muster/tls":                         {"muster/internal/owner"}, // doors know nothing of each other, nor of tasks
 	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
-	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
+	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/owner", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
 	"muster/internal/address":            {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
 	"muster/internal/shell":              {},
-	"muster/internal/state":              {},
+	"muster/internal/state":              {"muster/internal/owner"},
 	"muster/internal/input":              {},
 	"muster/internal/proctree":           {},
 	"muster/internal/expand":             {"muster/internal/shell"},

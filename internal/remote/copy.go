@@ -18,8 +18,9 @@ import (
 
 // A copy of the program has three steps:
 //
-//	prepare  a shell makes the folder and an empty file in it, .new-RANDOM, and
-//	         fills it with what an earlier copy that broke off has left
+//	prepare  a shell makes the folder, sees to it that nobody else can write there,
+//	         makes an empty file in it, .new-RANDOM, and fills it with what an earlier
+//	         copy that broke off has left
 //	send     the rest goes by SFTP, or through cat where that does not work
 //	finish   a shell takes the SHA-256 of the file and renames it if that is right
 //
@@ -155,10 +156,13 @@ func (c *copying) prepare(ctx context.Context, begin string) (have int64, err er
 	name := ".new-" + strings.TrimPrefix(marker(), "muster-")
 	c.partial = filepath.Join(dir, name)
 	const sweep = `find "$d%s" -name "%s" -o -name ".new-*" -type f %s -exec rm -f {} + 2>/dev/null; `
-	script := fmt.Sprintf(`umask 077; d="%s"; t="$d/%s"; mkdir -p "$d" && chmod 700 "$d" && : >"$t" || exit 1; `, dir, name) + begin +
+	script := fmt.Sprintf(`umask 077; d="%s"; t="$d/%s"; mkdir -p "$d" && chmod 700 "$d" || exit 1; `, dir, name) + guard + `: >"$t" || exit 1; ` + begin +
 		fmt.Sprintf(sweep, "", name, "-mmin +2") + fmt.Sprintf(sweep, "/..", name, "-mtime +0") + `if test -e "$t"; then wc -c <"$t"; else echo 0; fi` // another copy may have finished
 	text, err := run(ctx, c.client, script, nil)
 	if err != nil {
+		return 0, err
+	}
+	if err := c.p.guarded(text); err != nil {
 		return 0, err
 	}
 	have, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64)

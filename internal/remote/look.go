@@ -129,12 +129,12 @@ func oneLine(s string) string {
 func look(ctx context.Context, c *mssh.Client, state string, log hclog.Logger) (*place, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	text, err := run(ctx, c, `d="`+stateDir(state)+`"; echo "$(uname -sm)"; echo "$d"`, nil)
+	text, err := run(ctx, c, `d="`+stateDir(state)+`"; echo "$(uname -sm)"; echo "$d"; `+guard, nil)
 	if err != nil {
 		return nil, fmt.Errorf("look at the machine: %w", err)
 	}
 	lines := strings.Split(text, "\n")
-	if len(lines) < 2 {
+	if len(lines) < 3 {
 		return nil, fmt.Errorf("look at the machine: %w", strange(text, ""))
 	}
 	p := &place{system: terminal.Safe(lines[0]), state: lines[1], log: log}
@@ -145,6 +145,9 @@ func look(ctx context.Context, c *mssh.Client, state string, log hclog.Logger) (
 	// It becomes a word of scripts that have to pass through any login shell.
 	if _, err := mssh.LoginCommand(p.state); err != nil || strings.ContainsAny(p.state, "\"$`") {
 		return nil, fmt.Errorf("muster's folder there would be %q, in which not every shell takes every character as it is: set state in the launcher", p.state)
+	}
+	if err := p.guarded(lines[2]); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -167,9 +170,12 @@ func (p *place) find(ctx context.Context, c *mssh.Client, sum string) error {
 	// A sum that is not what it should be is taken again, before megabytes are
 	// copied for it: on a busy machine the program that takes it may fail.
 	for range 2 {
-		text, err := run(ctx, c, `f="`+p.program+`"; if test -x "$f"; then echo there; `+sumOf+`; fi`, nil)
+		text, err := run(ctx, c, `f="`+p.program+`"; d="${f%/*}"; `+guard+`if test -x "$f"; then echo there; `+sumOf+`; fi`, nil)
 		if err != nil {
 			return fmt.Errorf("look for %s: %w", p.program, err)
+		}
+		if err := p.guarded(text); err != nil {
+			return err
 		}
 		there, got, _ := strings.Cut(text, "\n")
 		if p.present = strings.TrimSpace(got) == sum; p.present || there != "there" {

@@ -218,25 +218,25 @@ func size(dir string) (total int64, err error) {
 	return total, err
 }
 
-// owner names a process so that no other, now or later, on this machine or
+// process names a process so that no other, now or later, on this machine or
 // another that shares the directory, is taken for it.
-type owner struct {
+type process struct {
 	Host  string `json:"host"`
 	Boot  string `json:"boot"` // of this start of the machine; empty off Linux
 	Pid   int    `json:"pid"`
 	Start string `json:"start"` // of the process, in the kernel's ticks; empty off Linux
 }
 
-func self() owner {
+func self() process {
 	host, _ := os.Hostname()
-	return owner{Host: host, Boot: bootID(), Pid: os.Getpid(), Start: startTime(os.Getpid())}
+	return process{Host: host, Boot: bootID(), Pid: os.Getpid(), Start: startTime(os.Getpid())}
 }
 
 // fate tells whether the process that owns a run's folder belongs to this
 // machine, and whether it is certain to be gone. What another host's process
 // does can't be known here.
 func fate(dir string) (here, over bool) {
-	var o owner
+	var o process
 	b, err := os.ReadFile(filepath.Join(dir, ownerFile))
 	if err != nil || json.Unmarshal(b, &o) != nil || o.Pid <= 0 {
 		return true, true

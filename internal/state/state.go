@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"muster/internal/owner"
 )
 
 // Dir returns the state directory, which it makes if it must: $MUSTER_STATE,
@@ -36,7 +38,23 @@ func Dir(getenv func(string) string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the state directory: %w; MUSTER_STATE names another", err)
 	}
-	return dir, private(dir, 0o022)
+	return dir, judge(dir)
+}
+
+// judge refuses a state directory in which others could put keys, records of jobs or
+// programs: one that is open to them, or whose name could come to lead elsewhere.
+func judge(dir string) error {
+	for _, part := range []string{dir, filepath.Join(dir, "runs"), filepath.Join(dir, "bin")} {
+		who, open, err := owner.Way(part)
+		switch {
+		case part != dir && errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("look who can write to the state directory: %w; MUSTER_STATE names another", err)
+		case who != "":
+			return fmt.Errorf("the state directory %s is not safe: %s is open to %s; chmod go-w that if it is yours, or name another state directory with MUSTER_STATE", dir, open, who)
+		}
+	}
+	return nil
 }
 
 // SocketDir returns the directory of sockets: $XDG_RUNTIME_DIR/muster, else

@@ -65,10 +65,13 @@ func TestUnsafeDirectoriesAreRefused(t *testing.T) {
 	tmp := t.TempDir()
 	os.Mkdir(tmp+"/open", 0o700)
 	os.Chmod(tmp+"/open", 0o777)
-	os.Symlink(tmp, tmp+"/link")
+	os.Symlink("open", tmp+"/link")
+	os.MkdirAll(tmp+"/runs-open/runs", 0o700)
+	os.Chmod(tmp+"/runs-open/runs", 0o777)
 	os.WriteFile(tmp+"/file", nil, 0o600)
 	for dir, want := range map[string]string{
-		"open": "chmod 700", "link": "not a directory", "file": "not a directory",
+		"open": "/open is open to everybody, who may write to it (mode 0777); chmod go-w that", "link": "/open is open to everybody", "open/state": "/open is open to everybody",
+		"open/more/state": "MUSTER_STATE", "runs-open": "/runs-open/runs is open to everybody", "file": "not a directory",
 	} {
 		if _, err := state.Dir(env("MUSTER_STATE", filepath.Join(tmp, dir))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", dir, err, want)
@@ -88,7 +91,7 @@ func TestUnsafeDirectoriesAreRefused(t *testing.T) {
 	if os.Getuid() == 0 {
 		os.Mkdir(tmp+"/theirs", 0o700)
 		os.Chown(tmp+"/theirs", 12345, 12345)
-		if _, err := state.Dir(env("MUSTER_STATE", tmp+"/theirs")); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+		if _, err := state.Dir(env("MUSTER_STATE", tmp+"/theirs")); err == nil || !strings.Contains(err.Error(), "user 12345, to whom it belongs") {
 			t.Errorf("another's directory: %v", err)
 		}
 	}

@@ -145,7 +145,7 @@ func (n *Network) Tmpfs(name, path string, size int64, noexec bool) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	options := fmt.Sprintf("mode=0777,size=%d", size)
+	options := fmt.Sprintf("mode=01777,size=%d", size)
 	if noexec {
 		options += ",noexec"
 	}

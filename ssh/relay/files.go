@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"muster/internal/owner"
 )
 
 // absolute cleans a path and refuses one that depends on where the relay runs.
@@ -33,10 +35,18 @@ func (s *server) write(a *asked) error {
 	return a.reply(struct{}{}, nil)
 }
 
-// replaceFile puts what r holds at path in one step. It reads r to its end only
-// if all goes well.
+// replaceFile puts what r holds at path in one step, if nobody else can write in the
+// folders there. It reads r to its end only if all goes well.
 func replaceFile(path string, mode fs.FileMode, r *io.LimitedReader) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	who, open, err := owner.Way(dir)
+	if err == nil && who != "" {
+		err = fmt.Errorf("%s is open to %s; chmod go-w that if it is yours, or choose another folder", open, who)
+	}
+	if err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".muster-*") // mode 0600

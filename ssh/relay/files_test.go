@@ -174,3 +174,25 @@ func TestTailAndStat(t *testing.T) {
 		}
 	}
 }
+
+// TestWriteFileWhereOthersCan: what is written may be a secret, or be believed.
+func TestWriteFileWhereOthersCan(t *testing.T) {
+	c := piped(t)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	err := c.WriteFile(t.Context(), dir+"/below/file", []byte("secret"), 0o600)
+	if err == nil || !strings.Contains(err.Error(), dir+" is open to everybody, who may write to it (mode 0777); chmod go-w that") {
+		t.Errorf("it is written: %v", err)
+	}
+	if left, _ := os.ReadDir(dir + "/below"); len(left) != 0 {
+		t.Errorf("left are %v", left)
+	}
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WriteFile(t.Context(), dir+"/below/file", []byte("secret"), 0o600); err != nil {
+		t.Error(err)
+	}
+}
