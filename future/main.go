@@ -77,13 +77,18 @@ func runWorker(args []string) error {
 	f.BoolVar(&cleanup, "cleanup", true, "")
 	f.StringVar(&autoexit, "autoexit", "", "")
 	f.StringVar(&output, "output", "", "")
+	f.DurationVar(&w.Patience, "patience", 0, "")
 	f.BoolVar(&asyncdial, "asyncdial", false, "")
+	f.StringVar(&w.Dir, "cd", "", "")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program's path: %w", err)
+	}
+	if err := host.HideJoin(exe, w.JoinFile); err != nil {
+		return err
 	}
 	w.Restart, w.KeepScratch = uint32(restart), !cleanup
 	w.AutoExit, w.Output, w.SlotCommand, w.Build = worker.AutoExit(autoexit), worker.Output(output), []string{exe, "slot"}, "future"

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/host"
-	"muster/internal/plan"
 	"muster/worker"
 )
 
@@ -104,8 +102,8 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if err != nil {
 		return fmt.Errorf("find muster's own path: %w", err)
 	}
-	if text, is := os.LookupEnv(plan.JoinVariable); is {
-		return hideJoin(exe, text, o.joinFile)
+	if err := host.HideJoin(exe, o.joinFile); err != nil {
+		return err
 	}
 	if o.asyncdial {
 		o.patience = -1
@@ -125,48 +123,6 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	}
 	return err
 }
-
-// hideJoin starts the worker anew in this process, with the join string no longer in its
-// environment: that of a process stands in /proc for as long as it lives, whatever the
-// process does to it. If the worker names no join file, it has the string on its standard
-// input.
-func hideJoin(exe, text, joinFile string) error {
-	words := slices.Clone(os.Args)
-	var err error
-	if joinFile == "" && text != "" {
-		if len(text) > maxJoinText { // more would not fit into a pipe that nobody reads yet
-			return usageError{fmt.Errorf("%s is no join string: it has %d bytes", plan.JoinVariable, len(text))}
-		}
-		words = append(words, "--join-file", "-")
-		err = onStdin(text + "\n")
-	}
-	if err == nil {
-		os.Unsetenv(plan.JoinVariable)
-		err = syscall.Exec(exe, words, os.Environ())
-	}
-	return fmt.Errorf("take the join string out of the environment: %w", err)
-}
-
-// onStdin makes this process's standard input a pipe that holds a short text.
-func onStdin(text string) error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	_, err = w.WriteString(text)
-	if err = errors.Join(err, w.Close()); err != nil {
-		return err
-	}
-	syscall.Close(0)
-	n, err := syscall.Dup(int(r.Fd())) // the lowest that is free
-	if err == nil && n != 0 {
-		err = fmt.Errorf("standard input became descriptor %d", n)
-	}
-	return err
-}
-
-// maxJoinText bounds what is taken for a join string, in bytes.
-const maxJoinText = 16 << 10
 
 // newSlot is the process that a worker starts for each of its slots.
 func newSlot() *cli.Command {
