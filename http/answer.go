@@ -24,6 +24,8 @@ type Answer struct {
 	Headers   map[string][]string // by their canonical names
 	Body      string              // MaxAnswer bytes at most, or what the request says
 	Truncated bool                // there was more
+
+	secrets []string // of its request
 }
 
 // OK reports whether the service has done what was asked: a status of 200 to 299.
@@ -55,9 +57,10 @@ func (a Answer) decode(v any) error {
 	return fmt.Errorf("the answer is no JSON that is expected here (%s): %s", oneLine(err.Error()), a.Text())
 }
 
-// Text is the status and the begin of the body on one line, for errors.
+// Text is the status and the begin of the body on one line, for errors. No secret of
+// the request is in it.
 func (a Answer) Text() string {
-	if body := short(a.Body); body != "" {
+	if body := short(a.hide(a.Body)); body != "" {
 		return status(a.Status) + ": " + body
 	}
 	return status(a.Status)
@@ -85,8 +88,8 @@ func status(n int) string {
 // oneLine is s without line breaks and safe to print.
 func oneLine(s string) string { return terminal.Safe(strings.Join(strings.Fields(s), " ")) }
 
-// html reports whether the answer is a page for people.
-func (a Answer) html() bool {
+// HTML reports whether the answer is a page for people.
+func (a Answer) HTML() bool {
 	kind := http.Header(a.Headers).Get("Content-Type")
 	return strings.HasPrefix(kind, "text/html") || strings.HasPrefix(strings.TrimSpace(a.Body), "<")
 }

@@ -146,7 +146,7 @@ func (e *errand) try(ctx context.Context) (a Answer, sent bool, err error) {
 		return Answer{}, sent, err
 	}
 	defer resp.Body.Close() // of a body that was not read to its end this closes the connection
-	a = Answer{Status: resp.StatusCode, Headers: resp.Header}
+	a = Answer{Status: resp.StatusCode, Headers: resp.Header, secrets: e.r.secrets()}
 	most := e.r.Most
 	if most <= 0 {
 		most = MaxAnswer
@@ -188,7 +188,8 @@ func (e *errand) request(ctx context.Context) *http.Request {
 	return req
 }
 
-// redirect turns the errand to where the service sends it, and says whether it did.
+// redirect turns the errand to where the service sends it, and says whether it did. A
+// service that sends a request elsewhere as it is, with 307 or 308, has begun nothing.
 func (e *errand) redirect(a Answer) (again bool, err error) {
 	location := http.Header(a.Headers).Get("Location")
 	again307 := a.Status == http.StatusTemporaryRedirect || a.Status == http.StatusPermanentRedirect
@@ -203,13 +204,13 @@ func (e *errand) redirect(a Answer) (again bool, err error) {
 	says := "it answered " + status(a.Status)
 	switch {
 	case err != nil:
-		return false, e.fail(says+" and redirects to what is no http:// or https:// address", nil, true)
+		return false, e.fail(says+" and redirects to what is no http:// or https:// address", nil, moved)
 	case origin(to) != origin(e.u):
-		return false, e.fail(says+" and redirects to "+oneLine(origin(to))+": muster sends no credentials and no join string to another host; if it is right, write it as url", nil, true)
+		return false, e.fail(says+" and redirects to "+oneLine(origin(to))+": muster sends no credentials and no join string to another host; if it is right, write it as url", nil, moved)
 	case moved && !e.r.safe():
 		return false, e.fail(says+" and redirects this "+e.r.method()+" to another page of its own, as it does to one that asks for a login: write the right url, and see that the credentials are good", nil, true)
 	case e.redirects == maxRedirects:
-		return false, e.fail(says+" and redirects on and on: write the right url", nil, true)
+		return false, e.fail(says+" and redirects on and on: write the right url", nil, moved)
 	}
 	e.redirects++
 	to.User = e.u.User

@@ -75,7 +75,7 @@ func (s Slurm) refused(a Answer) error {
 	for _, e := range list {
 		words = append(words, fmt.Sprintf("%s (%d)", firstText(e.Description, e.Text, "an error"), e.number()))
 	}
-	what := short(strings.Join(words, "; "))
+	what := short(a.hide(strings.Join(words, "; ")))
 	if what == "" {
 		what = a.Text()
 	}

@@ -187,7 +187,7 @@ func refusedByWorkbench(a Answer) error {
 		Error json.RawMessage `json:"error"`
 	}
 	switch {
-	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.OK() && a.html():
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.OK() && a.HTML():
 		return fmt.Errorf("the session's cookie is not accepted (%s): this needs Posit Workbench 2026.01 or later, and a session that has not expired", status(a.Status))
 	case !a.OK():
 		return fmt.Errorf("the service answered %s", a.Text())

@@ -1,0 +1,96 @@
+package http
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// redacted stands in the place of a secret.
+const redacted = "[redacted]"
+
+// joins are join strings, as they are and as forms have them.
+var joins = regexp.MustCompile(`muster1(?::|%3[Aa])[A-Za-z0-9_-]+`)
+
+// plainHeaders say nothing that is secret.
+var plainHeaders = map[string]bool{"accept": true, "content-type": true, "user-agent": true, "idempotency-key": true, "host": true, "x-slurm-user-name": true}
+
+// minSecret is how long a text must be to be hidden wherever it stands: a shorter one
+// is part of many words.
+const minSecret = 4
+
+// minQuery is that of a value in a URL's query, most of which are no secrets.
+const minQuery = 8
+
+// secrets are the texts by which a service knows who asks, the longest first: what the
+// request's headers say, whole and word by word, and the password and
+// the query of its URL.
+func (r Request) secrets() []string {
+	found := map[string]bool{}
+	add := func(text string) {
+		escaped, _ := json.Marshal(text) // a string always marshals
+		for _, t := range []string{text, strings.Trim(string(escaped), `"`), url.QueryEscape(text)} {
+			if len(t) >= minSecret {
+				found[t] = true
+			}
+		}
+	}
+	for _, h := range r.Headers {
+		if plainHeaders[strings.ToLower(h.Name)] {
+			continue
+		}
+		add(strings.TrimSpace(h.Value))
+		for _, word := range strings.FieldsFunc(h.Value, func(r rune) bool { return strings.ContainsRune(" \t;,", r) }) {
+			if word == "Bearer" || word == "Basic" {
+				continue
+			}
+			add(word)
+			if _, value, pair := strings.Cut(word, "="); pair {
+				add(value)
+			}
+		}
+	}
+	if u, err := parse(r.URL); err == nil {
+		if password, has := u.User.Password(); has {
+			add(password)
+		}
+		for _, values := range u.Query() {
+			for _, v := range values {
+				if len(v) >= minQuery {
+					add(v)
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), func(a, b string) int { return len(b) - len(a) })
+}
+
+// hide takes out of a text what the request had that is secret, and join strings: there
+// are services that answer with what they were sent.
+func (a Answer) hide(text string) string {
+	text = joins.ReplaceAllString(text, redacted)
+	for _, s := range a.secrets {
+		text = strings.ReplaceAll(text, s, redacted)
+	}
+	return text
+}
+
+// Shown is the answer as a person may read it: without what the request had that is
+// secret, and without the cookies that it sets.
+func (a Answer) Shown() Answer {
+	headers := map[string][]string{}
+	for name, values := range a.Headers {
+		for _, v := range values {
+			if http.CanonicalHeaderKey(name) == "Set-Cookie" {
+				v = redacted
+			}
+			headers[name] = append(headers[name], a.hide(v))
+		}
+	}
+	a.Body, a.Headers = a.hide(a.Body), headers
+	return a
+}
