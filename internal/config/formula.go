@@ -5,14 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
@@ -99,7 +102,7 @@ func toCty(v any) (cty.Value, error) {
 	if text, is := v.(string); is {
 		return cty.StringVal(text), nil
 	}
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(tame(v))
 	if err != nil {
 		return cty.NilVal, err
 	}
@@ -108,6 +111,64 @@ func toCty(v any) (cty.Value, error) {
 		return cty.NilVal, err
 	}
 	return ctyjson.Unmarshal(b, t)
+}
+
+// mostDigits bounds a number in what a service answers.
+const mostDigits = 400
+
+// tame makes strings of numbers that are longer than any that is one, written out: 1e9999999
+// takes a service nothing to send, and hours to write.
+func tame(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		_, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
+		n, err := strconv.Atoi(exponent)
+		if exponent != "" && (err != nil || n > mostDigits || n < -mostDigits) || len(v) > mostDigits {
+			return v.String()
+		}
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for name, one := range v {
+			m[name] = tame(one)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, one := range v {
+			list[i] = tame(one)
+		}
+		return list
+	}
+	return v
+}
+
+// jsonDecode is the function jsondecode.
+var jsonDecode = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "text", Type: cty.String}},
+	Type: func(args []cty.Value) (cty.Type, error) {
+		if !args[0].IsKnown() {
+			return cty.DynamicPseudoType, nil
+		}
+		v, err := decodeJSON(args[0].AsString())
+		return v.Type(), err
+	},
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return decodeJSON(args[0].AsString()) },
+})
+
+func decodeJSON(text string) (cty.Value, error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	var v any
+	err := d.Decode(&v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("there is more after its end")
+		}
+	}
+	if err != nil {
+		return cty.DynamicVal, fmt.Errorf("this is no JSON: %w", err)
+	}
+	return toCty(v)
 }
 
 // formula reports whether the setting is a Formula.

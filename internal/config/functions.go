@@ -32,7 +32,7 @@ var functions = [...]Function{
 	{Name: "host_url", Use: `host_url({ port = 5555, interface = "ib0", family = "ipv4" })`, Doc: "URLs of this machine, best first: by its name and the addresses of its interfaces, or of some of them; every option may be left out; tls = false writes tcp://, for other people's workers", pure: urlFunc(hostURLs, localOptions, hostOptions)},
 	{Name: "local_url", Use: `local_url({ port = 5555 })`, Doc: "the URL of this machine's loopback, or of a socket without a port", pure: urlFunc(localURLs, localOptions)},
 	{Name: "jsonencode", Use: `jsonencode({ a = 1 })`, Doc: "a value as JSON", pure: stdlib.JSONEncodeFunc},
-	{Name: "jsondecode", Use: `jsondecode("{\"a\": 1}").a`, Doc: "the value that JSON text stands for", pure: stdlib.JSONDecodeFunc},
+	{Name: "jsondecode", Use: `jsondecode("{\"a\": 1}").a`, Doc: "the value that JSON text stands for", pure: jsonDecode},
 	{Name: "regex", Use: `regex("job ([0-9]+)", "job 12 is queued")[0]`, Doc: "what a regular expression finds: a string, or a list of its groups; an error if it finds nothing", pure: stdlib.RegexFunc},
 	{Name: "split", Use: `split(",", "a,b")`, Doc: "the parts of a string as a list", pure: stdlib.SplitFunc},
 	{Name: "try", Use: `try(answer.json.id, answer.headers.location)`, Doc: "the first of its arguments that is no error", pure: tryfunc.TryFunc},
