@@ -65,13 +65,19 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) (err error
 	if o.json {
 		return writeJSON(s.out, list)
 	}
+	hidden := false
 	for i, sub := range list {
 		if i > 0 {
 			fmt.Fprintln(s.out)
 		}
-		if _, err := io.WriteString(s.out, sub.Shell()); err != nil {
+		text := sub.Shell()
+		hidden = hidden || strings.Contains(text, config.Redacted)
+		if _, err := io.WriteString(s.out, text); err != nil {
 			return err
 		}
+	}
+	if hidden {
+		fmt.Fprintf(s.err, "muster: %s stands for what is secret: --show-secrets shows it\n", config.Redacted)
 	}
 	return nil
 }
