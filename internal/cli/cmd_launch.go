@@ -182,15 +182,23 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	return s.sayLaunched(done, "", o)
 }
 
-// sayLaunched says what a dispatcher has asked for, and where.
+// sayLaunched says what a dispatcher has asked for, and where. It fails if there is
+// something to know of that.
 func (s streams) sayLaunched(done host.Launched, where string, o launchOptions) error {
+	s.sayNotes(done)
 	if o.json {
-		return writeJSON(s.out, done)
+		if err := writeJSON(s.out, done); err != nil {
+			return err
+		}
+	} else {
+		for _, id := range done.Jobs {
+			safe.Fprintf(s.out, "%s\n", id)
+		}
+		s.err.Say("%s asked for%s", plural(done.Workers, "worker"), where)
 	}
-	for _, id := range done.Jobs {
-		safe.Fprintf(s.out, "%s\n", id)
+	if len(done.Notes) > 0 {
+		return exitError(exitFailure)
 	}
-	s.err.Say("%s asked for%s", plural(done.Workers, "worker"), where)
 	return nil
 }
 

@@ -204,7 +204,9 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	a, err := client.Up(ctx, q)
 	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: keep, Up: q}
 	away := errors.Is(err, control.ErrUnreachable)
-	begin := func(a *control.UpAnswer) error { return s.beginAll(ctx, c, client, list, a, asker, o.json) }
+	begin := func(a *control.UpAnswer, elsewhere bool) error {
+		return s.beginAll(ctx, c, client, list, a, launchWay{asker, elsewhere}, o.json)
+	}
 	undo := func() error { return downAll(client, list, a) }
 	if away && o.detach && ctx.Err() == nil {
 		a, err = detach(ctx, c, s, serve, nil)
@@ -212,7 +214,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	}
 	switch {
 	case err == nil:
-		if err = begin(a); err != nil {
+		if err = begin(a, true); err != nil {
 			err = errors.Join(answered(err), answered(undo()))
 		}
 		return err
@@ -222,7 +224,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 		return answered(err)
 	}
 	return s.serve(c, serve, bar, func(a *control.UpAnswer) error {
-		if err := begin(a); err != nil {
+		if err := begin(a, false); err != nil {
 			return err
 		}
 		stop() // from here on a dispatcher has its own way to end
@@ -231,10 +233,16 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	})
 }
 
+// launchWay says how `muster up` launches.
+type launchWay struct {
+	asker     string // see answerer
+	elsewhere bool   // the dispatcher is another process, whose own words are in its log
+}
+
 // beginAll launches what the launchers of new profiles are asked for, and says what
 // is up now.
-func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string, asJSON bool) error {
-	said, err := launchAll(ctx, s, client, list, a, asker)
+func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.Client, list []profileToBe, a *control.UpAnswer, way launchWay, asJSON bool) error {
+	said, err := launchAll(ctx, s, client, list, a, way)
 	if ctx.Err() != nil {
 		return exitError(exitInterrupted)
 	}
@@ -246,7 +254,7 @@ func (s streams) beginAll(ctx context.Context, c *cli.Context, client *control.C
 
 // launchAll launches what the launchers of profiles are asked for that have just come
 // up, and returns what there is to say of each.
-func launchAll(ctx context.Context, s streams, client *control.Client, list []profileToBe, a *control.UpAnswer, asker string) (said map[string]string, err error) {
+func launchAll(ctx context.Context, s streams, client *control.Client, list []profileToBe, a *control.UpAnswer, way launchWay) (said map[string]string, err error) {
 	said = map[string]string{}
 	for _, p := range list {
 		name := p.spec.Name
@@ -254,7 +262,7 @@ func launchAll(ctx context.Context, s streams, client *control.Client, list []pr
 		case a.Profiles[name] == "same":
 			continue
 		case p.pool.workers() > 0:
-			if said[name], err = p.launch(ctx, s, client, asker); err != nil {
+			if said[name], err = p.launch(ctx, s, client, way); err != nil {
 				return nil, err
 			}
 		case p.spec.Sync:
@@ -271,16 +279,19 @@ func launchAll(ctx context.Context, s streams, client *control.Client, list []pr
 }
 
 // launch launches what the profile's launchers are asked for, and says what that is.
-func (p profileToBe) launch(ctx context.Context, s streams, client *control.Client, asker string) (string, error) {
+func (p profileToBe) launch(ctx context.Context, s streams, client *control.Client, way launchWay) (string, error) {
 	defer context.AfterFunc(ctx, p.pool.e.cancel)()
 	plans, err := named(p.pool.drafts, func(pl *plan.Plan) ([]plan.Names, error) {
-		a, err := client.Names(ctx, p.spec.Name, control.NamesRequest{Plan: pl, Asker: asker})
+		a, err := client.Names(ctx, p.spec.Name, control.NamesRequest{Plan: pl, Asker: way.asker})
 		return a.Names, err
 	})
 	if err != nil {
 		return "", err
 	}
-	done, err := launching(ctx, s, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: asker})
+	done, err := launching(ctx, s, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: way.asker})
+	if way.elsewhere {
+		s.sayNotes(done)
+	}
 	return asked(done.Workers, done.Jobs, plans), err
 }
 

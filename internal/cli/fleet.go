@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/shell"
@@ -122,9 +123,13 @@ func (e *execution) recall() {
 	}
 }
 
-// lastWords are the commands that end what muster leaves behind.
-func (e *execution) lastWords() {
-	for _, argv := range e.h.Fleet().CancelCommands() {
-		e.s.err.Say("left to do: %s", shell.Join(argv))
+// sayLeft says how that is ended which muster leaves behind.
+func (s streams) sayLeft(f *fleet.Fleet) {
+	commands, others := f.Left()
+	for _, argv := range commands {
+		s.err.Say("left to do: %s", shell.Join(argv))
+	}
+	if len(others) > 0 {
+		s.err.Say("left to do: muster down, which ends %s", few(others, "job"))
 	}
 }

@@ -49,6 +49,19 @@ func launching(ctx context.Context, s streams, client *control.Client, profile s
 	return client.Launch(ctx, profile, q)
 }
 
+// mostNotes is how many of them are shown of one launch.
+const mostNotes = 5
+
+// sayNotes says what is to be known of what was launched.
+func (s streams) sayNotes(done host.Launched) {
+	for _, note := range done.Notes[:min(len(done.Notes), mostNotes)] {
+		s.err.Say("%s", note)
+	}
+	if n := len(done.Notes) - mostNotes; n > 0 {
+		s.err.Say("and %d more like these; `muster status` shows them", n)
+	}
+}
+
 // noRoom says why the profile takes no task now; "" if it may take one.
 func noRoom(ctx context.Context, client *control.Client, profile string) string {
 	ctx, cancel := context.WithTimeout(ctx, idlePatience)

@@ -70,7 +70,7 @@ func (e *execution) stopAll(why string) {
 // waiting for anything that could hang.
 func (e *execution) leave() {
 	err := e.h.Leave()
-	e.lastWords()
+	e.s.sayLeft(e.h.Fleet())
 	if e.p.o.joinFile != "" {
 		os.Remove(e.p.o.joinFile)
 	}

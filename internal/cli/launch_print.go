@@ -59,25 +59,19 @@ func printPlans(c *cli.Context, s streams, pl *pool, o launchOptions) (err error
 		mints.sayNone(s, "run")
 	}
 	if slices.ContainsFunc(list, func(sub *plan.Submission) bool { return strings.Contains(sub.Shell(), config.Redacted) }) {
-		s.err.Say("%s stands for what is secret: with --show-secrets this can be pasted", config.Redacted)
+		s.err.Say("%s stands for what is secret: --show-secrets shows it", config.Redacted)
 	}
 	mints.say(s, "what is printed")
 	if o.json {
 		return writeJSON(s.out, list)
 	}
-	hidden := false
 	for i, sub := range list {
 		if i > 0 {
 			fmt.Fprintln(s.out)
 		}
-		text := sub.Shell()
-		hidden = hidden || strings.Contains(text, config.Redacted)
-		if _, err := io.WriteString(s.out, text); err != nil {
+		if _, err := io.WriteString(s.out, sub.Shell()); err != nil {
 			return err
 		}
-	}
-	if hidden {
-		fmt.Fprintf(s.err, "muster: %s stands for what is secret: --show-secrets shows it\n", config.Redacted)
 	}
 	return nil
 }

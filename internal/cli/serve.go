@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -98,9 +97,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 		return errors.Join(answered(err), closed)
 	case <-signals:
 		left := h.Leave()
-		for _, argv := range h.Fleet().CancelCommands() {
-			s.err.Say("left to do: %s", strings.Join(argv, " "))
-		}
+		s.sayLeft(h.Fleet())
 		os.Remove(path)
 		return errors.Join(exitError(exitInterrupted), left)
 	}

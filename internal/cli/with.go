@@ -65,7 +65,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return client.Down(context.Background(), profile)
 	}
 	if err == nil {
-		_, err = launchAll(ctx, s, client, list, a, asker)
+		_, err = launchAll(ctx, s, client, list, a, launchWay{asker, true})
 	}
 	if ctx.Err() != nil {
 		err = exitError(exitInterrupted)

@@ -55,6 +55,11 @@ type rules struct {
 	// delivers says that it puts what a job prints into a folder when the job has
 	// ended, and lists it until it has.
 	delivers bool
+	// lags says that its word may be older, or about less, than what is known of a worker
+	// itself: one that is here runs.
+	lags bool
+	// away says that what its workers print stays with it.
+	away bool
 	// remembers says that it can tell of elements that it no longer lists how they
 	// ended.
 	remembers bool
@@ -75,6 +80,11 @@ type noCancel string
 func (e noCancel) Error() string { return string(e) }
 
 const errNoCancel = noCancel("the launcher does not say how")
+
+// hopeless is an error that comes again however often the same is tried.
+type hopeless struct{ error }
+
+func (h hopeless) Unwrap() error { return h.error }
 
 // unseen is the Raw of an element of which nobody but its worker can tell how it
 // stands.
@@ -112,7 +122,7 @@ type endpoint struct {
 	// Guarded by Fleet.mu:
 	users     int       // who hold it beside jobs
 	asked     time.Time // when it was last asked how jobs stand
-	mute      bool      // it has not answered since, which has been said
+	mute      error     // why it does not answer since, which has been said; nil if it does
 	sent      time.Time // the last submission
 	next      *inquiry  // that is yet to be made, if inquiring
 	inquiring bool

@@ -172,7 +172,7 @@ func (c command) ask(ctx context.Context, run plan.Run, r *Record) ([]hpc.Elemen
 	if word == "" {
 		return nil, nil
 	}
-	return elements(r, stands(word, run.States)), nil
+	return elements(r, c.says(r, word, run.States)), nil
 }
 
 func (c command) cancel(ctx context.Context, r *Record, indices ...int) error {
@@ -226,7 +226,7 @@ func (c command) command(r *Record) []string {
 	return []string{"kill", "--", strconv.Itoa(-r.Processes[0].Pid)}
 }
 
-func (c command) rules() rules { return rules{atOnce: atOnce} }
+func (c command) rules() rules { return rules{atOnce: atOnce, lags: true} }
 
 // errNotRun says that a command has not begun.
 var errNotRun = errors.New("it could not be run")

@@ -114,7 +114,7 @@ func (j *job) remains(err error) error {
 	}
 	argv := j.endpoint.command(j.Record)
 	if len(argv) == 0 {
-		return fmt.Errorf("%s: %w; `muster down` tries again", j.endpoint.whole(j.Record), err)
+		return fmt.Errorf("%s: %w; it stays on record, and `muster down` tries again", j.endpoint.whole(j.Record), err)
 	}
 	return fmt.Errorf("%s: %w; `%s` ends it, and so does `muster down`", j.endpoint.whole(j.Record), err, shell.Join(argv))
 }
@@ -239,7 +239,9 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 				}
 			case errs[i] != nil:
 				x.fail(j, errs[i])
-				again = append(again, j)
+				if _, is := errors.AsType[hopeless](errs[i]); !is {
+					again = append(again, j)
+				}
 				continue
 			case x.f.settled(j):
 				settled = append(settled, j)
@@ -316,7 +318,7 @@ func (x *ender) confirm(ctx context.Context, jobs []*job) {
 			continue // another has just asked
 		}
 		err := x.f.ask(ctx, x.e, left)
-		left = x.gone(ctx, left)
+		left = x.answered(x.gone(ctx, left))
 		if err == nil {
 			bad = 0
 		} else if bad++; bad == tries && ctx.Err() == nil {
@@ -334,6 +336,31 @@ func these(n int) string {
 		return "1 job is"
 	}
 	return fmt.Sprintf("%d jobs are", n)
+}
+
+// answered fails the jobs about which no question is answered, though those about others
+// are, and returns the rest.
+func (x *ender) answered(jobs []*job) (rest []*job) {
+	for _, j := range jobs {
+		if why := x.f.unanswered(j); why != "" {
+			x.fail(j, errors.New("ask whether it is gone: "+why))
+		} else {
+			rest = append(rest, j)
+		}
+	}
+	return rest
+}
+
+// unanswered says why questions about a job fail again and again; empty if they do not.
+func (f *Fleet) unanswered(j *job) string {
+	f.lock()
+	defer f.mu.Unlock()
+	for _, m := range j.elements {
+		if m.unanswered >= tries {
+			return m.reason
+		}
+	}
+	return ""
 }
 
 // give fails jobs.

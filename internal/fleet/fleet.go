@@ -71,12 +71,13 @@ type Fleet struct {
 	jobs      []*job // those that are not forgotten, in the order of submission
 	launches  map[string]*launch
 	endpoints map[backend]*endpoint
-	followed  map[there]bool // its join files follow its addresses
-	left      map[place]bool // output is left there without a record
-	kept      []kept         // the newest last
-	summary   string         // what was last said of those that wait
-	woken     chan struct{}  // tells Watch of a new job
-	services  map[asked]*web // who is asked over HTTP
+	followed  map[there]bool  // its join files follow its addresses
+	left      map[place]bool  // output is left there without a record
+	kept      []kept          // the newest last
+	summary   string          // what was last said of those that wait
+	woken     chan struct{}   // tells Watch of a new job
+	services  map[asked]*web  // who is asked over HTTP
+	strange   map[string]bool // words of launchers for how jobs stand that are not known
 	stays     map[relay.Process]*stay
 }
 
@@ -151,14 +152,15 @@ type job struct {
 
 // element is one worker, as its endpoint has it.
 type element struct {
-	state   hpc.State
-	end     hpc.End
-	raw     string
-	reason  string
-	runs    time.Time // since when, as far as is known
-	missing int       // good answers in a row that did not list it
-	off     bool      // it waits again after it had run, which has been said
-	told    bool      // that it ended has been said
+	state      hpc.State
+	end        hpc.End
+	raw        string
+	reason     string
+	runs       time.Time // since when, as far as is known
+	missing    int       // good answers in a row that did not list it
+	unanswered int       // questions about it in a row that failed, beside others that did not
+	off        bool      // it waits again after it had run, which has been said
+	told       bool      // that it ended has been said
 
 	cancelled bool // somebody else did that, which has been said
 }
@@ -176,6 +178,7 @@ func (f *Fleet) lock() {
 	f.left = map[place]bool{}
 	f.woken = make(chan struct{}, 1)
 	f.services = map[asked]*web{}
+	f.strange = map[string]bool{}
 	f.stays = map[relay.Process]*stay{}
 }
 
@@ -202,24 +205,21 @@ func (f *Fleet) On(site *remote.Site) bool {
 		slices.ContainsFunc(f.kept, func(k kept) bool { return k.at == at && k.output != "" })
 }
 
-// CancelCommands are what a person would type to end all jobs.
-func (f *Fleet) CancelCommands() [][]string {
+// Left says what is left to do when all is left as it is: the commands that a person
+// would type to end jobs, and the jobs for which there is none, which `muster down` ends.
+func (f *Fleet) Left() (commands [][]string, others []string) {
 	f.lock()
 	defer f.mu.Unlock()
-	var list [][]string
-	down := false // that does it, and no command alone
 	for _, j := range f.jobs {
 		switch argv := j.endpoint.command(j.Record); {
-		case j.ID != "" && len(argv) > 0:
-			list = append(list, argv)
-		case j.ID != "" && !j.Endless:
-			down = true
+		case j.ID == "" || j.Endless:
+		case len(argv) > 0:
+			commands = append(commands, argv)
+		default:
+			others = append(others, j.theirs())
 		}
 	}
-	if down {
-		list = append(list, []string{"muster", "down"})
-	}
-	return list
+	return commands, others
 }
 
 // add adds a job that has been submitted, or may have been.

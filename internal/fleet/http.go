@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"muster/hpc"
@@ -53,20 +54,35 @@ func (s service) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ st
 	if err == nil {
 		err = checkID(id)
 	}
+	if err != nil && a.HTML() {
+		return nothing, fmt.Errorf("%s %s: it answered with a page for people, as services do that want a login: write the right url, and see that the credentials are good: %s", start.Request.Method, s.service, a.Text())
+	}
 	if err != nil {
 		r.Blind, r.Endless = true, true
-		s.f.Say("launcher %s: what %s has started for %s has no id by which it could be asked about or ended: %v; it answered %s", r.Launcher, s.service, r.Launch, err, a.Text())
+		s.note(r, "launcher %s: what %s has started for %s has no id by which it could be asked about or ended: %v; it answered %s", r.Launcher, s.service, r.Launch, unread(a, err), a.Text())
 		return started, nil
 	}
 	r.Theirs = id
 	return started, nil
 }
 
+// unread is why an expression over an answer has failed: answer.json is null if the
+// answer is none, which is the reason then.
+func unread(a mhttp.Answer, err error) error {
+	if _, bad := a.JSON(); bad == nil {
+		return err
+	}
+	if a.Truncated {
+		return fmt.Errorf("its answer has more than %d bytes, of which the rest was not read (%w)", len(a.Body), err)
+	}
+	return fmt.Errorf("its answer is no JSON (%w)", err)
+}
+
 // judge says what has come of a request to start something. When nobody knows, it is
 // believed to be started: its worker will say so.
 func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answer, err error) (outcome, error) {
 	switch {
-	case errors.Is(err, mhttp.ErrNotSent):
+	case errors.Is(err, mhttp.ErrNotSent), err != nil && a.Status >= 400 && a.Status < 500: // it is refused, however the answer ends
 		return nothing, err
 	case err == nil && a.OK():
 		r.ID, r.answer = r.Launch, a
@@ -77,14 +93,20 @@ func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answ
 		err = fmt.Errorf("it answered %s", a.Text())
 	}
 	r.ID, r.Blind, r.Endless = r.Launch, true, true
-	s.f.Say("launcher %s: it is not known whether %s has started anything for %s: %v; what it has may still come, and it cannot be taken back but by its worker", r.Launcher, s.service, r.Launch, err)
+	s.note(r, "launcher %s: it is not known whether %s has started anything for %s: %v; what it has may still come, and it cannot be taken back but by its worker", r.Launcher, s.service, r.Launch, err)
 	if ctx.Err() != nil {
 		return started, ctx.Err()
 	}
 	return started, nil
 }
 
-func (s service) web(k *plan.HTTP) *web { return s.f.web(asked{s.launcher, s.service}, k.Web) }
+// note tells the user what is to be known of a job.
+func (a apart) note(r *Record, format string, args ...any) {
+	r.note = fmt.Sprintf(format, args...)
+	a.f.Say("%s", r.note)
+}
+
+func (s service) web(k *plan.HTTP) *web { return s.f.web(asked{s.launcher, s.service, k.Web}) }
 
 func (s service) find(context.Context, *Record) ([]string, error) {
 	return nil, errors.New("it cannot be looked for by name")
@@ -110,6 +132,16 @@ func (r *Record) known() config.Known {
 	return config.Known{"id": r.theirs(), "answer": answered(r.answer)}
 }
 
+// follow evaluates an expression over what was answered when a job was started, which
+// another process does not know.
+func (r *Record) follow(f config.Formula) (string, error) {
+	text, err := f.String(r.known())
+	if err != nil && r.answer.Status == 0 {
+		err = hopeless{fmt.Errorf("%w: what %s answered when it was started is not known any more, but for id: have id say what url needs", err, r.Service)}
+	}
+	return text, err
+}
+
 func (s service) list(ctx context.Context, records []*Record, _ detail) ([]hpc.Element, error) {
 	return askEach(records, atOnce, func(r *Record) ([]hpc.Element, error) {
 		if r.Blind {
@@ -126,7 +158,7 @@ func (s service) list(ctx context.Context, records []*Record, _ detail) ([]hpc.E
 // ask asks how one job stands. One that the service does not know is left out.
 func (s service) ask(ctx context.Context, k *plan.HTTP, i int, r *Record) ([]hpc.Element, error) {
 	start := k.Starts[i]
-	url, err := start.Follow.Status.String(r.known())
+	url, err := r.follow(start.Follow.Status)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +166,9 @@ func (s service) ask(ctx context.Context, k *plan.HTTP, i int, r *Record) ([]hpc
 	switch {
 	case err != nil:
 		return nil, err
-	case a.Status == http.StatusNotFound || a.Status == http.StatusGone:
+	case a.Status == http.StatusGone || a.Status == http.StatusNotFound && s.cancelled(r):
+		return elements(r, hpc.Element{State: hpc.Ended, Raw: "no longer known there", End: hpc.EndOrdinary}), nil
+	case a.Status == http.StatusNotFound:
 		return nil, nil
 	case !a.OK():
 		return nil, fmt.Errorf("%s answered %s", s.service, a.Text())
@@ -143,9 +177,16 @@ func (s service) ask(ctx context.Context, k *plan.HTTP, i int, r *Record) ([]hpc
 	known["answer"] = answered(a)
 	word, err := state(start.Follow.State, known, a)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %s answered %s", err, s.service, a.Text())
+		return nil, fmt.Errorf("%w; %s answered %s", unread(a, err), s.service, a.Text())
 	}
-	return elements(r, stands(word, start.Follow.States)), nil
+	return elements(r, s.says(r, word, start.Follow.States)), nil
+}
+
+// cancelled reports whether the service has taken an order to end a job.
+func (s service) cancelled(r *Record) bool {
+	s.f.lock()
+	defer s.f.mu.Unlock()
+	return r.cancelled
 }
 
 // state is the word for how a job stands.
@@ -153,7 +194,10 @@ func state(f config.Formula, known config.Known, a mhttp.Answer) (string, error)
 	if !f.IsZero() {
 		return f.String(known)
 	}
-	body, _ := a.JSON()
+	body, err := a.JSON()
+	if err != nil {
+		return "", errors.New("answer.json.state is not there")
+	}
 	fields, _ := body.(map[string]any)
 	for _, name := range []string{"state", "status"} {
 		if word, is := fields[name].(string); is {
@@ -190,21 +234,35 @@ func (s service) cancel(ctx context.Context, r *Record, indices ...int) error {
 		return err
 	}
 	start := k.(*plan.HTTP).Starts[i]
-	url, err := start.Follow.Cancel.String(r.known())
+	url, err := r.follow(start.Follow.Cancel)
 	if err != nil {
 		return err
 	}
 	body := ""
 	if !start.Follow.CancelData.IsZero() {
-		if body, err = start.Follow.CancelData.String(r.known()); err != nil {
+		if body, err = r.follow(start.Follow.CancelData); err != nil {
 			return err
 		}
 	}
 	a, err := s.web(k.(*plan.HTTP)).client.Do(ctx, about(start.Request, start.Follow.CancelMethod, url, body))
-	if err == nil && !a.OK() && a.Status != http.StatusNotFound && a.Status != http.StatusGone {
-		err = fmt.Errorf("%s %s: it answered %s", start.Follow.CancelMethod, s.service, a.Text())
+	if err != nil {
+		return err
 	}
-	return err
+	if !a.OK() && a.Status != http.StatusNotFound && a.Status != http.StatusGone {
+		// Some refuse to end what has ended.
+		if list, failed := s.list(ctx, []*Record{r}, standing); failed != nil || r.Blind || !over(list) {
+			return fmt.Errorf("%s %s: it answered %s", start.Follow.CancelMethod, s.service, a.Text())
+		}
+	}
+	s.f.lock()
+	r.cancelled = true
+	s.f.mu.Unlock()
+	return nil
+}
+
+// over reports whether elements have ended, or are not known.
+func over(list []hpc.Element) bool {
+	return !slices.ContainsFunc(list, func(e hpc.Element) bool { return e.State != hpc.Ended })
 }
 
 func (s service) late(*Record) string { return s.service + " has not answered" }
@@ -212,4 +270,4 @@ func (s service) late(*Record) string { return s.service + " has not answered" }
 // command is nothing: whoever would paste it would need the launcher's secrets.
 func (s service) command(*Record) []string { return nil }
 
-func (s service) rules() rules { return rules{atOnce: atOnce} }
+func (s service) rules() rules { return rules{atOnce: atOnce, lags: true, away: true} }

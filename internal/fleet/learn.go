@@ -42,7 +42,7 @@ func (f *Fleet) learn(jobs []*job, list []hpc.Element, before map[member]bool) {
 	for _, j := range jobs {
 		for index, m := range j.elements {
 			e, is := answer[key{j.ID, index}]
-			if is && e.Raw == unseen {
+			if is && (e.Raw == unseen || j.endpoint.rules().lags && j.launch.cred.Here(j.element(index))) {
 				e = j.byWorker(index, e)
 			}
 			if is {
@@ -76,6 +76,12 @@ func (f *Fleet) spread(n news) {
 // listed takes in what is said of an element, whose worker may have joined before that
 // was asked. It needs Fleet.mu.
 func (j *job) listed(index int, m *element, e hpc.Element, joined bool, n *news) {
+	if e.Raw == unanswered {
+		m.reason = e.Reason
+		m.unanswered++
+		return
+	}
+	m.unanswered = 0
 	j.hear()
 	// It may have run between two questions: then its worker had joined.
 	off := e.State == hpc.Pending && (m.state == hpc.Running || joined)
@@ -102,7 +108,7 @@ func (j *job) listed(index int, m *element, e hpc.Element, joined bool, n *news)
 }
 
 // byWorker says how an element stands by what is known of its worker, if nobody else
-// can tell.
+// can tell, or knows better.
 func (j *job) byWorker(index int, e hpc.Element) hpc.Element {
 	switch element := j.element(index); {
 	case j.launch.cred.Here(element):

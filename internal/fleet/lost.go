@@ -183,6 +183,8 @@ func (l *launch) where() string {
 // noOutput says where output would be.
 func (j *job) noOutput() string {
 	switch {
+	case j.endpoint.rules().away:
+		return "what it printed is with " + j.endpoint.String()
 	case j.Stdout == "":
 	case j.literal():
 		return "it left nothing in " + j.Stdout + j.launch.where() + ", where its output setting sends what it prints: is its folder there?"

@@ -72,6 +72,9 @@ type Record struct {
 	how    plan.Kind
 	part   int
 	answer mhttp.Answer
+	note   string // what the user is to know of it
+	// cancelled says that a service has taken an order to end it. Guarded by Fleet.mu.
+	cancelled bool
 }
 
 // theirs is what the job's endpoint calls it.

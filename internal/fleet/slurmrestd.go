@@ -29,7 +29,7 @@ func newRest(at place, r *Record) (backend, error) {
 
 func (s rest) dialect() *hpc.Dialect { return hpc.Dialects["slurm"] }
 
-func (s rest) web(k *plan.Slurmrestd) *web { return s.f.web(asked{s.launcher, s.service}, k.Web) }
+func (s rest) web(k *plan.Slurmrestd) *web { return s.f.web(asked{s.launcher, s.service, k.Web}) }
 
 func (s rest) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, error) { return p, nil }
 

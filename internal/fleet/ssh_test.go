@@ -154,7 +154,8 @@ func TestSSH(t *testing.T) {
 			if fate.Text != "its process still runs on "+m.login.Name() {
 				t.Errorf("%+v", fate)
 			}
-			if argv := strings.Join(f.CancelCommands()[0], " "); !strings.Contains(argv, fmt.Sprintf("kill %d ", r.Processes[0].Pid)) {
+			commands, _ := f.Left()
+			if argv := strings.Join(commands[0], " "); !strings.Contains(argv, fmt.Sprintf("kill %d ", r.Processes[0].Pid)) {
 				t.Errorf("a person would type %s", argv)
 			}
 			if err := f.Cancel(t.Context(), ""); err != nil {
@@ -317,7 +318,8 @@ func TestClusterBehindSSH(t *testing.T) {
 	if s := f.Standing()[0]; s.Endpoint != "slurm on "+m.login.Name() {
 		t.Errorf("%+v", s)
 	}
-	if argv := f.CancelCommands()[0]; argv[0] != "ssh" || argv[len(argv)-1] != "scancel 7" {
+	commands, _ := f.Left()
+	if argv := commands[0]; argv[0] != "ssh" || argv[len(argv)-1] != "scancel 7" {
 		t.Errorf("a person would type %q", argv)
 	}
 	site, err := f.Sites.Open(t.Context(), m.login, "")

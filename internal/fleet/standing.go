@@ -45,8 +45,10 @@ func (j *job) standing() JobStanding {
 	switch {
 	case j.ID == "":
 		s.Trouble = j.endpoint.whole(j.Record) + ": its submission was not answered"
-	case s.Trouble == "" && j.endpoint.mute:
-		s.Trouble = j.endpoint.String() + " does not say how the workers stand"
+	case j.endpoint.mute != nil && (s.Trouble == "" || j.silent && !j.heard):
+		s.Trouble = j.endpoint.String() + " does not say how the workers stand: " + j.endpoint.mute.Error()
+	case s.Trouble == "" && s.Pending == 0:
+		s.Trouble, s.Reason = s.Reason, "" // nobody knows whether it waits
 	}
 	return s
 }

@@ -72,7 +72,8 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done [
 type Submitted struct {
 	ID      string // what its endpoint calls it
 	Workers int
-	Answer  mhttp.Answer // of the service, if it was one
+	Answer  mhttp.Answer // of the service, if it was one, without secrets
+	Note    string       // what the user is to know of it; empty for nothing
 }
 
 // submitAt submits what a plan has for one place.
@@ -99,7 +100,7 @@ func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place)
 		j.Name, j.dir = recordName(l.name, n), f.Dir
 		err := f.submit(ctx, j, p, i)
 		if n++; j.ID != "" && f.has(j) {
-			done = append(done, Submitted{j.theirs(), j.Workers, j.answer})
+			done = append(done, Submitted{j.theirs(), j.Workers, j.answer.Shown(), j.note})
 		}
 		if err != nil {
 			return done, err
@@ -238,6 +239,7 @@ func (f *Fleet) submit(ctx context.Context, j *job, p *plan.Plan, part int) erro
 	case done == maybe:
 		err = nil
 	}
+	j.trouble = j.note
 	f.Log.Info("submitted", "launcher", j.Launcher, "to", j.endpoint.String(), "job", j.theirs(), "workers", j.Workers)
 	f.add(j)
 	return errors.Join(err, j.write())

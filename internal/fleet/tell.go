@@ -95,6 +95,8 @@ func (j *job) tally(reasons map[string]int) (n JobStanding) {
 		case hpc.Pending:
 			n.Pending++
 			reasons[j.endpoint.reason(m.reason)]++
+		case hpc.Unknown:
+			reasons[j.endpoint.reason(m.reason)]++
 		}
 	}
 	return n

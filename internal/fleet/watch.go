@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -119,7 +120,7 @@ func (f *Fleet) ask(ctx context.Context, e *endpoint, jobs []*job) error {
 		records[i] = j.Record
 	}
 	late := time.AfterFunc(quiet, func() {
-		if f.nowMute(e, true) {
+		if f.nowMute(e, fmt.Errorf("there is no answer for %v", quiet)) {
 			f.Say("%s has not said for %v how the workers stand; going on with what is known", e, quiet)
 		}
 	})
@@ -129,7 +130,7 @@ func (f *Fleet) ask(ctx context.Context, e *endpoint, jobs []*job) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if changed := f.nowMute(e, err != nil); changed && err != nil {
+	if changed := f.nowMute(e, err); changed && err != nil {
 		f.Say("%s does not say how the workers stand: %v; going on with what is known", e, err)
 	} else if changed {
 		f.Say("%s answers again", e)
@@ -156,13 +157,14 @@ func (f *Fleet) joined(jobs []*job) map[member]bool {
 	return list
 }
 
-// nowMute notes whether an endpoint answers and reports whether that is new.
-func (f *Fleet) nowMute(e *endpoint, mute bool) bool {
+// nowMute notes why an endpoint does not answer, nil if it does, and reports whether it
+// is new that it does not, or does.
+func (f *Fleet) nowMute(e *endpoint, why error) bool {
 	f.lock()
 	defer f.mu.Unlock()
 	was := e.mute
-	e.mute = mute
-	return was != mute
+	e.mute = why
+	return (was == nil) != (why == nil)
 }
 
 // coming counts the workers that may still come or be there.

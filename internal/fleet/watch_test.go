@@ -72,7 +72,7 @@ func TestWhatIsTold(t *testing.T) {
 		}
 		next(waiting, "", 4)
 		next(noAnswer, "slurm does not say how the workers stand", 4)
-		if s := f.Standing()[0]; s.Pending != 3 || s.Trouble != "slurm does not say how the workers stand" {
+		if s := f.Standing()[0]; s.Pending != 3 || s.Trouble != "slurm does not say how the workers stand: squeue: exit status 1: Unable to contact controller" {
 			t.Errorf("%+v", s)
 		}
 		next(noAnswer, "", 4)

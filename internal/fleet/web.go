@@ -13,10 +13,15 @@ import (
 	"muster/hpc"
 	mhttp "muster/http"
 	"muster/internal/plan"
+	"muster/internal/terminal"
 )
 
-// asked is who is asked over HTTP, for which launcher.
-type asked struct{ launcher, service string }
+// asked is who is asked over HTTP, for which launcher, and how: a config that was changed
+// counts from its next launch on.
+type asked struct {
+	launcher, service string
+	plan.Web
+}
 
 // web is how a service is asked, by all jobs of a launcher.
 type web struct {
@@ -28,13 +33,13 @@ type web struct {
 	version string    // of slurmrestd's API; empty is not known
 }
 
-// web returns how a service is asked, as its launcher says when it is first used.
-func (f *Fleet) web(who asked, w plan.Web) *web {
+// web returns how a service is asked.
+func (f *Fleet) web(who asked) *web {
 	f.lock()
 	defer f.mu.Unlock()
 	one := f.services[who]
 	if one == nil {
-		one = &web{client: &mhttp.Client{CA: w.CA, Timeout: w.Timeout, Say: f.Say}}
+		one = &web{client: &mhttp.Client{CA: who.CA, Timeout: who.Timeout, Say: f.Say}}
 		f.services[who] = one
 	}
 	return one
@@ -64,14 +69,19 @@ func (a apart) how(ctx context.Context, r *Record) (k plan.Kind, part int, err e
 		return r.how, r.part, nil
 	}
 	if a.f.Reopen == nil {
-		return nil, 0, errors.New("its config is not known here")
+		return nil, 0, hopeless{errors.New("its config is not known here")}
 	}
 	p, err := a.f.Reopen(ctx, r)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read in its config how it is ended: %w", err)
+		return nil, 0, hopeless{fmt.Errorf("read in its config how it is ended: %w", err)}
 	}
-	if p.Kind.Tag() != r.Kind {
-		return nil, 0, fmt.Errorf("launcher %s in %s is of another kind now", r.Launcher, r.Config)
+	now := &Record{Kind: p.Kind.Tag()}
+	kinds[now.Kind].address(p.Kind, now)
+	switch {
+	case now.Kind != r.Kind:
+		return nil, 0, hopeless{fmt.Errorf("launcher %s in %s is of another kind now: write it there as it was", r.Launcher, r.Config)}
+	case now.Service != r.Service: // which may have something of the same name
+		return nil, 0, hopeless{fmt.Errorf("launcher %s in %s speaks of another service now, %s: write it there as it was", r.Launcher, r.Config, now.Service)}
 	}
 	return p.Kind, 0, nil
 }
@@ -150,6 +160,24 @@ var knownWords = []struct {
 	{"NODEFAIL NF BOOTFAIL BF NODELOST", hpc.Ended, hpc.EndNode},
 }
 
+// says reads the word for how a record's job stands. One that is not known is told the
+// user, once.
+func (a apart) says(r *Record, word string, own plan.States) hpc.Element {
+	e := stands(word, own)
+	if e.State != hpc.Unknown {
+		return e
+	}
+	e.Reason = fmt.Sprintf("it stands at %q, which is no word that is known: pending, running or ended of launcher %s says what it means", terminal.Safe(word), a.launcher)
+	a.f.lock()
+	told := a.f.strange[a.launcher+"\x00"+word]
+	a.f.strange[a.launcher+"\x00"+word] = true
+	a.f.mu.Unlock()
+	if !told {
+		a.f.Say("job %s of %s: %s", r.theirs(), a.service, e.Reason)
+	}
+	return e
+}
+
 // stands reads the word for how something stands.
 func stands(word string, own plan.States) hpc.Element {
 	e := hpc.Element{Raw: word}
@@ -189,8 +217,12 @@ func elements(r *Record, e hpc.Element) []hpc.Element {
 	return list
 }
 
-// askEach asks about records one by one, so many at a time. It fails if all fail; of
-// those that fail beside others nothing is said.
+// unanswered is the Raw of an element about which the question failed: why is its
+// Reason.
+const unanswered = "no answer"
+
+// askEach asks about records one by one, so many at a time. It fails if all fail. What
+// fails beside others is unanswered.
 func askEach(records []*Record, atOnce int, ask func(r *Record) ([]hpc.Element, error)) ([]hpc.Element, error) {
 	answers := make([][]hpc.Element, len(records))
 	failed := each(numbers(len(records)), atOnce, func(i int) (err error) {
@@ -202,7 +234,7 @@ func askEach(records []*Record, atOnce int, ask func(r *Record) ([]hpc.Element, 
 	for i, r := range records {
 		if failed[i] != nil {
 			bad = append(bad, failed[i])
-			answers[i] = elements(r, hpc.Element{})
+			answers[i] = elements(r, hpc.Element{Raw: unanswered, Reason: failed[i].Error()})
 		}
 		list = append(list, answers[i]...)
 	}

@@ -27,7 +27,7 @@ func newWorkbench(at place, r *Record) (backend, error) {
 	return workbench{apart{f, r.Launcher, r.Service}}, err
 }
 
-func (w workbench) web(k *plan.Workbench) *web { return w.f.web(asked{w.launcher, w.service}, k.Web) }
+func (w workbench) web(k *plan.Workbench) *web { return w.f.web(asked{w.launcher, w.service, k.Web}) }
 
 func (w workbench) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, error) { return p, nil }
 
@@ -95,4 +95,4 @@ func (w workbench) late(*Record) string {
 
 func (w workbench) command(*Record) []string { return nil }
 
-func (w workbench) rules() rules { return rules{atOnce: 1} }
+func (w workbench) rules() rules { return rules{atOnce: 1, away: true} }

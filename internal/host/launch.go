@@ -136,6 +136,7 @@ type Launched struct {
 	Workers int      `json:"workers"`
 	Jobs    []string `json:"jobs"`
 	Answers []Answer `json:"answers,omitempty"` // of services
+	Notes   []string `json:"notes,omitempty"`   // what the user is to know of them
 }
 
 // Answer is what a service has answered to a request that starts a worker.
@@ -144,7 +145,7 @@ type Answer struct {
 	ID        string              `json:"id"` // what the service calls what it has started, or its launch's name
 	Status    int                 `json:"status"`
 	Headers   map[string][]string `json:"headers"`
-	Body      string              `json:"body"`
+	Body      string              `json:"body"` // without what the request had that is secret
 	Truncated bool                `json:"truncated,omitempty"`
 }
 
@@ -153,6 +154,9 @@ func (l *Launched) Add(pl *plan.Plan, list []fleet.Submitted) {
 	for _, one := range list {
 		l.Workers += one.Workers
 		l.Jobs = append(l.Jobs, one.ID)
+		if one.Note != "" {
+			l.Notes = append(l.Notes, one.Note)
+		}
 		if a := one.Answer; a.Status != 0 {
 			l.Answers = append(l.Answers, Answer{pl.Launcher, one.ID, a.Status, a.Headers, a.Body, a.Truncated})
 		}
