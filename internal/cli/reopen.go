@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func reopen(ctx context.Context, r *fleet.Record) (*plan.Plan, error) {
 		return nil, err
 	}
 	e := f.Evaluate(config.Options{Context: ctx, Getenv: os.LookupEnv})
-	d, err := plan.New(e, f, l, plan.Wish{Profile: r.Profile, Workers: r.Workers, Dir: "/", URL: "tcp://localhost:0"})
+	d, err := plan.New(e, f, l, plan.Wish{Profile: r.Profile, Workers: r.Workers, Dir: cmp.Or(r.Dir, "/"), URL: "tcp://localhost:0"})
 	if err != nil {
 		return nil, err
 	}

@@ -280,8 +280,8 @@ func (f *Fleet) settled(j *job) bool {
 	f.lock()
 	defer f.mu.Unlock()
 	ended := true
-	if j.Blind {
-		return true // nobody would say so
+	if j.Blind || j.stays() {
+		return true // nobody would say so, or its end has been waited for
 	}
 	for index, m := range j.elements {
 		if m.state == hpc.Ended {

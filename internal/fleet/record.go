@@ -42,6 +42,7 @@ type Record struct {
 	// What that takes, secrets among it, is in no record: another process reads it there.
 	Config  string `json:"config,omitempty"`
 	Service string `json:"service,omitempty"` // who is asked over HTTP
+	Dir     string `json:"dir,omitempty"`     // in which the launcher's commands are run
 	Blind   bool   `json:"blind,omitempty"`   // nobody can be asked how the job stands
 	Endless bool   `json:"endless,omitempty"` // nobody can be told to end it
 	// Theirs is what a service, or another system, calls it; empty if that is its ID, or

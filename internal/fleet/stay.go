@@ -138,6 +138,12 @@ func (f *Fleet) stands(p Process) hpc.Element {
 	return hpc.Element{State: hpc.Ended, Raw: "its process has ended"}
 }
 
+// stays reports whether the job is a command that stays: whoever cancels it waits for
+// its end.
+func (r *Record) stays() bool {
+	return r.Kind == (*plan.Command)(nil).Tag() && len(r.Processes) > 0
+}
+
 // endStay ends such a command with what is in its process group, and waits until it is
 // gone.
 func (f *Fleet) endStay(ctx context.Context, p Process) error {
