@@ -70,14 +70,23 @@ func makeRun(made, dir string) error {
 			return err
 		}
 	}
-	b, err := json.Marshal(self())
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(made, ownerFile), append(b, '\n'), 0o600); err != nil {
+	if err := own(made, self()); err != nil {
 		return err
 	}
 	return os.Rename(made, dir)
+}
+
+// own writes in a run's folder whose it is, in one step.
+func own(dir string, o process) error {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, ownerFile)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Out is the folder of spooled output.
@@ -92,6 +101,13 @@ const launches = "launches"
 // job is still with a scheduler, or a scheduler may yet copy output into it.
 func (r *Run) Close() error {
 	close(r.over)
+	if launched(r.Dir) { // whoever takes that back need not wait until the process has ended
+		o := self()
+		o.Over = true
+		if err := own(r.Dir, o); err != nil {
+			return fmt.Errorf("note that the run has ended: %w", err)
+		}
+	}
 	return removeEmpty(r.Dir, time.Now())
 }
 
@@ -224,7 +240,8 @@ type process struct {
 	Host  string `json:"host"`
 	Boot  string `json:"boot"` // of this start of the machine; empty off Linux
 	Pid   int    `json:"pid"`
-	Start string `json:"start"` // of the process, in the kernel's ticks; empty off Linux
+	Start string `json:"start"`          // of the process, in the kernel's ticks; empty off Linux
+	Over  bool   `json:"over,omitempty"` // the run has ended, though the process may live
 }
 
 func self() process {
@@ -245,7 +262,7 @@ func fate(dir string) (here, over bool) {
 	switch {
 	case o.Host != me.Host:
 		return false, false
-	case o.Boot != me.Boot:
+	case o.Boot != me.Boot || o.Over:
 		return true, true
 	}
 	return true, syscall.Kill(o.Pid, 0) == syscall.ESRCH || startTime(o.Pid) != o.Start
