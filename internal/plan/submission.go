@@ -46,6 +46,9 @@ func (s *Submission) Shell() string {
 
 // document is text as a shell's here-document.
 func document(text string) string {
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n" // the mark stands in a line of its own
+	}
 	mark := "EOF"
 	for i := 1; strings.Contains("\n"+text, "\n"+mark+"\n"); i++ {
 		mark = "EOF_" + strconv.Itoa(i)
