@@ -31,6 +31,7 @@ type children struct {
 	// starting is read-locked while a process is started, locked while orphans are
 	// cleared. It is taken before mu.
 	starting sync.RWMutex
+	adopted  proctree.Adopted // guarded by starting
 
 	mu      sync.Mutex // guards all below
 	awaited map[int]bool
@@ -61,10 +62,9 @@ func newChildren(shared bool) (*children, error) {
 // reap reaps what launchers' commands have left, in a goroutine of its own until stop.
 // When a command ends, its orphans are adopted.
 func (c *children) reap() {
-	var adopted proctree.Adopted
 	for range c.died {
 		c.starting.Lock()
-		adopted.Reap(c.isOrphan)
+		c.adopted.Reap(c.isOrphan)
 		c.starting.Unlock()
 	}
 }
@@ -156,6 +156,18 @@ func (c *children) clear() error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	return proctree.Clear(time.Second, c.stays)
+}
+
+// dismiss tells what launchers' commands have left to end: a worker that has not joined
+// would go on dialling.
+func (c *children) dismiss() {
+	if c.shared {
+		return
+	}
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	c.adopted.Reap(c.isOrphan)
+	c.adopted.Signal(syscall.SIGTERM)
 }
 
 // endAll ends everything below this process at once, and nothing is started any

@@ -199,6 +199,7 @@ func (h *Host) close(ctx context.Context, patience time.Duration) error {
 	h.serving.Wait()
 	h.stopWatching()
 	err := h.fleet.Cancel(ctx, "")
+	h.children.dismiss()
 	h.sites.Close(ctx, h.fleet.On)
 	return errors.Join(err, h.Run.Close())
 }

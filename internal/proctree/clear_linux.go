@@ -104,6 +104,13 @@ func (a *Adopted) Reap(orphan func(pid int) bool) {
 	a.started = known
 }
 
+// Signal sends a signal to those that it knows.
+func (a *Adopted) Signal(sig syscall.Signal) {
+	for pid := range a.started { // none is reaped elsewhere, so the numbers are theirs
+		syscall.Kill(pid, sig)
+	}
+}
+
 // clearing is one call of Clear.
 type clearing struct {
 	self    int

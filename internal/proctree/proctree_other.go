@@ -4,6 +4,7 @@ package proctree
 
 import (
 	"errors"
+	"syscall"
 	"time"
 )
 
@@ -32,3 +33,6 @@ func (*Adopted) Reap(orphan func(pid int) bool) {}
 
 // Threads is not known here.
 func Threads(uid int) (int, error) { return 0, errors.ErrUnsupported }
+
+// Signal does nothing.
+func (*Adopted) Signal(sig syscall.Signal) {}
