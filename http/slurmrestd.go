@@ -40,6 +40,8 @@ type SlurmJob struct {
 	TimeLimit time.Duration `json:"time_limit,omitempty"` // in whole minutes, rounded up; 0 is the partition's
 	CPUs      int           `json:"cpus,omitempty"`       // 0 is one
 	MemoryMB  int64         `json:"memory_mb,omitempty"`  // 0 is the partition's
+	// Once says that the job is not started again when it was taken off its node.
+	Once bool `json:"once,omitempty"`
 	// Environment is K=V. There is nothing else in the job's, and it may not be empty.
 	Environment []string `json:"environment,omitempty"`
 	// More are fields of the job as the service has them, which win.
@@ -147,6 +149,14 @@ func (j SlurmJob) fields(version string) (map[string]any, error) {
 	}
 	if j.CPUs > 0 {
 		f["cpus_per_task"] = j.CPUs
+	}
+	if _, own := j.More["requeue"]; j.Once && !own {
+		// 22.05 takes requeue for true, whatever it is, and knows sbatch's option too.
+		if old {
+			f["no_requeue"] = true
+		} else {
+			f["requeue"] = false
+		}
 	}
 	environment := map[string]string{}
 	for _, kv := range j.Environment {

@@ -53,6 +53,13 @@ func (e slurmError) number() int64 {
 // is one of them.
 const lostFirst, lostLast = 5000, 5999
 
+// cures say what to do about errors whose own words do not.
+var cures = map[int64]string{
+	2000: "queue in the launcher is to name a partition of this Slurm, of which \"scontrol show partitions\" has a list",
+	2081: "an index of the array is too large for this Slurm, or it has no arrays: \"scontrol show config\" says what MaxArraySize is, and indices are below that",
+	9001: "it does not know a field of the job, or takes another value there: see what job in the launcher says",
+}
+
 // gone are those of a job that is not there, or no longer.
 var gone = []int64{2017, 2021}
 
@@ -88,6 +95,13 @@ func (s Slurm) refused(a Answer) error {
 		what += ": give it user and token, which \"scontrol token username=USER\" prints"
 	case (unknown || doubtful) && s.Token != "":
 		what += ": the token may be wrong or have expired; \"scontrol token username=USER\" prints a new one"
+	default:
+		for _, e := range list {
+			if cure := cures[e.number()]; cure != "" {
+				what += ": " + cure
+				break
+			}
+		}
 	}
 	return errors.New("slurmrestd answered " + what)
 }
@@ -164,6 +178,18 @@ func (s Slurm) Submitted(a Answer) (id string, err error) {
 		return "", fmt.Errorf("submit a job: %w", unread)
 	}
 	return "", fmt.Errorf("submit a job: slurmrestd named no job: it answered %s", a.Text())
+}
+
+// Served reads the answer to Job for any job, which need not be there: it is an error
+// unless the service has the version and takes the token.
+func (s Slurm) Served(a Answer) error {
+	if allGone(a) {
+		return nil
+	}
+	if err := s.refused(a); err != nil {
+		return fmt.Errorf("ask slurmrestd whether it serves whoever asks: %w", err)
+	}
+	return nil
 }
 
 // slurmListed is a job as the service lists it.

@@ -68,6 +68,18 @@ func TestSlurmSubmit(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for want, j := range map[string]SlurmJob{
+		`v0.0.38 {"job":{"environment":{"A":"b"},"no_requeue":true},`:    {Once: true},
+		`v0.0.39 {"job":{"environment":["A=b"],"requeue":false},`:        {Once: true},
+		`v0.0.38 {"job":{"environment":{"A":"b"},"requeue":true},`:       {Once: true, More: map[string]any{"requeue": true}},
+		`v0.0.44 {"job":{"environment":["A=b"],"requeue":true},"script"`: {Once: true, More: map[string]any{"requeue": true}},
+	} {
+		version, body, _ := strings.Cut(want, " ")
+		j.Script, j.Environment = "#!/bin/sh\n", []string{"A=b"}
+		if r, err := (Slurm{}).Submit(version, j); err != nil || !strings.HasPrefix(r.Body, body) {
+			t.Errorf("%s, %v, want %s", r.Body, err, want)
+		}
+	}
+	for want, j := range map[string]SlurmJob{
 		"begin with #!":        {Script: "echo", Environment: []string{"A=b"}},
 		"environment is empty": {Script: "#!/bin/sh"},
 		"like NAME=VALUE":      {Script: "#!/bin/sh", Environment: []string{"secret"}},
@@ -122,6 +134,7 @@ func TestSlurmSubmitted(t *testing.T) {
 	}{
 		{rest, golden(t, "submit"), "5", "", false},
 		{rest, golden(t, "partition"), "", "submit a job: slurmrestd refused the job: slurmrestd answered Invalid partition name specified (2000)", true},
+		{rest, golden(t, "partition"), "", "(2000): queue in the launcher is to name a partition", true},
 		{rest, golden(t, "environment"), "", "environment must be a dictionary (-1)", true},
 		{rest, golden(t, "version"), "", "404 Not Found: Unable find", true},
 		{rest, golden(t, "token-submit"), "", token, false}, // which a lost connection looks like
@@ -203,6 +216,14 @@ func TestSlurmCancelled(t *testing.T) {
 	}
 	if err := rest.Cancelled(Answer{Status: 500, Body: `{"errors":[{"error_number":2021},{"error_number":2002}]}`}); err == nil {
 		t.Error("a job that may not be cancelled is taken for one that has ended")
+	}
+}
+
+func TestSlurmServed(t *testing.T) {
+	for name, want := range map[string]string{"job": "", "job-unknown": "", "token-jobs": "the token may be wrong", "none": "401", "version": "404"} {
+		if err := rest.Served(golden(t, name)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

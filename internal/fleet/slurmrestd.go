@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"muster/hpc"
@@ -31,11 +34,42 @@ func (s rest) dialect() *hpc.Dialect { return hpc.Dialects["slurm"] }
 
 func (s rest) web(k *plan.Slurmrestd) *web { return s.f.web(asked{s.launcher, s.service, k.Web}) }
 
-func (s rest) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, error) { return p, nil }
+// prepare asks for a job, of which the answer does not matter: that slurmrestd has this
+// version and takes the token is found out before anything is submitted. Of a submission
+// with a bad token 22.05 says what it says of a connection that was lost, and nobody can
+// tell whether there is a job then.
+func (s rest) prepare(ctx context.Context, p *plan.Plan, _ int) (*plan.Plan, error) {
+	if err := s.serves(ctx, p.Kind.(*plan.Slurmrestd)); err != nil {
+		return nil, fmt.Errorf("launcher %s: %w", s.launcher, err)
+	}
+	return p, nil
+}
+
+func (s rest) serves(ctx context.Context, k *plan.Slurmrestd) error {
+	version, err := s.web(k).api(ctx, k)
+	if err != nil {
+		return err
+	}
+	a, err := s.web(k).client.Do(ctx, k.Slurm.Job(version, "1"))
+	if err != nil {
+		return err
+	}
+	err = k.Slurm.Served(a)
+	if err == nil || a.Status != http.StatusNotFound || k.Version == "" {
+		return err
+	}
+	if a, failed := s.web(k).client.Do(ctx, k.Slurm.Ask()); failed == nil {
+		if versions, failed := k.Slurm.Versions(a); failed == nil && !slices.Contains(versions, version) {
+			return fmt.Errorf("%s does not speak %s, which version in the launcher says, but %s: write one of these, or leave it out", s.service, version, strings.Join(versions, ", "))
+		}
+	}
+	return err
+}
 
 func (s rest) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
 	k := p.Kind.(*plan.Slurmrestd)
 	r.how, r.part, r.Job = p.Kind, i, k.Part(p, i).Name
+	r.Stdout, _ = k.Job.More["standard_output"].(string)
 	if part.Array {
 		r.Array = array(part.Indices)
 	}
@@ -121,7 +155,7 @@ func (s rest) find(ctx context.Context, r *Record) ([]string, error) {
 	}
 	var ids []string
 	for _, e := range list {
-		if e.Name == r.Job && (len(ids) == 0 || ids[len(ids)-1] != e.Job) {
+		if e.Name == r.Job && !slices.Contains(ids, e.Job) { // elements of an array are listed in any order
 			ids = append(ids, e.Job)
 		}
 	}
@@ -149,37 +183,58 @@ func (s rest) list(ctx context.Context, records []*Record, _ detail) ([]hpc.Elem
 }
 
 // standings says how the elements of one job stand by what is listed of it: each that
-// has begun by itself, and the others together.
+// has begun by itself, and those that wait together. Of those that ended a while ago
+// Slurm lists nothing, and nothing is said here.
 func standings(r *Record, listed []mhttp.SlurmElement) []hpc.Element {
-	alone := map[int]hpc.Element{}
-	var others []hpc.Element
-	for _, e := range listed {
-		one := hpc.Element{Raw: e.State, Reason: e.Reason, Node: e.Node}
-		if one.State, one.End = hpc.SlurmState(e.State); one.Reason == "None" {
-			one.Reason = ""
-		}
-		if e.Array && e.Indices != "" {
-			others = append(others, one)
-		} else {
-			alone[e.Index] = one
-		}
-	}
 	indices, err := r.indices()
 	if err != nil {
 		return nil
 	}
+	alone := map[int]hpc.Element{}
+	together := map[int]hpc.Element{}
+	for _, e := range listed {
+		one := hpc.Element{Job: r.ID, Raw: e.State, Reason: e.Reason, Node: e.Node}
+		one.State, one.End = hpc.SlurmState(e.State)
+		if e.Indices == "" {
+			one.Index = e.Index
+			alone[e.Index] = one
+			continue
+		}
+		for _, index := range waiting(e.Indices, indices) {
+			one.Index = index
+			together[index] = one
+		}
+	}
 	var list []hpc.Element
 	for _, index := range indices {
-		e, is := alone[index]
-		if !is && len(others) > 0 {
-			e, is = others[0], true
-		}
-		if is {
-			e.Job, e.Index = r.ID, index
+		if e, is := alone[index]; is {
+			list = append(list, e)
+		} else if e, is := together[index]; is {
 			list = append(list, e)
 		}
 	}
 	return list
+}
+
+// waiting returns which of a job's indices are named in text like 1-3,7. Slurm shortens
+// it to some 64 bytes and writes ... over its end: all that are larger than what is left
+// may be meant then.
+func waiting(text string, all []int) []int {
+	whole, _, short := strings.Cut(text, "...")
+	if short {
+		whole = whole[:max(strings.LastIndexByte(whole, ','), 0)] // the last number may be cut
+	}
+	if whole == "" {
+		return all
+	}
+	a, err := hpc.ParseArray(whole)
+	if err != nil {
+		return all
+	}
+	named := a.Expand()
+	return slices.DeleteFunc(slices.Clone(all), func(index int) bool {
+		return !slices.Contains(named, index) && !(short && index > a.Last())
+	})
 }
 
 const (
@@ -254,6 +309,10 @@ func (s rest) element(r *Record, index int) string {
 }
 
 func (s rest) called(r *Record, index int) string { return "job " + s.element(r, index) }
+
+func (s rest) ended(r *Record, index int, raw string) string {
+	return s.called(r, index) + " ended (" + raw + ") and its worker never joined"
+}
 
 func (s rest) whole(r *Record) string {
 	if r.ID == "" {

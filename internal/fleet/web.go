@@ -65,8 +65,11 @@ func fleetOf(at place, r *Record) (*Fleet, error) {
 // how returns how a record's job was asked for. For a record of another process that is
 // planned again from its config.
 func (a apart) how(ctx context.Context, r *Record) (k plan.Kind, part int, err error) {
-	if r.how != nil {
-		return r.how, r.part, nil
+	a.f.lock()
+	k, part = r.how, r.part
+	a.f.mu.Unlock()
+	if k != nil {
+		return k, part, nil
 	}
 	if a.f.Reopen == nil {
 		return nil, 0, hopeless{errors.New("its config is not known here")}
@@ -80,9 +83,12 @@ func (a apart) how(ctx context.Context, r *Record) (k plan.Kind, part int, err e
 	switch {
 	case now.Kind != r.Kind:
 		return nil, 0, hopeless{fmt.Errorf("launcher %s in %s is of another kind now: write it there as it was", r.Launcher, r.Config)}
-	case now.Service != r.Service: // which may have something of the same name
+	case now.Kind != (&plan.Command{}).Tag() && now.Service != r.Service: // there its id is another's; a command's name says nothing of where
 		return nil, 0, hopeless{fmt.Errorf("launcher %s in %s speaks of another service now, %s: write it there as it was", r.Launcher, r.Config, now.Service)}
 	}
+	a.f.lock()
+	r.how = p.Kind // an expression may run a command, or ask a person
+	a.f.mu.Unlock()
 	return p.Kind, 0, nil
 }
 

@@ -41,7 +41,7 @@ func whole() []*plan.Plan {
 			State: formula("answer.json.state"), States: states, Cancel: formula("\"http://h/${id}\""), CancelMethod: "DELETE", CancelData: formula("id")}}}},
 		&plan.Workbench{Web: web, Count: 1, Sent: true, Jobs: []mhttp.Workbench{{Server: "http://h", Cookie: "c", Cluster: "k", Profile: "s", CPUs: 1, Memory: 2, JobName: "n", Exe: "/bin/sh", Args: []string{"-c"}, Headers: request.Headers}}},
 		&plan.Slurmrestd{Web: web, Slurm: mhttp.Slurm{URL: "http://h", Socket: "/s", User: "u", Token: "t", Headers: request.Headers}, Version: "v0.0.38", Arrays: []*hpc.Array{array}, Count: 1, Sent: true,
-			Job: mhttp.SlurmJob{Script: "s", Name: "n", Dir: "/d", Output: "/o", Partition: "q", Account: "a", Array: "1", TimeLimit: time.Minute, CPUs: 1, MemoryMB: 2, Environment: []string{"A=1"}, More: map[string]any{"x": "1"}}},
+			Job: mhttp.SlurmJob{Script: "s", Name: "n", Dir: "/d", Output: "/o", Partition: "q", Account: "a", Array: "1", TimeLimit: time.Minute, CPUs: 1, MemoryMB: 2, Once: true, Environment: []string{"A=1"}, More: map[string]any{"x": "1"}}},
 		&plan.Command{Count: 1, Each: 1, Sent: true, Starts: []plan.Run{{Argv: []string{"a"}, Stdin: "i", Line: true, Dir: "/d", Ends: true, ID: formula("output"), Status: formula("[id]"), State: formula("output"), States: states,
 			Cancel: formula("[id]"), Timeout: time.Minute}}},
 	} {

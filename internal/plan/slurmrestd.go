@@ -98,10 +98,39 @@ func (s *HTTPSettings) checkSlurm(l *config.Launcher) []config.Diagnostic {
 			add("environment", fmt.Sprintf("%q is no NAME=VALUE", kv), `environment = ["NAME=VALUE"]`)
 		}
 	}
-	if s.Job != "" && !strings.HasPrefix(string(s.Job), "{") {
-		add("job", "it is an object by Slurm's own names", `job = { constraint = "ib" }`)
+	return append(bad, s.checkJob(l)...)
+}
+
+// checkJob returns what is wrong about the setting job. What muster goes by it has to
+// know: which job is its own, and how many workers there are.
+func (s *HTTPSettings) checkJob(l *config.Launcher) []config.Diagnostic {
+	fields, ok := s.moreOfJob()
+	if !ok {
+		return []config.Diagnostic{l.Mistake("job", "it is an object by Slurm's own names", `job = { constraint = "ib" }`)}
+	}
+	var bad []config.Diagnostic
+	for _, own := range []struct{ field, setting string }{{"array", "array"}, {"name", "job_name"}, {"script", "setup"}} {
+		if _, is := fields[own.field]; is {
+			bad = append(bad, l.Mistake("job", fmt.Sprintf("muster has to know the job's %s, and job hides it", own.field), fmt.Sprintf("the launcher's %s sets it", own.setting)))
+		}
 	}
 	return bad
+}
+
+// moreOfJob are the fields of the setting job, as far as they are known here.
+func (s *HTTPSettings) moreOfJob() (fields map[string]any, ok bool) {
+	if s.Job == "" {
+		return nil, true
+	}
+	var v any
+	if json.Unmarshal([]byte(s.Job), &v) != nil {
+		return nil, false
+	}
+	if text, is := v.(string); is {
+		return nil, config.StandsIn(text)
+	}
+	fields, ok = v.(map[string]any)
+	return fields, ok
 }
 
 // slurmrestd plans an http launcher with preset slurmrestd.
@@ -145,18 +174,16 @@ func (x *drafting) slurmrestd(s *HTTPSettings, names []Names) (*Plan, error) {
 	}
 	k.Slurm = slurmOf(&one, x.e.Env("USER"))
 	k.Job = mhttp.SlurmJob{Script: script(&one, w.Command), Name: cmp.Or(one.JobName, "muster"), Dir: cmp.Or(one.Workdir, x.w.Dir), Output: "/dev/null", Partition: one.Queue,
-		Account: one.Account, TimeLimit: x.life(one.Walltime), CPUs: one.CPUs, MemoryMB: mebi(one.Memory), Environment: one.Environment}
+		Account: one.Account, TimeLimit: x.life(one.Walltime), CPUs: one.CPUs, MemoryMB: mebi(one.Memory),
+		Once:        k.Sent, // its token does not let a worker in twice
+		Environment: one.Environment}
 	if n.Output != "" && p.Whose != Foreign {
 		k.Job.Output = hpc.Dialects["slurm"].Outputs(n.Output, len(k.Arrays) > 0)
 	}
 	if len(k.Job.Environment) == 0 {
 		k.Job.Environment = x.environment()
 	}
-	if one.Job != "" {
-		if err := json.Unmarshal([]byte(one.Job), &k.Job.More); err != nil {
-			return nil, x.at("job", err.Error(), "")
-		}
-	}
+	k.Job.More, _ = one.moreOfJob()
 	return p, nil
 }
 
