@@ -209,7 +209,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// joinErrors is errors.Join that says only the first of many.
+// joinErrors is errors.Join that says only the first of many, and the same once with how
+// often it was.
 func joinErrors(list []error) error {
 	const most = 10
 	list = distinct(compact(list))

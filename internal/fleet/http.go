@@ -78,6 +78,12 @@ func unread(a mhttp.Answer, err error) error {
 	return fmt.Errorf("its answer is no JSON (%w)", err)
 }
 
+// unheard reports whether an answer is that of a gateway, which does not know what has
+// come of the request behind it.
+func unheard(a mhttp.Answer) bool {
+	return a.Status == http.StatusBadGateway || a.Status == http.StatusGatewayTimeout
+}
+
 // judge says what has come of a request to start something. When nobody knows, it is
 // believed to be started: its worker will say so.
 func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answer, err error) (outcome, error) {
@@ -87,7 +93,7 @@ func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answ
 	case err == nil && a.OK():
 		r.ID, r.answer = r.Launch, a
 		return started, nil
-	case err == nil && a.Status != http.StatusBadGateway && a.Status != http.StatusGatewayTimeout:
+	case err == nil && !unheard(a):
 		return nothing, fmt.Errorf("%s %s: it answered %s", method, s.service, a.Text())
 	case err == nil:
 		err = fmt.Errorf("it answered %s", a.Text())

@@ -162,9 +162,11 @@ func TestSlurmrestdElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := newBed(t, &scheduler{})
-	later.Reopen = func(context.Context, *fleet.Record) (*plan.Plan, error) { return elsewhere.plan(t), nil }
-	ctx, stop := context.WithTimeout(t.Context(), time.Millisecond) // it would try again
-	defer stop()
+	ctx, stop := context.WithCancel(t.Context())
+	later.Reopen = func(context.Context, *fleet.Record) (*plan.Plan, error) {
+		stop() // it would try again
+		return elsewhere.plan(t), nil
+	}
 	o := later.TakeBack(ctx, records(t, f), "")
 	if len(o) != 1 || o[0].Err == nil || !strings.Contains(o[0].Err.Error(), "write that there again to end it") {
 		t.Error(o)

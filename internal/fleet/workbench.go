@@ -67,7 +67,7 @@ func (w workbench) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ 
 		return nothing, err
 	}
 	a, err := w.web(k).client.Do(ctx, request)
-	if err == nil {
+	if err == nil && !unheard(a) {
 		if err := job.Launched(a); err != nil {
 			return nothing, err
 		}
@@ -87,7 +87,9 @@ func (w workbench) list(_ context.Context, records []*Record, _ detail) ([]hpc.E
 	return list, nil
 }
 
-func (w workbench) cancel(context.Context, *Record, ...int) error { return errNoCancel }
+func (w workbench) cancel(context.Context, *Record, ...int) error {
+	return noCancel("Posit Workbench ends no job for its sessions")
+}
 
 func (w workbench) late(*Record) string {
 	return "Posit Workbench at " + w.service + " has not answered"
