@@ -15,6 +15,10 @@ import (
 // text beside it. With UPDATE=1 it writes that text anew.
 func TestExamples(t *testing.T) {
 	t.Setenv("MUSTER_STATE", t.TempDir())
+	for _, name := range []string{"MY_API_KEY", "MY_TOKEN", "SLURM_JWT", "RS_SESSION_RPC_COOKIE"} {
+		t.Setenv(name, "hidden")
+	}
+	t.Setenv("RS_SERVER_ADDRESS", "https://workbench.example.org")
 	paths, err := filepath.Glob("examples/*/*.hcl")
 	if err != nil || len(paths) < 10 {
 		t.Fatalf("%d examples: %v", len(paths), err)
