@@ -168,7 +168,7 @@ func TestSlurmrestdElsewhere(t *testing.T) {
 		return elsewhere.plan(t), nil
 	}
 	o := later.TakeBack(ctx, records(t, f), "")
-	if len(o) != 1 || o[0].Err == nil || !strings.Contains(o[0].Err.Error(), "write that there again to end it") {
+	if len(o) != 1 || o[0].Err == nil || !strings.Contains(o[0].Err.Error(), "write it there as it was") {
 		t.Error(o)
 	}
 	if len(elsewhere.cancelled)+len(s.cancelled) != 0 || len(records(t, f)) != 1 {

@@ -33,7 +33,7 @@ func TestStateWords(t *testing.T) {
 		"OOMKilled": {State: hpc.Ended, End: hpc.EndMemory}, "OUT_OF_MEMORY": {State: hpc.Ended, End: hpc.EndMemory}, "NODE_FAIL": {State: hpc.Ended, End: hpc.EndNode},
 		"": {}, " ": {}, "_": {}, "gone fishing": {}, "PENDINGS": {}, "PENDING RUNNING": {},
 		// The user's own words come first, and are the words as they are.
-		"PARKED": {State: hpc.Pending}, "done": {State: hpc.Pending}, "up and away": {State: hpc.Running}, "UpAndAway": {}, "running": {State: hpc.Ended}, "GONE": {State: hpc.Ended},
+		"PARKED": {State: hpc.Pending, Reason: "PARKED"}, "done": {State: hpc.Pending, Reason: "done"}, "up and away": {State: hpc.Running}, "UpAndAway": {}, "running": {State: hpc.Ended}, "GONE": {State: hpc.Ended},
 	} {
 		want.Raw = word
 		if got := stands(word, own); got != want {
