@@ -179,6 +179,62 @@ func TestMistakesTogether(t *testing.T) {
 	}
 }
 
+// TestHTTPMistakesTogether are those of launchers of kind http, each where it stands.
+func TestHTTPMistakesTogether(t *testing.T) {
+	const own, slurm = "url = \"https://h/x\"\n", "preset = \"slurmrestd\"\nurl = \"unix:/s\"\n"
+	for src, wants := range map[string][]string{
+		own:                                               {"nothing in the request stands for the worker that is to be started", "hint: data = jsonencode({ command = worker.command }), or %s in data"},
+		own + `data = "x%%s"`:                             {"3:8: nothing in the request stands for the worker"},
+		"url = \"ftp://h\"\ndata = \"%s\"":                {"2:7: this is no URL of a service", "hint: it is written https://HOST/PATH"},
+		own + "data = \"%s\"\ncluster = \"c\"":            {"4:11: cluster is no setting of a service of your own", "hint: it is for preset posit-workbench"},
+		own + "data = \"%s\"\narray = \"1-2\"":            {"4:9: array is no setting of a service of your own", "hint: it is for preset slurmrestd"},
+		own + "data = \"%s\"\njoin = \"env\"":             {"4:8: join is env, and the request does not speak of worker.join"},
+		own + "data = \"%s\"\nbare = true":                {"4:8: bare is for the command of other people's workers", "hint: give worker_command too"},
+		own + "data = \"%s\"\npoll = \"0.5s\"":            {"4:8: a service is asked once a second at most"},
+		own + "data = \"%s\"\ntimeout = \"0s\"":           {"4:11: a service needs some time to answer"},
+		own + "data = \"%s\"\nworkdir = \"here\"":         {`4:11: workdir is "here", which depends on where a job begins`},
+		own + "data = \"%s\"\nmuster = worker.name":       {"4:10: muster cannot speak of the worker"},
+		own + "data = \"%s\"\nstatus {\nstate = \"x\"\n}": {"it does not say where the service is asked"},
+		own + "data = \"%s\"\ncancel {\ndata = \"x\"\n}":  {"it does not say where the service is told"},
+		own + "preset = \"posit\"":                        {`preset is "posit", and can be posit-workbench, slurmrestd`, `hint: preset = "posit-workbench"`},
+		"data = \"%s\"":                                   {"2:8: data is no setting of preset posit-workbench", "hint: it is for a service of your own, with a url and without a preset"},
+		"preset = \"posit-workbench\"\nqueue = \"q\"":     {"3:9: queue is no setting of preset posit-workbench"},
+		"preset = \"slurmrestd\"":                         {"it does not say where slurmrestd is", `hint: url = "http://HOST:6820", or "unix:/PATH"`},
+		"preset = \"slurmrestd\"\nurl = \"unix:s\"":       {"3:7: the path of a socket starts with /"},
+		"preset = \"slurmrestd\"\nurl = \"h:6820\"":       {"3:7: this is no URL of slurmrestd"},
+		slurm + "bare = true\nworker_command = \"x\"":     {"4:8: R mirai does not speak to slurmrestd"},
+		slurm + "walltime = \"30s\"":                      {"4:12: Slurm counts whole minutes"},
+		slurm + "environment = [\"PATH\", \"=x\"]":        {`4:15: "PATH" is no NAME=VALUE`, `"=x" is no NAME=VALUE`},
+		slurm + "job = [1]":                               {"4:7: it is an object by Slurm's own names", `hint: job = { constraint = "ib" }`},
+		slurm + "job = { name = \"n\", array = \"1-2\" }": {"4:7: muster has to know the job's array, and job hides it", "hint: the launcher's job_name sets it"},
+		slurm + "job = { script = \"s\" }":                {"hint: the launcher's setup sets it"},
+		slurm + "id = answer.json.id":                     {"4:6: id is no setting of preset slurmrestd"},
+	} {
+		f, err := config.Parse("muster.hcl", []byte("launcher \"http\" \"a\" {\n"+src+"\n}"), plan.Schema())
+		if err == nil {
+			err = check(f.Evaluate(config.Options{}), f, f.Launchers[0])
+		}
+		for _, want := range wants {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s\nno %q in\n%v", src, want, err)
+			}
+		}
+	}
+	// What is not known, or only shown, is not wrong.
+	for _, src := range []string{
+		"", own + "data = exec([\"x\"])", "url = exec([\"x\"])\ndata = \"%s\"", "url = \"https://h/${worker.name}\"",
+		slurm + "job = jsondecode(exec([\"x\"]))\nenvironment = [exec([\"x\"])]", slurm + "job = { qos = env(\"HOME\") }", "preset = \"slurmrestd\"\nurl = exec([\"x\"])",
+	} {
+		f, err := config.Parse("f", []byte("launcher \"http\" \"a\" {\n"+src+"\n}"), plan.Schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(f.Evaluate(config.Options{Exec: config.Placeholder, Redact: true}), f, f.Launchers[0]); err != nil {
+			t.Errorf("%s\n%v", src, err)
+		}
+	}
+}
+
 // lacking are settings without the lines of one of them.
 func lacking(settings, name string) string {
 	var b strings.Builder
