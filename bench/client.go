@@ -65,6 +65,15 @@ func greet(i int, raw net.Conn, join mtls.Join) (*client, error) {
 	return c, nil
 }
 
+// leave says goodbye and waits, for a second, until the dispatcher hangs up.
+func (c *client) leave() {
+	defer c.conn.NetConn().Close()
+	c.out.Send(&wire.Goodbye{})
+	for end := time.Now().Add(time.Second); c.failed.Load() == nil && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // serve answers until the connection ends.
 func (c *client) serve() error {
 	for {

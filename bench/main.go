@@ -26,15 +26,20 @@ func main() {
 	megabytes := flag.Int("megabytes", 100, "with -tunnel: a result of `N` MB")
 	connected := flag.Int("connected", 0, "measure `N` workers connected to one dispatcher instead")
 	profile := flag.String("profile", "", "with -connected: write profiles of the dispatcher into `FOLDER`")
+	flood := flag.Int("flood", 0, "measure under a flood of `N` half-open connections a second instead")
 	flag.Parse()
 	var err error
 	switch {
 	case os.Getenv(envPeer) == "floor":
 		err = runFloor()
+	case os.Getenv(envPeer) == "flood":
+		err = runFlooder()
 	case os.Getenv(envPeer) != "":
 		err = runPeer(os.Getenv(envPeer))
 	case *connected > 0:
 		err = runConnected(connectedOptions{workers: *connected, rounds: *rounds, profile: *profile})
+	case *flood > 0:
+		err = runFlood(floodOptions{rate: *flood, rounds: *rounds})
 	case *session:
 		err = runSession(cmp.Or(*tasks, 3000), *workers)
 	case *tunnel:

@@ -469,8 +469,16 @@ func TestOneIdentityComesTooOften(t *testing.T) {
 
 func TestStrangersAreHungUpOn(t *testing.T) {
 	for name, say := range map[string]func(w *world, raw *memConn){
-		"plain text":        func(_ *world, raw *memConn) { io.WriteString(raw, "GET / HTTP/1.0\r\n\r\n") },
-		"nothing":           func(*world, *memConn) {},
+		"plain text": func(_ *world, raw *memConn) { io.WriteString(raw, "GET / HTTP/1.0\r\n\r\n") },
+		"nothing":    func(*world, *memConn) {},
+		"a byte a second": func(_ *world, raw *memConn) {
+			for _, b := range append([]byte{22, 3, 1, 1, 0}, make([]byte, 256)...) {
+				if _, err := raw.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		},
 		"TLS, then nothing": func(w *world, raw *memConn) { mtls.Client(context.Background(), raw, w.id.Pin()) },
 		"TLS, then noise": func(w *world, raw *memConn) {
 			c, err := mtls.Client(context.Background(), raw, w.id.Pin())
@@ -492,10 +500,10 @@ func TestStrangersAreHungUpOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				raw := w.l.dial()
-				say(w, raw)
 				began := time.Now()
+				say(w, raw)
 				io.Copy(io.Discard, raw) // until the dispatcher hangs up
-				if took := time.Since(began); took > dispatcher.HelloTimeout {
+				if took := time.Since(began); took > dispatcher.HelloTimeout+time.Second {
 					t.Errorf("it took %s to hang up", took)
 				}
 				if n := w.connected(); n != 0 {

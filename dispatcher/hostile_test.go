@@ -183,3 +183,39 @@ func TestManyShortTasksWaitForNothing(t *testing.T) {
 		}
 	})
 }
+
+// FuzzWorker has a worker that has joined, and has a task, say anything: another one does
+// that task, unless the first says that it has ended.
+func FuzzWorker(f *testing.F) {
+	ref := task.Ref{Task: 1, Attempt: 1, Epoch: 1}
+	for _, list := range [][]wire.Message{
+		{&wire.Started{Ref: ref, Slot: 1}, &wire.Output{Ref: ref, Stream: 2, Data: []byte("x")}, &wire.Result{Ref: ref, Err: killed}},
+		{&wire.Returned{Ref: ref, Lack: noDirectory}}, {&wire.Returned{Ref: ref}}, {&wire.Lost{Ref: ref, Reason: "gone"}},
+		{&wire.Drain{Reason: "SIGTERM"}, &wire.Goodbye{Code: 2, Text: "walltime"}}, {&wire.Ping{Seq: 1}, &wire.Pong{Seq: 1}, &wire.Ack{Received: 1}},
+		{&wire.Result{Ref: ref, State: &wire.State{Env: []string{"A=1"}, Dir: "/"}}}, {&wire.Credit{Ref: ref, Bytes: 1 << 31}, &wire.Recall{Ref: ref}},
+	} {
+		var b bytes.Buffer
+		wire.NewWriter(&b).Send(list...)
+		f.Add(b.Bytes())
+	}
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 3, 1})
+	f.Fuzz(func(t *testing.T, says []byte) {
+		leased(t, func(t *testing.T, w *world) {
+			if len(says) > 64<<10 {
+				return
+			}
+			m := w.mate(nil)
+			w.submit("a")
+			m.assigned()
+			m.conn.Write(says)
+			synctest.Wait()
+			m.raw.Close()
+			w.worker(1).works(0, healthy)
+			time.Sleep(2 * lease)
+			synctest.Wait()
+			if n := w.b.Queued(); n != 0 {
+				t.Errorf("%d tasks have not ended", n)
+			}
+		})
+	})
+}
