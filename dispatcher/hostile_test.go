@@ -185,7 +185,8 @@ func TestManyShortTasksWaitForNothing(t *testing.T) {
 }
 
 // FuzzWorker has a worker that has joined, and has a task, say anything: another one does
-// that task, unless the first says that it has ended.
+// that task, unless the first says that it has ended. Goroutines make it run other lines
+// each time for the same words: it wants -fuzzminimizetime 1x.
 func FuzzWorker(f *testing.F) {
 	ref := task.Ref{Task: 1, Attempt: 1, Epoch: 1}
 	for _, list := range [][]wire.Message{

@@ -237,7 +237,8 @@ func TestDurationsAndSizes(t *testing.T) {
 }
 
 // FuzzParse: no text makes it panic, and what is taken can be evaluated
-// without running anything.
+// without running anything. Maps make it run other lines each time for the same text,
+// which would be made smaller for a minute: it wants -fuzzminimizetime 1x.
 func FuzzParse(f *testing.F) {
 	full, err := os.ReadFile("../../examples/full.hcl")
 	if err != nil {
