@@ -9,6 +9,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-hclog"
 
 	"muster/dispatcher"
 	"muster/internal/spool"
@@ -182,6 +186,75 @@ func TestManyShortTasksWaitForNothing(t *testing.T) {
 			t.Errorf("%d of %d tasks took %v", given(), n, took)
 		}
 	})
+}
+
+// TestWordsOfAWorker reach neither log nor status with anything that a terminal obeys.
+func TestWordsOfAWorker(t *testing.T) {
+	const evil = "\x1b]0;x\x07\u009b31m\r\nmuster: 1 task: 1 ok\u202e\xff"
+	var log bytes.Buffer
+	bubble(t, func(t *testing.T, w *world) {
+		h := w.hello()
+		h.Host, h.Build = evil+strings.Repeat("h", 1000), evil
+		raw := w.l.dial()
+		conn, welcome, err := w.greet(raw, h, w.launch.Token())
+		if err != nil || welcome.Refused != "" {
+			t.Fatalf("%v %+v", err, welcome)
+		}
+		p := newPeer(t, raw, conn, make(chan wire.Message, 10), 0)
+		w.submit("a", "b")
+		p.Send(&wire.Lost{Ref: p.assigned().Ref, Reason: evil})
+		p.Send(&wire.Lost{Ref: p.assigned().Ref, Reason: evil})
+		synctest.Wait()
+		p.Send(&wire.Drain{Reason: evil}, &wire.Goodbye{Text: evil})
+		p.left()
+		h = w.hello()
+		h.Version, h.MinVersion, h.Build = 99, 99, evil
+		if _, welcome, err := w.greet(w.l.dial(), h, w.launch.Token()); err != nil || !strings.Contains(welcome.Refused, "version mismatch") {
+			t.Errorf("%v %+v", err, welcome)
+		}
+		synctest.Wait()
+		words := log.String() + welcome.WorkerID
+		done, _ := w.b.Take()
+		for _, d := range done {
+			words += d.Worker + d.Err.Message + d.Err.Evidence
+		}
+		if !strings.Contains(words, "31m?") || len(done) == 0 {
+			t.Errorf("nothing of it was said: %q", words)
+		}
+		if i := strings.IndexFunc(words, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) || r == utf8.RuneError }); i >= 0 {
+			t.Errorf("%q", words[max(0, i-100):])
+		}
+		for line := range strings.Lines(words) {
+			if strings.HasPrefix(line, "muster:") || len(line) > 2000 {
+				t.Errorf("a line of %d bytes: %.100q", len(line), line)
+			}
+		}
+	}, func(o *options, _ *dispatcher.RunOptions) {
+		o.Retries = 0
+		o.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	})
+}
+
+// TestClocksDiffer: what a worker takes the time for changes nothing but what is shown.
+func TestClocksDiffer(t *testing.T) {
+	for _, skew := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		bubble(t, func(t *testing.T, w *world) {
+			w.launch = mtls.NewLaunch("short", mtls.Terms{Uses: 9, Until: time.Now().Add(time.Hour)})
+			w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{})
+			p := w.worker(1)
+			w.submit("a")
+			a := p.start(p.assigned())
+			p.Send(&wire.Result{Ref: a.Ref, Started: time.Now().Add(skew), Elapsed: time.Second})
+			w.expect("1:ok.1")
+			time.Sleep(time.Hour - time.Second)
+			w.worker(1)
+			time.Sleep(2 * time.Second)
+			h := w.hello()
+			if _, welcome, err := w.greet(w.l.dial(), h, w.launch.Token()); err != nil || !strings.Contains(welcome.Refused, "has expired") {
+				t.Errorf("%v %+v", err, welcome)
+			}
+		})
+	}
 }
 
 // FuzzWorker has a worker that has joined, and has a task, say anything: another one does
