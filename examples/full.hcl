@@ -211,12 +211,27 @@ profile "cluster" {
     output    = "collect" # or "discard", "echo"
     asyncdial = false
   }
+  tls { # without it, workers pin a key that is made on first use
+    cert       = file("tls/host.pem") # may hold the key too
+    key        = exec(["vault", "kv", "get", "-field=key", "secret/muster"])
+    passphrase = exec(["vault", "kv", "get", "-field=passphrase", "secret/muster"])
+    chain      = file("tls/ca.pem") # or chain_path, on the workers' machines
+    crl        = file("tls/ca.crl") # or crl_path
+    name       = "head.example.org"
+  }
 }
 
 # muster run -p boxes: workers of one slot for every four cores.
 profile "boxes" {
   launcher = launcher.ssh.boxes
   workers  = 2 # on each machine
+  tls {
+    cert       = file("tls/host.pem")
+    key        = exec(["pass", "muster/host.key"])
+    chain_path = "/etc/ssl/certs/site-ca.pem"
+    crl_path   = "/etc/ssl/site-ca.crl"
+    name       = "head.example.org"
+  }
 }
 
 # For other people's workers: muster launch -p mirai

@@ -5,25 +5,21 @@ package tls
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -48,15 +44,44 @@ func ParsePin(s string) (Pin, error) {
 	return p, nil
 }
 
-// Identity is a dispatcher's private key and self-signed certificate.
+func pinOf(c *x509.Certificate) Pin { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
+
+// Identity is a dispatcher's private key and self-signed certificate, and the
+// certificates that its profiles have of a CA.
 type Identity struct {
 	server *tls.Config // of all connections, none of which changes it
 	pin    Pin
+
+	mu    sync.Mutex // guards shown
+	shown map[string]*Certificate
 }
 
 func newIdentity(cert tls.Certificate, leaf *x509.Certificate) *Identity {
-	return &Identity{&tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{cert}},
-		sha256.Sum256(leaf.RawSubjectPublicKeyInfo)}
+	id := &Identity{pin: pinOf(leaf), shown: map[string]*Certificate{}}
+	id.server = &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{cert}, GetCertificate: id.certificate}
+	return id
+}
+
+// Show has workers that ask for the profile server see c instead of the identity's own
+// certificate; nil ends that.
+func (id *Identity) Show(server string, c *Certificate) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if id.shown[server] = c; c == nil {
+		delete(id.shown, server)
+	}
+}
+
+// certificate is what a worker in CA mode gets to see. Without one of its profile it is
+// nil, and the worker sees the identity's own, by which it knows that.
+func (id *Identity) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	id.mu.Lock()
+	c := id.shown[strings.TrimSuffix(hello.ServerName, serverSuffix)]
+	id.mu.Unlock()
+	if c == nil {
+		return nil, nil
+	}
+	return &c.current().shown, nil
 }
 
 // Pin returns the pin of the identity's key.
@@ -78,13 +103,14 @@ func NewIdentity(cert tls.Certificate) (*Identity, error) {
 // maxIdentity bounds the file of an identity, in bytes.
 const maxIdentity = 64 << 10
 
-const identityFile = "identity.pem"
+// IdentityFile is the name of the file that LoadOrCreate keeps an identity in.
+const IdentityFile = "identity.pem"
 
 // LoadOrCreate returns the identity kept in dir, making both on first use. Key
 // and certificate are one file, put in place by link(2): of two processes that
 // make one at once, both end with the same.
 func LoadOrCreate(dir string) (*Identity, error) {
-	path := filepath.Join(dir, identityFile)
+	path := filepath.Join(dir, IdentityFile)
 	id, err := load(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
@@ -96,7 +122,7 @@ func LoadOrCreate(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
 	}
-	tmp, err := os.CreateTemp(dir, "."+identityFile+"-*") // mode 0600
+	tmp, err := os.CreateTemp(dir, "."+IdentityFile+"-*") // mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("make the dispatcher's identity: %w", err)
 	}
@@ -128,31 +154,11 @@ func load(path string) (*Identity, error) {
 	return newIdentity(cert, cert.Leaf), nil
 }
 
-// generate makes a P-256 key, whose handshakes cost a few hundred
-// microseconds, and a certificate that is valid from ten years ago, since
-// compute nodes' clocks may be anywhere.
+// generate makes the identity's key and certificate. That is valid from ten years ago,
+// since compute nodes' clocks may be anywhere.
 func generate(now time.Time) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
-	}
-	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "muster dispatcher"},
-		DNSNames: []string{"muster"}, NotBefore: now.AddDate(-10, 0, 0), NotAfter: now.AddDate(30, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	pk, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk})...), nil
+	cert, key, err := selfSigned(pkix.Name{CommonName: "muster dispatcher"}, []string{"muster"}, now.AddDate(-10, 0, 0), now.AddDate(30, 0, 0))
+	return append(cert, key...), err
 }
 
 // Conn is a TLS 1.3 connection whose handshake is done.
@@ -176,12 +182,16 @@ func shake(ctx context.Context, c *tls.Conn) (*Conn, error) {
 
 // Server shakes hands with a worker on raw, within 10 s or until ctx is done.
 func Server(ctx context.Context, raw net.Conn, id *Identity) (*Conn, error) {
-	return shake(ctx, tls.Server(raw, id.server))
+	c, err := shake(ctx, tls.Server(raw, id.server))
+	if alert := new(net.OpError); errors.As(err, &alert) && alert.Op == "remote error" && strings.Contains(err.Error(), "bad certificate") {
+		return nil, fmt.Errorf("%w: the worker does not take this dispatcher's certificate, and says itself why; this machine's clock says %s", err, date(time.Now()))
+	}
+	return c, err
 }
 
-// Client shakes hands with a dispatcher on raw, which must hold the key that
-// pin names, within 10 s or until ctx is done. crypto/tls's own checks are off since they are about names and
-// dates; VerifyConnection is called on every handshake.
+// Client shakes hands with a dispatcher on raw, which must hold the key that pin names,
+// within 10 s or until ctx is done. crypto/tls's own checks are off since they are about
+// names and dates; VerifyConnection is called on every handshake.
 func Client(ctx context.Context, raw net.Conn, pin Pin) (*Conn, error) {
 	c := tls.Client(raw, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 		InsecureSkipVerify: true,
@@ -189,7 +199,7 @@ func Client(ctx context.Context, raw net.Conn, pin Pin) (*Conn, error) {
 			if len(cs.PeerCertificates) == 0 {
 				return errors.New("the dispatcher showed no certificate")
 			}
-			got := Pin(sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo))
+			got := pinOf(cs.PeerCertificates[0])
 			if subtle.ConstantTimeCompare(got[:], pin[:]) != 1 {
 				return fmt.Errorf("the dispatcher's key is %s, not the %s that the join string names: something else listens there, or the join string is of another dispatcher", got, pin)
 			}

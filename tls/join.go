@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -20,6 +21,8 @@ type Join struct {
 	Pin    Pin
 	Launch string
 	Token  Token
+	// Authority is of a profile that has a certificate of a CA; nil of others.
+	Authority *Authority
 }
 
 const (
@@ -34,11 +37,13 @@ type joinText struct {
 	Pin    string   `json:"p"`
 	Launch string   `json:"l"`
 	Token  string   `json:"t"`
+
+	Authority *Authority `json:"c,omitempty"`
 }
 
 // Encode returns the join string: one line, a secret.
 func (j Join) Encode() string {
-	b, err := json.Marshal(joinText{j.Addrs, j.Pin.String(), j.Launch, j.Token.Encode()})
+	b, err := json.Marshal(joinText{j.Addrs, j.Pin.String(), j.Launch, j.Token.Encode(), j.Authority})
 	if err != nil {
 		panic(err) // strings always marshal
 	}
@@ -69,8 +74,17 @@ func ParseJoin(s string) (Join, error) {
 	if len(t.Addrs) == 0 || len(t.Addrs) > maxAddrs {
 		return Join{}, fmt.Errorf("the join string names %d addresses; 1 to %d are possible", len(t.Addrs), maxAddrs)
 	}
-	j.Addrs, j.Launch = t.Addrs, t.Launch
+	if t.Authority != nil && t.Authority.Name == "" {
+		return Join{}, errors.New("the join string is damaged: it has a certificate to look for and no name")
+	}
+	j.Addrs, j.Launch, j.Authority = t.Addrs, t.Launch, t.Authority
 	return j, nil
+}
+
+// SameDispatcher reports whether two join strings are of one dispatcher: of one key, or
+// of one name by the same authority.
+func (j Join) SameDispatcher(as Join) bool {
+	return j.Pin == as.Pin || j.Authority != nil && reflect.DeepEqual(j.Authority, as.Authority)
 }
 
 // WriteJoinFile writes a join string to path, mode 0600, in one step. Whatever
@@ -121,15 +135,15 @@ func openPrivate(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(f, path); err != nil {
+	if err := whose(f, path); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// judge says who else has to do with an opened file.
-func judge(f *os.File, path string) error {
+// whose says who else has to do with an opened file.
+func whose(f *os.File, path string) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err

@@ -165,7 +165,7 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 			t.Fatal("two processes made two identities")
 		}
 	}
-	path := filepath.Join(dir, identityFile)
+	path := filepath.Join(dir, IdentityFile)
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Fatalf("%v %v, want mode 0600", st, err)
 	}
@@ -260,7 +260,7 @@ func TestExpiryIsTheDispatchersClock(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, identityFile), text, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, IdentityFile), text, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			id, err := LoadOrCreate(dir)

@@ -197,7 +197,7 @@ func joinOne(ctx context.Context, addr string, o Options, t *ticket, hello *door
 }
 
 func greet(ctx context.Context, raw net.Conn, o Options, t *ticket, hello *door) (*admission, error) {
-	conn, err := mtls.Client(ctx, raw, o.Join.Pin)
+	conn, err := o.Join.Client(ctx, raw)
 	if err != nil {
 		return nil, err
 	}

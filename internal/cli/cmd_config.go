@@ -134,9 +134,10 @@ func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
 	}
 	for _, p := range f.Profiles {
 		var set plan.ProfileSettings
+		var hosts []string
 		err := e.Profile(p, &set)
 		if err == nil {
-			if _, _, err = host.Endpoint(set.URL); err != nil {
+			if _, hosts, err = host.Endpoint(set.URL); err != nil {
 				err = f.At(p.Where("url"), 0, err.Error(), "")
 			}
 		}
@@ -145,7 +146,15 @@ func draftAll(c *cli.Context, s streams, f *config.File) ([]checked, error) {
 				err = plan.NeedsURL(f, l)
 			}
 		}
-		list = append(list, checked{Kind: "profile", Name: p.Name, err: err})
+		one := checked{Kind: "profile", Name: p.Name, err: err}
+		if err == nil {
+			pl := &pool{e: e, set: set, profile: p, name: p.Name, hosts: hosts}
+			var unasked string
+			if unasked, one.err = pl.checkTLS(); unasked != "" {
+				one.Unasked = append(one.Unasked, unasked)
+			}
+		}
+		list = append(list, one)
 	}
 	if asking.Wait(); asked.Err() != nil {
 		return nil, exitError(exitInterrupted)

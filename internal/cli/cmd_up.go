@@ -16,6 +16,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/prompt"
 )
 
 // upOptions are the options of `muster up` that are not settings of a profile.
@@ -163,6 +164,9 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	}
 	if len(set.URL) > 0 || len(pl.drafts) > 0 {
 		spec.Listen, spec.Hosts, spec.Relayed = pl.listen, pl.hosts, pl.relayed
+	}
+	if spec.TLS, err = pl.tlsSettings((&prompt.Terminal{}).Ask); err != nil {
+		return profileToBe{}, err
 	}
 	if pl.local && !spec.Sync {
 		spec.Workers = set.Workers.N

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/host"
+	mtls "muster/tls"
 	"muster/worker"
 )
 
@@ -31,6 +32,7 @@ type workerOptions struct {
 	output     string
 	asyncdial  bool
 	exitReason bool
+	ca, crl    string
 }
 
 func newWorker(s streams) *cli.Command {
@@ -42,6 +44,9 @@ func newWorker(s streams) *cli.Command {
 		Description: "The join file says where the dispatcher listens, how to know it, and proves that this\n" +
 			"worker may join; `muster join new` writes one for a dispatcher that is up, and\n" +
 			"`muster run --join-file FILE` for a run. Keep it readable by you alone.\n\n" +
+			"In a profile with a tls block the dispatcher has a certificate of a CA. --tls-ca says\n" +
+			"which CA to trust, on this machine alone; the name that the certificate must be for\n" +
+			"comes with the join string.\n\n" +
 			"Without one it takes the join string from the variable MUSTER_JOIN, out of which it is\n" +
 			"taken at once: `muster launch --print --show-secrets` prints such lines.\n\n" +
 			"A worker that leaves by one of its limits, or because it was told to, exits with 0:\n" +
@@ -62,6 +67,8 @@ func newWorker(s streams) *cli.Command {
 			&cli.StringFlag{Name: "autoexit", Destination: &o.autoexit, Value: "now", Usage: "when the dispatcher ends or is lost: leave `WHEN`: now (tasks get 200 ms), finish (when what runs has ended) or never (wait for a dispatcher)"},
 			&cli.BoolFlag{Name: "cleanup", Destination: &o.cleanup, Value: true, Usage: "empty MUSTER_TASK_DIR after each task; --cleanup=false leaves it for the next"},
 			&cli.StringFlag{Name: "output", Destination: &o.output, Value: "collect", Usage: "what becomes of what tasks print: `HOW` is collect, discard, or echo (collect, and print it here too)"},
+			&cli.StringFlag{Name: "tls-ca", Destination: &o.ca, Usage: "know the dispatcher by a certificate that the CA in `FILE` has signed, PEM, and not by its key"},
+			&cli.StringFlag{Name: "tls-crl", Destination: &o.crl, Usage: "refuse a certificate that the list in `FILE` has revoked, PEM"},
 			&cli.BoolFlag{Name: "exit-reason", Destination: &o.exitReason, Usage: "exit with the reason for leaving"},
 			&cli.BoolFlag{Name: "tether", Destination: &o.tether, Usage: "end when standard input closes"},
 		}, logFlags("", "")...),
@@ -108,13 +115,15 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if o.asyncdial {
 		o.patience = -1
 	}
-	w := host.WorkerProcess{JoinFile: o.joinFile, Tether: o.tether, Options: worker.Options{Element: o.element, Restart: uint32(o.restart),
+	w := host.WorkerProcess{JoinFile: o.joinFile, Tether: o.tether, CAFile: o.ca, CRLFile: o.crl, Options: worker.Options{Element: o.element, Restart: uint32(o.restart),
 		Slots: o.slots, Patience: o.patience, Walltime: o.walltime, Estimate: o.estimate, Dir: o.dir, IdleTime: o.idletime, MaxTasks: o.maxtasks,
 		AutoExit: worker.AutoExit(o.autoexit), KeepScratch: !o.cleanup, Output: worker.Output(o.output), Build: Version, SlotCommand: []string{exe, "slot"}}}
 	reason, err := w.Run(c.Context, s.in, log)
 	switch {
 	case errors.Is(err, host.ErrNoJoin):
 		return usageError{hinted{err, "give --join-file FILE or set MUSTER_JOIN_FILE, or MUSTER_JOIN to the join string itself; `muster join new -o FILE` and `muster run --join-file FILE` write one"}}
+	case errors.Is(err, mtls.ErrNoAuthority):
+		return usageError{err}
 	case errors.Is(err, host.ErrSignalled):
 		return exitError(exitInterrupted)
 	case err == nil && o.exitReason && reason != worker.Ended:

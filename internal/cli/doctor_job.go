@@ -10,6 +10,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/prompt"
 	"muster/internal/spool"
 	"muster/task"
 )
@@ -22,6 +23,11 @@ const (
 // job runs one task on a worker that is started as the profile says.
 func (d *doctor) job(ctx context.Context, pl *pool, p *plan.Draft) error {
 	spec := host.Spec{Name: pl.name, Slots: 1, Listen: pl.listen, Hosts: pl.hosts, Relayed: pl.relayed, Options: pl.options()}
+	tls, err := pl.tlsSettings((&prompt.Terminal{}).Ask)
+	if err != nil {
+		return d.fail("start", err, "")
+	}
+	spec.TLS = tls
 	began := time.Now()
 	profile, err := d.h.Up(ctx, spec)
 	if err != nil {

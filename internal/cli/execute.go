@@ -117,6 +117,11 @@ func (e *execution) open() (cleanup func(), err error) {
 	}
 	undo = append(undo, closeControl)
 	spec := e.p.spec()
+	if e.p.pool != nil {
+		if spec.TLS, err = e.p.pool.tlsSettings(e.bar.terminal().Ask); err != nil {
+			return cleanup, err
+		}
+	}
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}

@@ -30,6 +30,7 @@ type pool struct {
 	drafts []*plan.Draft
 	local  bool // a worker on this machine too
 
+	profile *config.Profile
 	name    string
 	listen  string // where workers dial, and by which names
 	hosts   []string
@@ -128,7 +129,7 @@ func asConfigured(w plan.Wish) wish {
 
 // newPool drafts the workers of a profile.
 func newPool(e *evaluation, p *config.Profile, w wish) (*pool, error) {
-	pl := &pool{e: e, local: len(p.Launchers) == 0, name: p.Name}
+	pl := &pool{e: e, local: len(p.Launchers) == 0, profile: p, name: p.Name}
 	return pl, e.during(func() error { return pl.draft(p, w) })
 }
 

@@ -38,10 +38,11 @@ func settingFlags() []cli.Flag {
 	return flags
 }
 
-// profileFields are the settings of a profile that are flags too.
+// profileFields are the settings of a profile that are flags too: those of tls are not,
+// since some are secret.
 func profileFields() (list []config.Field) {
 	for _, f := range config.Fields(plan.ProfileSettings{}) {
-		if !f.Later && f.Type != "block" && f.Name != "launcher" && f.Name != "workers" {
+		if !f.Later && f.Type != "block" && f.Name != "launcher" && f.Name != "workers" && f.Block != "tls" {
 			list = append(list, f)
 		}
 	}

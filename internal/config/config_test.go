@@ -59,7 +59,6 @@ func TestMistakesAtTheirPlace(t *testing.T) {
 		"profile \"p\" {\n  gpus = 1\n}":                                                                  {"hint: it is a setting of launchers of kind cluster"},
 		"launcher \"ssh\" \"a\" {\n  everywhere = []\n}":                                                  {"hint: it is a setting of profiles"},
 		"profile \"p\" {\n  seed = 1\n}":                                                                  {"muster.hcl:2:3: seed is not implemented yet", "hint: take the line out for now"},
-		"profile \"p\" {\n  tls {\n    cert = \"x\"\n  }\n}":                                              {"muster.hcl:2:3: tls is not implemented yet", "hint: take the block out for now"},
 		"profile \"p\" {}\nprofile \"p\" {}":                                                              {"another profile \"p\" above"},
 		"porfile \"p\" {}":                                                                                {`there is no block "porfile"`, `did you mean "profile"?`},
 		"walltime = 5":                                                                                    {`"walltime" cannot stand here`},

@@ -20,6 +20,21 @@ const secret = "secret"
 // notRun marks what depends on the output of a program that was not run.
 type notRun string
 
+// fromFile marks what file() has read.
+type fromFile struct{ path, text string }
+
+// fileOf is the path of the file of which a value is the whole text; empty if it is of
+// none.
+func fileOf(v cty.Value, text string) string {
+	_, marks := v.UnmarkDeep()
+	for m := range marks {
+		if f, ok := m.(fromFile); ok && f.text == text {
+			return f.path
+		}
+	}
+	return ""
+}
+
 // unknownError says that a value depends on the output of a program that was
 // not run.
 type unknownError struct{ program string }
@@ -60,6 +75,9 @@ func (r reading) typed(f *Field, v cty.Value) (any, error) {
 			return open, nil // no secret is one of a few words
 		}
 		return text, err
+	case Text:
+		text, err := r.text(v, true)
+		return Text{text, fileOf(v, text)}, err
 	case TextFile:
 		path, err := r.text(v, true)
 		return TextFile{Path: path}, err

@@ -263,8 +263,13 @@ func (e *Evaluation) begin(a *attribute, w *Worker) *hcl.EvalContext {
 
 // text reads a file that is named in a config, from the config's folder.
 func (f *File) text(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(f.dir, path)
+	return readText(f.within(path))
+}
+
+// within is where a path leads that is written in the config.
+func (f *File) within(path string) string {
+	if filepath.IsAbs(path) {
+		return path
 	}
-	return readText(path)
+	return filepath.Join(f.dir, path)
 }

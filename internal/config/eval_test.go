@@ -328,3 +328,39 @@ launcher "cluster" "a" {
 		t.Errorf("%v, %v\nwant %v", shown, err, want)
 	}
 }
+
+// TestTextKnowsItsFile: a text that is all of a file says of which, and one that was made
+// of it does not, since nobody could make it again.
+func TestTextKnowsItsFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.pem")
+	if err := os.WriteFile(path, []byte("text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for expr, want := range map[string]config.Text{
+		`file("a.pem")`:               {Text: "text\n", Path: path},
+		`"${file("a.pem")}"`:          {Text: "text\n", Path: path},
+		`trimspace(file("a.pem"))`:    {Text: "text"},
+		`"x${file("a.pem")}"`:         {Text: "xtext\n"},
+		`"text\n"`:                    {Text: "text\n"},
+		`true ? file("a.pem") : "x"`:  {Text: "text\n", Path: path},
+		`exec(["printf", "text\\n"])`: {Text: "text"},
+	} {
+		name := filepath.Join(dir, "muster.hcl")
+		if err := os.WriteFile(name, []byte("profile \"p\" {\n tls {\n cert = "+expr+"\n }\n}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := config.Load(name, plan.Schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s plan.ProfileSettings
+		if err := f.Evaluate(config.Options{}).Profile(f.Profiles[0], &s); err != nil || s.TLS.Cert != want {
+			t.Errorf("%s is %q, %v; want %q", expr, s.TLS.Cert, err, want)
+		}
+		shown, err := f.Evaluate(config.Options{Redact: true}).ShowProfile(f.Profiles[0])
+		if err != nil || len(shown) != 1 || (shown[0].Value == config.Redacted) != (expr != `"text\n"`) {
+			t.Errorf("%s is shown as %v, %v", expr, shown, err)
+		}
+	}
+}

@@ -120,7 +120,7 @@ func words(list string) []string {
 // typeWords names the type of a setting.
 func typeWords(t reflect.Type) string {
 	switch reflect.Zero(t).Interface().(type) {
-	case string:
+	case string, Text:
 		return "string"
 	case []string:
 		return "list of strings"
@@ -160,7 +160,7 @@ func typeWords(t reflect.Type) string {
 // literal writes an example as it stands in a config.
 func (f *Field) literal(example string) string {
 	switch zero(f).(type) {
-	case string, time.Duration, Size, Array, TextFile:
+	case string, Text, time.Duration, Size, Array, TextFile:
 		return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(strconv.Quote(example))
 	}
 	return example

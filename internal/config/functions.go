@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/zclconf/go-cty/cty"
@@ -96,7 +97,11 @@ func (e *Evaluation) env() function.Function {
 func (e *Evaluation) file() function.Function {
 	return e.outside("path", cty.String, func(v cty.Value) (cty.Value, error) {
 		text, err := e.f.text(v.AsString())
-		return cty.StringVal(text), err
+		if err != nil {
+			return cty.NilVal, err
+		}
+		path, err := filepath.Abs(e.f.within(v.AsString()))
+		return cty.StringVal(text).Mark(fromFile{path, text}), err
 	})
 }
 
@@ -134,8 +139,8 @@ func (e *Evaluation) outside(param string, t cty.Type, f func(cty.Value) (cty.Va
 			if err != nil {
 				return cty.UnknownVal(cty.String), err
 			}
-			if v.IsKnown() {
-				e.read = append(e.read, v.AsString())
+			if open, _ := v.Unmark(); open.IsKnown() {
+				e.read = append(e.read, open.AsString())
 			}
 			return v.Mark(secret), nil
 		},

@@ -96,6 +96,8 @@ func plain(v any, redact bool) any {
 		return string(v)
 	case TextFile:
 		return v.Path
+	case Text:
+		return v.Text
 	}
 	if redact {
 		return Redacted

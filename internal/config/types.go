@@ -24,6 +24,10 @@ type TextFile struct {
 	Text string
 }
 
+// Text is a string and, if it is all of what file() has read, that file's path from the
+// root.
+type Text struct{ Text, Path string }
+
 // Reference is the launcher that a setting names; its tag kind says of which
 // kind that must be.
 type Reference struct{ Launcher *Launcher }

@@ -44,7 +44,7 @@ func (h *Host) newCredentials(ctx context.Context, of fleet.Launch) (fleet.Crede
 		},
 	})
 	return fleet.Credentials{Joined: l.Seen, Here: l.Live, End: func() { p.Pool.RemoveLaunch(l) }, Gone: func(element string) { p.Pool.Gone(l, element) }, Join: func() string {
-		return mtls.Join{Addrs: addrs(), Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}.Encode()
+		return p.joinBy(l, addrs()).Encode()
 	}}, nil
 }
 

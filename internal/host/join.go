@@ -69,7 +69,7 @@ func (p *Profile) NewJoin(w JoinWish) (Join, mtls.Join, error) {
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: w.Uses, Until: until, Once: w.Once})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
 	h.joins[id] = &joinRecord{n: h.joined, Join: Join{ID: id, Profile: p.Spec.Name, Uses: w.Uses, Until: until}, launch: l, profile: p}
-	return h.joins[id].Join, mtls.Join{Addrs: addrs, Pin: h.id.Pin(), Launch: l.ID(), Token: l.Token()}, nil
+	return h.joins[id].Join, p.joinBy(l, addrs), nil
 }
 
 // Joins lists the join strings that may still admit somebody, oldest first.

@@ -17,7 +17,9 @@ import (
 	"muster/internal/plan"
 	"muster/internal/spool"
 	"muster/internal/state"
+	"muster/internal/terminal"
 	"muster/task"
+	mtls "muster/tls"
 )
 
 // Spec is an evaluated profile: all that a dispatcher needs to know of it.
@@ -42,15 +44,19 @@ type Spec struct {
 	Ephemeral  bool          `json:"ephemeral,omitempty"`
 
 	Options plan.WorkerOptions `json:"options"`
+	TLS     *mtls.Settings     `json:"tls,omitempty"` // of a certificate of its own; nil for none
 	// Launchers says in a digest what the profile's launchers are asked for when it
 	// comes up; who brings it up launches them.
 	Launchers string `json:"launchers,omitempty"`
 }
 
-// Same reports whether two specs mean the same.
-func (s *Spec) Same(o *Spec) bool {
+// Same reports whether two specs mean the same. A file of the tls block that has been
+// renewed makes no difference.
+func (s Spec) Same(o *Spec) bool {
+	other := *o
+	s.TLS, other.TLS = s.TLS.Stable(), other.TLS.Stable()
 	a, errA := json.Marshal(s)
-	b, errB := json.Marshal(o)
+	b, errB := json.Marshal(other)
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
@@ -59,6 +65,8 @@ type Profile struct {
 	h    *Host
 	Spec Spec
 	Pool *dispatcher.Pool
+
+	certificate *mtls.Certificate // nil if it has none
 
 	ending context.Context // done when nothing is started for it any more
 	stop   context.CancelFunc
@@ -82,11 +90,18 @@ func (p *Profile) begin() bool {
 // Up adds a profile and starts its workers on this machine. What was started before a
 // failure is taken back.
 func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
+	var certificate *mtls.Certificate
+	if s.TLS != nil {
+		var err error
+		if certificate, err = mtls.LoadCertificate(*s.TLS, h.sayOfFiles(s.Name)); err != nil {
+			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
+		}
+	}
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: s.Memory, RoundRobin: s.RoundRobin})
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile{h: h, Spec: s, Pool: pool, locals: map[*Local]bool{}}
+	p := &Profile{h: h, Spec: s, Pool: pool, certificate: certificate, locals: map[*Local]bool{}}
 	p.ending, p.stop = context.WithCancel(context.Background())
 	if !h.add(p) {
 		pool.Reset(ctx)
@@ -98,12 +113,29 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	return p, nil
 }
 
+// sayOfFiles says of a profile what became of its files.
+func (h *Host) sayOfFiles(profile string) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		h.opt.Say("profile %s: %s", profile, terminal.Safe(fmt.Sprintf(format, args...)))
+	}
+}
+
+// joinBy makes what a worker of the profile needs that dials addrs.
+func (p *Profile) joinBy(l *mtls.Launch, addrs []string) mtls.Join {
+	j := mtls.Join{Addrs: addrs, Pin: p.h.id.Pin(), Launch: l.ID(), Token: l.Token()}
+	if p.certificate != nil {
+		j.Authority = p.certificate.Authority(p.Spec.Name)
+	}
+	return j
+}
+
 // add adds a profile unless the host is closing.
 func (h *Host) add(p *Profile) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.closed {
 		h.profiles[p.Spec.Name] = p
+		h.id.Show(p.Spec.Name, p.certificate)
 	}
 	return !h.closed
 }
@@ -155,6 +187,7 @@ func (h *Host) Down(ctx context.Context, p *Profile) error {
 	h.mu.Lock()
 	if h.profiles[p.Spec.Name] == p {
 		delete(h.profiles, p.Spec.Name)
+		h.id.Show(p.Spec.Name, nil)
 	}
 	for id, j := range h.joins {
 		if j.profile == p {

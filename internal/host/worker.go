@@ -27,6 +27,9 @@ import (
 type WorkerProcess struct {
 	JoinFile string // - is standard input
 	Tether   bool   // end when standard input closes
+	// CAFile and CRLFile are by what this worker judges the dispatcher, whatever the join
+	// string says; empty for what that says.
+	CAFile, CRLFile string
 	worker.Options
 }
 
@@ -41,11 +44,11 @@ var (
 func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logger) (worker.Reason, error) {
 	in := bufio.NewReaderSize(stdin, 32<<10)
 	var err error
-	if w.Join, err = readJoin(w.JoinFile, in); err != nil {
+	if w.Join, err = w.judged(readJoin(w.JoinFile, in)); err != nil {
 		return worker.Ended, err
 	}
 	if w.JoinFile != "-" {
-		w.Rejoin = rejoinFrom(w.JoinFile, w.Join, log)
+		w.Rejoin = w.rejoin(w.Join, log)
 	}
 	if w.Slots == 0 {
 		w.Slots = runtime.NumCPU()
@@ -86,6 +89,14 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 		err = nil
 	}
 	return reason, err
+}
+
+// judged has the worker's own files count.
+func (w WorkerProcess) judged(j mtls.Join, err error) (mtls.Join, error) {
+	if err != nil {
+		return j, err
+	}
+	return j.JudgedBy(w.CAFile, w.CRLFile)
 }
 
 // tetherDelay is how much later a host that ends may close the standard input of its
@@ -132,14 +143,14 @@ func handElement() string {
 	return fmt.Sprintf("hand-%s-%d-%04x", host, os.Getpid(), rand.N(1<<16))
 }
 
-// rejoinFrom reads a join file again, which may have been written anew. It never follows
+// rejoin reads the join file again, which may have been written anew. It never follows
 // another dispatcher than the one of first: its tasks would be somebody else's.
-func rejoinFrom(file string, first mtls.Join, log hclog.Logger) func() (mtls.Join, error) {
+func (w WorkerProcess) rejoin(first mtls.Join, log hclog.Logger) func() (mtls.Join, error) {
 	said := ""
 	return func() (mtls.Join, error) {
-		j, err := mtls.ReadJoinFile(file)
-		if err == nil && j.Pin != first.Pin {
-			err = fmt.Errorf("read the join file: %s is of another dispatcher now (its key is %v, and that of this worker's is %v): start another worker for it", file, j.Pin, first.Pin)
+		j, err := w.judged(mtls.ReadJoinFile(w.JoinFile))
+		if err == nil && !j.SameDispatcher(first) {
+			err = fmt.Errorf("read the join file: %s is of another dispatcher now (its key is %v, and that of this worker's is %v): start another worker for it", w.JoinFile, j.Pin, first.Pin)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && err.Error() != said {
 			said = err.Error()

@@ -22,7 +22,7 @@ type ProfileSettings struct {
 	Sync       bool              `set:"sync" doc:"for debugging: tasks run where they are submitted, one after another, without workers" example:"false" default:"false" near:"synchronous"`
 	Seed       int               `set:"seed" doc:"the seed of the tasks' random streams" example:"42" unset:"none" later:"true" near:"random_seed,rng"`
 	Worker     WorkerSettings    `set:"worker" doc:"options of each worker" near:"daemon"`
-	TLS        TLSSettings       `set:"tls" doc:"certificates of your own" later:"true" near:"ssl,certificates"`
+	TLS        TLSSettings       `set:"tls" doc:"a certificate by which workers know the dispatcher, in the place of a pinned key" near:"ssl,certificates"`
 }
 
 // WorkerSettings are what the worker block of a profile can say.
@@ -39,8 +39,12 @@ type WorkerSettings struct {
 
 // TLSSettings are what the tls block of a profile can say.
 type TLSSettings struct {
-	Cert string `set:"cert" doc:"the dispatcher's certificate, in PEM" expr:"file(\"host.pem\")" unset:"one made on first use" near:"certificate,crt"`
-	Key  string `set:"key" doc:"its key, in PEM" expr:"file(\"host.key\")" unset:"one made on first use" secret:"true" near:"private_key"`
-	CA   string `set:"ca" doc:"the chain by which workers judge the certificate, in PEM" expr:"file(\"ca.pem\")" unset:"workers pin the key" near:"chain,root,ca_cert"`
-	Pass string `set:"pass" doc:"the passphrase of the key" expr:"exec([\"pass\", \"muster\"])" unset:"none" secret:"true" near:"password,passphrase"`
+	Cert       config.Text `set:"cert" doc:"the dispatcher's certificate in PEM, and behind it what signed it and its key, if they are not elsewhere" expr:"file(\"tls/host.pem\")" unset:"workers pin a key that is made on first use" near:"certificate,crt,server_cert"`
+	Key        config.Text `set:"key" doc:"its private key in PEM, PKCS#8 or older, encrypted or not" expr:"file(\"tls/host.key\")" unset:"cert holds it" secret:"true" near:"private_key,server_key"`
+	Passphrase string      `set:"passphrase" doc:"opens the key, if it is encrypted" expr:"exec([\"pass\", \"muster\"])" unset:"muster asks at the terminal" secret:"true" near:"password,pass"`
+	Chain      config.Text `set:"chain" doc:"what leads from the certificate to the CA that workers trust, and that CA, in PEM; it travels with the join string" expr:"file(\"tls/ca.pem\")" unset:"chain_path, else workers pin the key unless they have --tls-ca" near:"ca,root,ca_cert,tlscert"`
+	ChainPath  string      `set:"chain_path" doc:"the same as a file on the workers' machines, from the root" example:"/etc/ssl/certs/ca-certificates.crt" unset:"chain" near:"ca_path,ca_file,cafile"`
+	CRL        config.Text `set:"crl" doc:"the CA's list of what it has revoked, in PEM; it travels with the join string" expr:"file(\"tls/ca.crl\")" unset:"nothing is revoked" near:"revoked,revocation_list"`
+	CRLPath    string      `set:"crl_path" doc:"the same as a file on the workers' machines, from the root" example:"/etc/ssl/ca.crl" unset:"crl" near:"crl_file"`
+	Name       string      `set:"name" doc:"the name or address that the certificate has to be for, whatever workers dial" example:"head.example.org" unset:"the host of url" near:"server_name,servername,hostname,common_name"`
 }

@@ -1,0 +1,193 @@
+package tls
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Text is a text of a config and, if it is all of a file, that file's path: then it is
+// read again when the file changes.
+type Text struct {
+	Text string `json:"text,omitempty"`
+	Path string `json:"path,omitempty"`
+}
+
+// named names the text in errors.
+func (t Text) named(what string) string {
+	if t.Path != "" {
+		return what + " (" + t.Path + ")"
+	}
+	return what
+}
+
+// Secret is a text that prints as [redacted].
+type Secret string
+
+// Format keeps every verb of fmt from printing the secret.
+func (Secret) Format(f fmt.State, _ rune) { f.Write([]byte("[redacted]")) }
+
+// maxPEM bounds a file of certificates, such as all that a system trusts.
+const maxPEM = 4 << 20
+
+// readPEM reads a file that is named by what.
+func readPEM(what, path string) (Text, error) {
+	t := Text{Path: path}
+	f, err := os.Open(path)
+	if err != nil {
+		return t, fmt.Errorf("read %s: %w%s", what, err, unreadable(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	if err != nil {
+		return t, fmt.Errorf("read %s: %w", what, err)
+	}
+	if len(b) > maxPEM {
+		return t, fmt.Errorf("read %s: %s has more than %d bytes", what, path, maxPEM)
+	}
+	t.Text = string(b)
+	return t, nil
+}
+
+func unreadable(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "; the user who runs muster has to be able to read it: chown it, or setfacl -m u:USER:r"
+	}
+	return ""
+}
+
+// guardKey refuses a key's file that others can read, or that others can write.
+func guardKey(path string) error {
+	if path == "" {
+		return nil
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read key: %w%s", err, unreadable(err))
+	}
+	if mode := st.Mode().Perm(); mode&0o027 != 0 {
+		return fmt.Errorf("key (%s): others can read or change it (mode %04o), and whoever has it can pose as this dispatcher: chmod 600 it, and make a new key if others have used this machine", path, mode)
+	}
+	return nil
+}
+
+// parseCertificates reads all certificates of a text, in their order; there is one at
+// least.
+func parseCertificates(what string, text Text) ([]*x509.Certificate, error) {
+	var list []*x509.Certificate
+	for _, b := range blocks(text.Text) {
+		if b.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(b.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d of it cannot be read: %w", text.named(what), len(list)+1, err)
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate in PEM, which stands between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----: `openssl x509 -inform der -in FILE` makes PEM of DER", text.named(what))
+	}
+	return list, nil
+}
+
+// blocks are the PEM blocks of a text.
+func blocks(text string) (list []*pem.Block) {
+	for rest := []byte(text); ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			return list
+		}
+		list = append(list, b)
+	}
+}
+
+// keyBlock is the first private key of a text; nil without one.
+func keyBlock(text string) *pem.Block {
+	for _, b := range blocks(text) {
+		if b.Type == "PRIVATE KEY" || strings.HasSuffix(b.Type, " PRIVATE KEY") {
+			return b
+		}
+	}
+	return nil
+}
+
+// ErrPassphrase says that a key is encrypted and no passphrase is there.
+var ErrPassphrase = errors.New("the key is encrypted, and there is no passphrase: passphrase = exec([...]) in the tls block has a command print it; without that, muster asks at a terminal")
+
+// errWrong says that a key is not opened by a passphrase.
+var errWrong = errors.New("the passphrase does not open it")
+
+func isEncrypted(b *pem.Block) bool {
+	//lint:ignore SA1019 keys in this form are about, and reading one tells nobody anything
+	return b.Type == encryptedType || x509.IsEncryptedPEMBlock(b)
+}
+
+// parseKey reads the first private key of a text. Errors repeat nothing of it.
+func parseKey(text Text, passphrase Secret) (crypto.Signer, error) {
+	b := keyBlock(text.Text)
+	if b == nil {
+		return nil, fmt.Errorf("%s holds no private key in PEM, which stands between -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----", text.named("key"))
+	}
+	der := b.Bytes
+	if isEncrypted(b) {
+		if passphrase == "" {
+			return nil, fmt.Errorf("%s: %w", text.named("key"), ErrPassphrase)
+		}
+		var err error
+		if der, err = decrypt(b, string(passphrase)); err != nil {
+			return nil, fmt.Errorf("%s: %w", text.named("key"), err)
+		}
+	}
+	var key any
+	var err error
+	switch b.Type {
+	case "PRIVATE KEY", encryptedType:
+		key, err = x509.ParsePKCS8PrivateKey(der)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(der)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(der)
+	default:
+		return nil, fmt.Errorf("%s: a key of the form %q is not known here: `openssl pkey -in FILE` makes PKCS#8 of most forms, `ssh-keygen -p -m PKCS8 -f FILE` of OpenSSH's", text.named("key"), b.Type)
+	}
+	if err != nil && isEncrypted(b) {
+		return nil, fmt.Errorf("%s: %w", text.named("key"), errWrong)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", text.named("key"), err)
+	}
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		return key, nil
+	case *ecdsa.PrivateKey:
+		return key, nil
+	case ed25519.PrivateKey:
+		return key, nil
+	}
+	return nil, fmt.Errorf("%s: TLS 1.3 signs with RSA, ECDSA and Ed25519, and this is a %T", text.named("key"), key)
+}
+
+func decrypt(b *pem.Block, passphrase string) ([]byte, error) {
+	if b.Type == encryptedType {
+		return decryptPKCS8(b.Bytes, passphrase)
+	}
+	//lint:ignore SA1019 as above
+	der, err := x509.DecryptPEMBlock(b, []byte(passphrase))
+	if errors.Is(err, x509.IncorrectPasswordError) {
+		return nil, errWrong
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; "+convert, err)
+	}
+	return der, nil
+}
