@@ -209,7 +209,7 @@ func TestScriptsOfTheManual(t *testing.T) {
 			t.Errorf("%s is not in the table", name)
 		}
 	}
-	if len(named) < 9 || len(scripts) != 17 {
+	if len(named) < 9 || len(scripts) != 21 {
 		t.Errorf("%d scripts are named and %d of the manual are there", len(named), len(scripts))
 	}
 }

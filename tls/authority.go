@@ -28,6 +28,16 @@ type Authority struct {
 // what to trust pins the dispatcher's own key, as in pin mode.
 func (a *Authority) judges() bool { return a != nil && (len(a.CAs) > 0 || a.CAFile != "") }
 
+// Carried is how many bytes of a join string are the chain and the revocation lists.
+func (a *Authority) Carried() int {
+	if a == nil {
+		return 0
+	}
+	bare := *a
+	bare.CAs, bare.CRLs = nil, nil
+	return len(Join{Authority: a}.Encode()) - len(Join{Authority: &bare}.Encode())
+}
+
 // serverSuffix makes a name of a profile that can be a server's name in TLS.
 const serverSuffix = ".profile.muster"
 

@@ -190,7 +190,7 @@ func (j judge) lacking(c *x509.Certificate, all []*x509.Certificate) error {
 		if !bytes.Equal(up.RawSubject, c.RawIssuer) {
 			continue
 		}
-		if !up.IsCA && up.BasicConstraintsValid {
+		if errors.As(c.CheckSignatureFrom(up), new(x509.ConstraintViolationError)) {
 			return fmt.Errorf("the certificate %s is signed by %s, which is no CA: have it signed by one", called(c), called(up))
 		}
 		return fmt.Errorf("the certificate %s names %s as its CA, and the key of the certificate of that name in the chain is not the one that signed it: take the CA's present certificate", called(c), called(up))
@@ -206,6 +206,9 @@ func parseRevoked(what string, text Text) ([]*x509.RevocationList, error) {
 			continue
 		}
 		l, err := x509.ParseRevocationList(b.Bytes)
+		if err != nil && strings.Contains(err.Error(), "crl version") {
+			return nil, fmt.Errorf("%s: revocation list %d of it is of version 1: a CA makes version 2 if it numbers its lists; with `openssl ca` crlnumber in its config does that", text.named(what), len(list)+1)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: revocation list %d of it cannot be read: %w", text.named(what), len(list)+1, err)
 		}

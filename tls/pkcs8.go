@@ -21,8 +21,8 @@ const encryptedType = "ENCRYPTED PRIVATE KEY"
 // convert is what helps with a key that is encrypted in another way.
 const convert = "`openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW` encrypts it in a way that is known here"
 
-// maxIterations bounds what a passphrase costs: 10 million are some seconds.
-const maxIterations = 10_000_000
+// maxIterations bounds what a passphrase costs: 2 million are about a second.
+const maxIterations = 2_000_000
 
 // What is known of RFC 8018: PBES2 with PBKDF2, as OpenSSL writes it.
 var (

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -335,14 +336,19 @@ func TestJoinFile(t *testing.T) {
 func FuzzParseJoin(f *testing.F) {
 	f.Add(Join{Addrs: []string{"unix:/x"}, Token: NewToken()}.Encode())
 	f.Add("muster1:e30")
+	f.Add(Join{Addrs: []string{"unix:/x"}, Authority: &Authority{Server: "p", Name: "n", CAs: [][]byte{{1}}, CRLFile: "/x", MadeUnix: 1}}.Encode())
 	f.Fuzz(func(t *testing.T, s string) {
 		j, err := ParseJoin(s)
 		if err != nil {
 			return
 		}
 		again, err := ParseJoin(j.Encode())
-		if err != nil || again.Token != j.Token || again.Pin != j.Pin {
+		if err != nil || again.Token != j.Token || again.Pin != j.Pin || !reflect.DeepEqual(again.Authority, j.Authority) {
 			t.Fatalf("a parsed join string does not survive: %v", err)
+		}
+		if j.Authority.judges() {
+			j.Authority.CAFile, j.Authority.CRLFile = "", "" // it would be read
+			j.Authority.judge()
 		}
 	})
 }

@@ -180,6 +180,10 @@ func (l byHandLine) submission() *plan.Submission {
 func (l byHandLine) short(m minted) (byHandLine, error) {
 	for join := m.join; len(l.text()) > maxLine; l.join = join.Encode() {
 		if len(join.Addrs) < 2 {
+			if n := join.Authority.Carried(); n > 0 {
+				return l, hinted{fmt.Errorf("the line has %d bytes, and a terminal takes %d: what the tls block has in chain and crl is %d of them", len(l.text()), maxLine, n),
+					"chain_path and crl_path in the tls block name files on the workers' machines instead; or leave --show-secrets out, and the line names a join file"}
+			}
 			return l, hinted{fmt.Errorf("the line has %d bytes, and a terminal takes %d", len(l.text()), maxLine), "without --show-secrets it names a file"}
 		}
 		join.Addrs = join.Addrs[:len(join.Addrs)-1]
