@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -87,7 +88,10 @@ func LoadCertificate(s Settings, say func(format string, args ...any)) (*Certifi
 // Check says what is wrong with the settings. Without the key, which may not be known
 // yet, all else is checked.
 func (s Settings) Check(withKey bool) error {
-	_, err := s.check(time.Now(), withKey)
+	c, err := s.check(time.Now(), withKey)
+	if err == nil {
+		_, err = s.authority(c)
+	}
 	return err
 }
 
@@ -160,10 +164,10 @@ func (s *Settings) loadKey(certs []*x509.Certificate) (crypto.Signer, error) {
 	if s.Key.Text == "" && keyBlock(text.Text) == nil {
 		return nil, fmt.Errorf("there is no key: key = file(\"host.key\"), or cert holds it behind the certificate")
 	}
-	if err := guardKey(text.Path); err != nil {
-		return nil, err
-	}
 	key, err := parseKey(text, s.Passphrase)
+	if err == nil || errors.Is(err, ErrPassphrase) {
+		err = cmp.Or(guardKey(text.Path), err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -190,23 +194,30 @@ func (s *Settings) load(now time.Time) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{tls.Certificate{PrivateKey: c.key, Leaf: c.certs[0]}, Authority{Name: s.Name, CAFile: s.ChainPath, CRLFile: s.CRLPath}}
+	l := &loaded{shown: tls.Certificate{PrivateKey: c.key, Leaf: c.certs[0]}}
 	// What leads to the CA is shown, so that workers need the CA alone.
 	for _, one := range append(c.certs, c.by.others...) {
 		if !slices.ContainsFunc(l.shown.Certificate, func(der []byte) bool { return slices.Equal(der, one.Raw) }) {
 			l.shown.Certificate = append(l.shown.Certificate, one.Raw)
 		}
 	}
+	l.authority, err = s.authority(c)
+	return l, err
+}
+
+// authority is what join strings have of settings that are right.
+func (s *Settings) authority(c checked) (Authority, error) {
+	a := Authority{Name: s.Name, CAFile: s.ChainPath, CRLFile: s.CRLPath}
 	for _, one := range c.by.anchors {
-		l.authority.CAs = append(l.authority.CAs, one.Raw)
+		a.CAs = append(a.CAs, one.Raw)
 	}
 	for _, one := range c.by.revoked {
-		l.authority.CRLs = append(l.authority.CRLs, one.Raw)
+		a.CRLs = append(a.CRLs, one.Raw)
 	}
-	if n := l.authority.size(); n > maxAuthority {
-		return nil, fmt.Errorf("chain and crl add %d bytes to a join string, and %d are possible: put them on the workers' machines, and name them by chain_path and crl_path", n, maxAuthority)
+	if n := a.size(); n > maxAuthority {
+		return a, fmt.Errorf("chain and crl add %d bytes to a join string, and %d are possible: put them on the workers' machines, and name them by chain_path and crl_path", n, maxAuthority)
 	}
-	return l, nil
+	return a, nil
 }
 
 // size is how many bytes the authority adds to a join string.
