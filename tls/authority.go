@@ -141,7 +141,17 @@ func trustedFile(path string) ([]*x509.Certificate, error) {
 	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("%s: everybody can change it (mode %04o), and so decide who is trusted: chmod o-w it", text.named(what), st.Mode().Perm())
 	}
-	return parseCertificates(what, text)
+	// Of all that a system trusts some may be of a kind that is not known here.
+	var list []*x509.Certificate
+	for _, b := range blocks(text.Text) {
+		if c, err := x509.ParseCertificate(b.Bytes); err == nil && b.Type == "CERTIFICATE" {
+			list = append(list, c)
+		}
+	}
+	if len(list) == 0 {
+		return parseCertificates(what, text) // says why
+	}
+	return list, nil
 }
 
 func parseAll[T any](list [][]byte, parse func([]byte) (T, error)) ([]T, error) {

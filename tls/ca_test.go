@@ -285,19 +285,6 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestUnreadableFiles(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root reads everything; the script that runs as another user has it")
-	}
-	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, nil, 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readPEM("key", path); err == nil || !strings.Contains(err.Error(), "has to be able to read it") {
-		t.Errorf("a key that cannot be read: %v", err)
-	}
-}
-
 func TestCleanName(t *testing.T) {
 	for host, want := range map[string]string{"head": "head", "head.example.org.": "head.example.org", "[fe80::1%eth0]": "fe80::1",
 		"fe80::1%eth0": "fe80::1", "fd00::1": "fd00::1", "10.0.0.1": "10.0.0.1", "a%b": "a%b", ".": "", "": ""} {
@@ -323,8 +310,9 @@ func shakeCA(t *testing.T, id *Identity, join Join, a, b net.Conn) error {
 		served <- err
 	}()
 	_, err := join.Client(context.Background(), a)
-	if serr := <-served; err != nil && serr == nil {
-		t.Error("the dispatcher did not see that the worker refused it")
+	serr := <-served
+	if err != nil && (serr == nil || !strings.Contains(serr.Error(), "the worker does not take this dispatcher's certificate, and says itself why; this machine's clock says ")) {
+		t.Errorf("the dispatcher does not see that the worker refused it: %v", serr)
 	}
 	return err
 }
@@ -370,6 +358,7 @@ func TestWorkerJudges(t *testing.T) {
 		"a bundle":          {s: Settings{ChainPath: write("bundle", Text{Text: pemOf(other).Text + root.certText().Text})}},
 		"at the worker":     {ca: rootFile},
 		"over the other":    {s: Settings{ChainPath: otherFile}, ca: rootFile},
+		"odd ones in it":    {s: Settings{ChainPath: write("odd", Text{Text: "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n" + root.certText().Text})}},
 		"a list there":      {s: Settings{ChainPath: rootFile, CRLPath: list}},
 		"no chain":          {},
 		"another CA there":  {s: Settings{Chain: pemOf(root)}, ca: otherFile, want: "the certificate CN=leaf is signed by CN=Root, whose certificate is missing"},
@@ -487,7 +476,8 @@ func TestRenewed(t *testing.T) {
 	}
 	shown := func() string { return c.current().shown.Leaf.Subject.CommonName }
 	write(certFile, pemOf(second))
-	if shown() != "first" || shown() != "first" || len(said) != 1 || !strings.Contains(said[0], "is not that of cert ("+certFile+")") {
+	shown() // which says nothing again
+	if shown() != "first" || len(said) != 1 || !strings.Contains(said[0], "is not that of cert ("+certFile+")") {
 		t.Errorf("with the key to come: %s is shown, and it says %q", shown(), said)
 	}
 	write(keyFile, second.keyPEM())

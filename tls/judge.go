@@ -3,7 +3,6 @@ package tls
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -262,13 +261,4 @@ func (j judge) revokes(l *x509.RevocationList, c, ca *x509.Certificate) error {
 		}
 	}
 	return nil
-}
-
-// encodeCertificates writes certificates as PEM.
-func encodeCertificates(list []*x509.Certificate) []byte {
-	var text []byte
-	for _, c := range list {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
-	return text
 }
