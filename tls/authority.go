@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 )
 
@@ -126,6 +125,9 @@ func (a *Authority) judge() (by judge, err error) {
 	}
 	text, err := readPEM("the revocation list", a.CRLFile)
 	if err == nil {
+		err = guardTrust("the revocation list", text)
+	}
+	if err == nil {
 		by.revoked, err = parseRevoked("the revocation list", text)
 	}
 	return by, err
@@ -138,8 +140,8 @@ func trustedFile(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("%s: everybody can change it (mode %04o), and so decide who is trusted: chmod o-w it", text.named(what), st.Mode().Perm())
+	if err := guardTrust(what, text); err != nil {
+		return nil, err
 	}
 	// Of all that a system trusts some may be of a kind that is not known here.
 	var list []*x509.Certificate

@@ -130,6 +130,10 @@ func TestCertificateMistakes(t *testing.T) {
 	client := root.issue(t, "client", func(c *x509.Certificate) {
 		c.DNSNames, c.ExtKeyUsage = []string{headName}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	})
+	openChain := filepath.Join(t.TempDir(), "chain")
+	if err := errors.Join(os.WriteFile(openChain, []byte(pemOf(root).Text), 0o600), os.Chmod(openChain, 0o666)); err != nil {
+		t.Fatal(err)
+	}
 	both := func(a Text, b Text) Text { return Text{Text: a.Text + b.Text} }
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open.key")
@@ -160,6 +164,7 @@ func TestCertificateMistakes(t *testing.T) {
 		"another key":            {Settings{Cert: pemOf(leaf, middle), Key: own.keyPEM()}, "key is not that of cert, which is for another key: `openssl pkey"},
 		"the wrong order":        {Settings{Cert: pemOf(middle, leaf), Key: leaf.keyPEM()}, "cert has its certificates in the wrong order: the key is that of number 2, CN=leaf: put that first"},
 		"an open key":            {Settings{Cert: pemOf(leaf), Key: Text{Path: open, Text: leaf.keyPEM().Text}}, open + "): others can read or change it (mode 0644), and whoever has it can pose as this dispatcher: chmod 600"},
+		"an open chain":          {Settings{Cert: pemOf(leaf, middle), Key: leaf.keyPEM(), Chain: Text{Text: pemOf(root).Text, Path: openChain}}, "everybody can change it (mode 0666), and so decide who is trusted: chmod o-w"},
 		"two chains":             {Settings{Cert: pemOf(leaf), Key: leaf.keyPEM(), Chain: pemOf(root), ChainPath: "/x"}, "keep one of them"},
 		"two lists":              {Settings{Cert: pemOf(leaf), Key: leaf.keyPEM(), ChainPath: "/x", CRL: pemOf(root), CRLPath: "/x"}, "keep one of them"},
 		"a list alone":           {Settings{Cert: pemOf(leaf), Key: leaf.keyPEM(), CRLPath: "/x"}, "there is a revocation list and no chain"},

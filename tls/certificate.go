@@ -120,6 +120,9 @@ func (s *Settings) check(now time.Time, withKey bool) (c checked, err error) {
 			return c, fmt.Errorf("%s is %q, and has to begin with /: workers start in any folder", p.what, p.path)
 		}
 	}
+	if err := cmp.Or(guardTrust("chain", s.Chain), guardTrust("crl", s.CRL)); err != nil {
+		return c, err
+	}
 	if c.certs, err = parseCertificates("cert", s.Cert); err != nil {
 		return c, err
 	}

@@ -80,6 +80,17 @@ func guardKey(path string) error {
 	return nil
 }
 
+// guardTrust refuses a file that everybody can change, though it says who is trusted.
+func guardTrust(what string, t Text) error {
+	if t.Path == "" {
+		return nil
+	}
+	if st, err := os.Stat(t.Path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("%s: everybody can change it (mode %04o), and so decide who is trusted: chmod o-w it", t.named(what), st.Mode().Perm())
+	}
+	return nil
+}
+
 // parseCertificates reads all certificates of a text, in their order; there is one at
 // least.
 func parseCertificates(what string, text Text) ([]*x509.Certificate, error) {
