@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -262,5 +263,45 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s: %v", page, err)
 			}
 		}
+	}
+}
+
+// TestSecurityPage: each promise of the page names tests that exist.
+func TestSecurityPage(t *testing.T) {
+	text, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(b, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, named := 0, 0
+	for _, m := range regexp.MustCompile(`(?m)^\|.*\| ([^|]*) \|$`).FindAllStringSubmatch(string(text), -1) {
+		list := regexp.MustCompile("^(`[A-Za-z_]+`|`bench -flood`)(, (`[A-Za-z_]+`|`bench -flood`))*$").FindString(m[1])
+		if list == "" {
+			continue
+		}
+		rows++
+		for _, name := range strings.Split(list, ", ") {
+			name = strings.Trim(name, "`")
+			_, err := os.Stat("testdata/script/" + name + ".txtar")
+			if named++; name != "bench -flood" && !tests[name] && err != nil {
+				t.Errorf("there is no test %s", name)
+			}
+		}
+	}
+	if rows < 20 || named < 40 {
+		t.Errorf("%d rows name %d tests", rows, named)
 	}
 }
