@@ -38,6 +38,8 @@ type Dialect struct {
 	outputs string
 	// literal writes a folder so that nothing in it is taken for a pattern.
 	literal func(dir string) string
+	// shows says how others can read the scripts of jobs; empty where they cannot.
+	shows string
 	// delivers says that it copies what a job prints to its file when the job has
 	// ended, and lists the job until it has.
 	delivers bool
@@ -125,6 +127,10 @@ func (d *Dialect) Unique(name, ending string) string {
 
 // IndexVariable is the variable in which an array's element finds its index.
 func (d *Dialect) IndexVariable() string { return d.index }
+
+// ShowsScripts says how other users can read the scripts of jobs, empty if they cannot:
+// no secret may be in one.
+func (d *Dialect) ShowsScripts() string { return d.shows }
 
 // DeliversAtEnd reports whether the scheduler copies what a job prints to its file when
 // the job has ended, and lists the job until it has: the file's folder has to be there

@@ -19,6 +19,7 @@ func TestDialectsAreWhole(t *testing.T) {
 		"throttleApart":             {"slurm", "pbs", "torque", "lsf"}, //
 		"delivers":                  {"slurm", "sge", "lsf"},           // jobs write their own files
 		"fates":                     {"slurm", "torque"},               // their lists tell how jobs ended
+		"shows":                     {"slurm", "pbs", "torque"},        // they show scripts to nobody else
 		"sent":                      {"pbs", "torque", "sge", "lsf"},   // the command says all
 		"advice":                    {"sge"},                           // qsub's own words are enough
 		"reasons":                   {"pbs", "torque", "lsf"},          // they write sentences, or no reason

@@ -26,6 +26,7 @@ var lsf = &Dialect{
 	compose:    byStdin,
 	outputs:    "%I.out",
 	literal:    asItIs,
+	shows:      "LSF shows them to others, with `bjobs -l`",
 	parseID: func(line string) string {
 		if m := lsfPrinted.FindStringSubmatch(line); m != nil {
 			return m[1]

@@ -20,6 +20,7 @@ var gridEngine = &Dialect{
 	compose:    sgeCompose,
 	outputs:    "$TASK_ID.out",
 	literal:    asItIs,
+	shows:      "Grid Engine keeps a copy of them in the folder job_scripts of each node, which others may read",
 	parseID: func(line string) string {
 		if m := sgePrinted.FindStringSubmatch(line); m != nil {
 			return m[1] + m[2]

@@ -35,7 +35,7 @@ type ClusterSettings struct {
 	OptionsFile         config.TextFile  `set:"options_file" doc:"a file that holds what options would, taken byte for byte" example:"options.sh" unset:"none" near:"template_file"`
 	Slots               int              `set:"slots" doc:"tasks at once in each worker" example:"8" unset:"as many as cpus, else as the profile says, else one" near:"tasks_per_worker,nprocs,processes,concurrency"`
 	Poll                time.Duration    `set:"poll" doc:"how often the scheduler is asked how jobs stand, once a second at most" example:"30s" default:"10s" near:"interval,poll_interval"`
-	Join                string           `set:"join" doc:"how workers get the secret by which they join: file is one that all nodes see, script puts it into the job script" example:"script" default:"file" oneof:"file,script" near:"join_file,token"`
+	Join                string           `set:"join" doc:"how workers get the secret by which they join: file is one that all nodes see, script puts it into the job script, for Slurm, PBS and Torque, which show that to nobody else" example:"script" default:"file" oneof:"file,script" near:"join_file,token"`
 	Muster              string           `set:"muster" doc:"the muster that runs on the nodes" example:"/opt/muster/bin/muster" unset:"a copy of the one that was typed" near:"executable,muster_path"`
 	WorkerCommand       string           `set:"worker_command" doc:"a line of shell that jobs run in the place of muster's worker: other people's workers" example:"dask worker tcp://10.0.0.1:8786" unset:"muster's worker" near:"worker,cmd,run"`
 	Bare                bool             `set:"bare" doc:"submit nothing but options and worker_command" example:"true" default:"false"`
@@ -57,6 +57,10 @@ func (s *ClusterSettings) Check(l *config.Launcher) []config.Diagnostic {
 		add("bare", "bare is for the command of other people's workers", "give worker_command too")
 	case s.Bare && s.Join == "script" && whoseOf(l) != Foreign:
 		add("join", "bare submits nothing but options and worker_command, so no script can carry the join string", `join = "file"`)
+	}
+	if d := hpc.Dialects[s.Scheduler]; d != nil && d.ShowsScripts() != "" && s.Join == "script" && whoseOf(l) != Foreign {
+		add("join", "other users could read the secret in a job script and join as workers: "+d.ShowsScripts(),
+			`leave join out: the secret is in a file that is yours alone then; all nodes have to see its folder, for which MUSTER_STATE names another, or state in the launcher of via`)
 	}
 	if s.Bare && l.Has("array") {
 		add("array", "bare submits nothing but options and worker_command, and no array beside them", "write it in options")

@@ -171,6 +171,8 @@ func TestClusterMistakes(t *testing.T) {
 		slurm + "  bare = true\n  join = \"script\"\n  worker_command = worker.command": {"muster.hcl:4:10: bare submits nothing but options and worker_command, so no script can carry the join string"},
 		slurm + "  array = worker.index\n  slots = worker.index\n  walltime = \"${worker.index}h\"\n  name = worker.index": {"muster.hcl:3:11: array cannot speak of the worker: it has to be known before there is one",
 			"4:11: slots cannot", "5:14: walltime cannot"},
+		"  scheduler = \"sge\"\n  join = \"script\"": {"muster.hcl:3:10: other users could read the secret in a job script and join as workers: Grid Engine keeps a copy", "hint: leave join out"},
+		"  scheduler = \"lsf\"\n  join = \"script\"": {"muster.hcl:3:10: other users could read the secret in a job script and join as workers: LSF shows them to others, with `bjobs -l`"},
 		// All is told at once, in the order of the file.
 		"  scheduler = \"pbs\"\n  queue = \"a b\"\n  name = \"c d\"\n  poll = \"1ms\"\n  account = \"'\\\"\"\n  shell = \"sh\"\n  array = \"9-1\"\n  options = <<EOT\n#!/bin/sh\n#SBATCH -C x\ntrue\n#PBS -V\nEOT\n  setup = [\"\\r\"]\n  via = launcher.ssh.two": {
 			"muster.hcl:3:11: ", "muster.hcl:4:10: ", "muster.hcl:5:10: ", "muster.hcl:6:13: ", "muster.hcl:7:11: ", "muster.hcl:8:11: ",
@@ -219,14 +221,19 @@ func TestSchedulerFromOutside(t *testing.T) {
 // from being shown, whatever its scheduler takes.
 func TestClusterIsShownWithoutSecrets(t *testing.T) {
 	secret := "sEcrEt"
+	join := ""
 	getenv := func(name string) (string, bool) {
-		value, ok := map[string]string{"ARRAY": "1-4%2", "CPUS": "3", "TIME": "2h", "JOIN": "script"}[name]
+		value, ok := map[string]string{"ARRAY": "1-4%2", "CPUS": "3", "TIME": "2h", "JOIN": join}[name]
 		if !ok {
 			value = "/" + secret
 		}
 		return value, true
 	}
 	for _, scheduler := range hpc.Names() {
+		join = "script"
+		if hpc.Dialects[scheduler].ShowsScripts() != "" {
+			join = "file"
+		}
 		for _, call := range []string{`env("X")`, `"${env("X")}/y"`, `exec(["` + secret + `"])`} {
 			f := parse(t, "cluster", fmt.Sprintf(`
   scheduler = %q
@@ -247,7 +254,7 @@ func TestClusterIsShownWithoutSecrets(t *testing.T) {
 				continue
 			}
 			for _, s := range scripts(t, p) {
-				if strings.Contains(s, secret) != strings.HasPrefix(call, "exec") || !strings.Contains(s, "JOIN_STRING") || p.Workers() != 4 || p.Worker.Slots != 3 {
+				if strings.Contains(s, secret) != strings.HasPrefix(call, "exec") || strings.Contains(s, "JOIN_STRING") != (join == "script") || p.Workers() != 4 || p.Worker.Slots != 3 {
 					t.Errorf("%s, %s: %d workers, and it is shown as\n%s", scheduler, call, p.Workers(), s)
 				}
 			}
