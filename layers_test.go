@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"muster/internal/expand":             {"muster/internal/shell"},
 	"muster/internal/spool":              {},
 	"muster/internal/wire":               {"muster/task"},
-	"muster/internal/report":             {"muster/internal/spool", "muster/task"},
+	"muster/internal/report":             {"muster/internal/owner", "muster/internal/spool", "muster/task"},
 	"muster/dispatcher/internal/queue":   {"muster/task"}, // pure: no clock, no goroutine, no wire
 	"muster/dispatcher/internal/results": {"muster/internal/spool", "muster/task"},
 	"muster/dispatcher":                  {"muster/dispatcher/internal/queue", "muster/dispatcher/internal/results", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
-	"muster/internal/fleet":              {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
+	"muster/internal/fleet":              {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/owner", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
 	"muster/templates":                   {},
 	"muster/http":                        {"muster/internal/terminal"},
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},

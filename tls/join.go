@@ -88,8 +88,12 @@ func (j Join) SameDispatcher(as Join) bool {
 }
 
 // WriteJoinFile writes a join string to path, mode 0600, in one step. Whatever
-// path was before, a link too, is replaced and not followed.
+// path was before, a link too, is replaced and not followed. The folder is not open to
+// others, who could put another join string in the place of this one.
 func WriteJoinFile(path string, j Join) error {
+	if err := judgeFolder(path); err != nil {
+		return fmt.Errorf("write the join file: %w", err)
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".join-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write the join file: %w", err)
@@ -158,8 +162,14 @@ func whose(f *os.File, path string) error {
 	if who != "" {
 		return fmt.Errorf("%s is a secret, and not yours alone but there for %s: chown it to yourself and chmod 600 it", path, who)
 	}
+	return judgeFolder(path)
+}
+
+// judgeFolder says who else can put a file in the place of one.
+func judgeFolder(path string) error {
 	dir := filepath.Dir(path)
-	if who, err = owner.Replacers(dir); err != nil {
+	who, err := owner.Replacers(dir)
+	if err != nil {
 		return err
 	}
 	if who != "" {

@@ -150,7 +150,7 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
 	}
-	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
+	if p.env, err = taskEnv(c); err != nil {
 		return nil, err
 	}
 	if err := p.findPool(c, s); err != nil {
@@ -302,27 +302,6 @@ func taskDir(dir string) (string, error) {
 		return "", fmt.Errorf("--cd: %s is not a directory", abs)
 	}
 	return abs, nil
-}
-
-// taskEnv resolves --env NAME against muster's own environment.
-func taskEnv(list []string) ([]string, error) {
-	var env []string
-	for _, kv := range list {
-		name, _, set := strings.Cut(kv, "=")
-		if name == "" || strings.ContainsRune(kv, 0) {
-			return nil, fmt.Errorf("--env %q: it is NAME or NAME=VALUE", kv)
-		}
-		if set {
-			env = append(env, kv)
-			continue
-		}
-		v, ok := os.LookupEnv(name)
-		if !ok {
-			return nil, fmt.Errorf("--env %s: it is not set here; give it a value with --env %s=VALUE", name, name)
-		}
-		env = append(env, name+"="+v)
-	}
-	return env, nil
 }
 
 func (p *runPlan) compile(argv []string) error {

@@ -31,7 +31,7 @@ type submitOptions struct {
 func taskFlags(dir, name *string, timeout *time.Duration, timeoutUsage string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "cd", Destination: dir, Usage: "run in `DIR`", DefaultText: "this one"},
-		&cli.StringSliceFlag{Name: "env", Usage: "give it the variable `NAME[=VALUE]`"},
+		envFlag(), envFileFlag(),
 		&cli.DurationFlag{Name: "timeout", Destination: timeout, Usage: timeoutUsage},
 		&cli.StringFlag{Name: "name", Destination: name, Usage: "name the result `NAME`"},
 	}
@@ -77,7 +77,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if spec.Dir, err = taskDir(o.dir); err != nil {
 		return usageError{err}
 	}
-	if spec.Env, err = taskEnv(c.StringSlice("env")); err != nil {
+	if spec.Env, err = taskEnv(c); err != nil {
 		return usageError{err}
 	}
 	if o.sync {
@@ -301,7 +301,7 @@ func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*r
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
 	}
-	if p.env, err = taskEnv(c.StringSlice("env")); err != nil {
+	if p.env, err = taskEnv(c); err != nil {
 		return nil, err
 	}
 	return p, p.openInputs(c, s, words)
@@ -461,7 +461,7 @@ func inputFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text; what is put in is quoted"},
 		&cli.StringFlag{Name: "name", Destination: &o.name, Usage: "name results by `TEMPLATE`, with CMD's placeholders"},
 		&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`", DefaultText: "this one"},
-		&cli.StringSliceFlag{Name: "env", Usage: "give tasks the variable `NAME[=VALUE]`"},
+		envFlag(), envFileFlag(),
 		&cli.DurationFlag{Name: "timeout", Destination: &o.timeout, Usage: "stop a task that runs longer than `DURATION`, such as 90s"},
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"muster/internal/plan"
 	"muster/task"
 )
 
@@ -33,7 +36,10 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
 	cmd.Dir = spec.Dir
-	cmd.Env = append(append(os.Environ(), spec.Env...), fmt.Sprintf("MUSTER_INDEX=%d", spec.Index), "MUSTER_NAME="+spec.Name)
+	own := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, plan.JoinVariable+"=") || strings.HasPrefix(kv, plan.JoinVariable+"_FILE=")
+	})
+	cmd.Env = append(append(own, spec.Env...), fmt.Sprintf("MUSTER_INDEX=%d", spec.Index), "MUSTER_NAME="+spec.Name)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"muster/hpc"
+	"muster/internal/owner"
 	"muster/internal/plan"
 	"muster/ssh/relay"
 )
@@ -30,7 +31,7 @@ func (f *Fleet) stay(run plan.Run, out string) (*stay, error) {
 	if err := os.MkdirAll(filepath.Dir(out), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for what %s prints: %w", run.Argv[0], err)
 	}
-	file, err := os.OpenFile(out, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := owner.Create(out, os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keep what %s prints: %w", run.Argv[0], err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"muster/internal/owner"
 	"muster/internal/spool"
 	"muster/task"
 )
@@ -18,7 +19,7 @@ import (
 type jobLog struct{ file *os.File }
 
 func openJobLog(path string) (*jobLog, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o666)
+	f, err := owner.Create(path, os.O_TRUNC|os.O_APPEND, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("open job log: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"muster/internal/owner"
 	"muster/internal/spool"
 )
 
@@ -18,10 +19,7 @@ type resultsDir struct{ root *os.Root }
 // openResults makes dir if it is not there, and tries whether it can be
 // written to.
 func openResults(dir string) (*resultsDir, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("open results directory: %s: %w", dir, err)
-	}
-	root, err := os.OpenRoot(dir)
+	root, err := owner.MakeFolder(dir, 0o777)
 	if err != nil {
 		return nil, fmt.Errorf("open results directory: %s: %w", dir, err)
 	}
