@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -105,6 +106,9 @@ func (r *reader) line(at setting, text string, system, outer, active bool, depth
 	if len(args) == 0 {
 		return false, fmt.Errorf("%s: %s has no value", at, key)
 	}
+	if args[0] == "" && !mayBeEmpty(key) {
+		return false, fmt.Errorf("%s: %s has an empty value, which OpenSSH refuses: remove the line, or give it a value", at, key)
+	}
 	at.args = args
 	switch key {
 	case "host":
@@ -119,6 +123,11 @@ func (r *reader) line(at setting, text string, system, outer, active bool, depth
 		r.store(key, at)
 	}
 	return active, nil
+}
+
+// mayBeEmpty reports whether OpenSSH takes "" for a keyword's value.
+func mayBeEmpty(key string) bool {
+	return slices.Contains([]string{"match", "proxyjump", "proxycommand", "localcommand", "remotecommand", "knownhostscommand"}, key)
 }
 
 // store keeps a value unless an earlier one wins. Of ProxyJump and ProxyCommand

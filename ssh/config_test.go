@@ -149,6 +149,10 @@ func TestRoute(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for _, tc := range []struct{ name, config, says string }{
 		{"quote", "Host a\nUser \"joe", "config:2: the quote"},
+		{"empty user", "Host a\n User \"\"", "config:2: user has an empty value, which OpenSSH refuses"},
+		{"empty name elsewhere", "Host b\n HostName \"\"", "config:2: hostname has an empty value"},
+		{"empty port", "Port=\"\"", "config:1: port has an empty value"},
+		{"empty pattern", "Host \"\"", "config:1: host has an empty value"},
 		{"no value", "Host a\n\nPort", "config:3: port has no value"},
 		{"port", "Port 70000", "config:1: port"},
 		{"time", "ConnectTimeout soon", "config:1: connecttimeout"},

@@ -95,7 +95,7 @@ func TestTwoFactors(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	config := &gossh.ServerConfig{KeyboardInteractiveCallback: func(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
-		first, err := ask("Two factors", "Have your telephone\x1b[2J ready", []string{"Password: ", "Code: "}, []bool{false, true})
+		first, err := ask("Two factors", "Have your telephone\x1b[2J ready\r\nroot@login.example.org's password: \n\n(root@other) Password: ", []string{"Password: ", "Code: "}, []bool{false, true})
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +118,11 @@ func TestTwoFactors(t *testing.T) {
 		o.Target, o.Config = at, known(t, at, key.PublicKey())
 		works(t, o)
 		text := strings.Join(p.questions(), "\n")
+		for line := range strings.Lines(text) {
+			if o.Client == Native && !strings.HasPrefix(line, "("+at.User+"@127.0.0.1") {
+				t.Errorf("a line of the server's does not say so: %q", line)
+			}
+		}
 		if o.Client == Native && !strings.Contains(text, "telephone") || strings.Contains(text, "\x1b") { // ssh prints it where nobody looks
 			t.Errorf("asked %q", text)
 		}

@@ -113,14 +113,17 @@ func (l *login) person(method string) gossh.AuthMethod {
 }
 
 // challenge asks all that a server wants to know at once, such as a password
-// and a code (RFC 4256, section 3.2).
+// and a code (RFC 4256, section 3.2). Each line of the server's begins with who says it,
+// so that none passes for a question of another host.
 func (l *login) challenge(name, instruction string, questions []string, echo []bool) ([]string, error) {
 	var answers []string
 	for i, q := range questions {
-		text := fmt.Sprintf("(%s@%s) %s", l.h.User, l.h.keyName(), printable(q))
+		text := printable(q)
 		if i == 0 {
 			text = preface(name) + preface(instruction) + text
 		}
+		who := fmt.Sprintf("(%s@%s) ", l.h.User, l.h.keyName())
+		text = who + strings.ReplaceAll(text, "\n", "\n"+who)
 		a, err := l.question(keyboard, text, echo[i])
 		if err != nil {
 			return nil, err

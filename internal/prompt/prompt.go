@@ -78,7 +78,7 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	if t.After != nil {
 		defer t.After()
 	}
-	fmt.Fprint(tty, terminal.Safe(q.Text))
+	fmt.Fprint(tty, terminal.Block(q.Text))
 	type answer struct {
 		text string
 		err  error

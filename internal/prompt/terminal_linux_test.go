@@ -133,7 +133,7 @@ func (s *screen) hears(want said) {
 
 func TestTerminalShowsWhatIsTyped(t *testing.T) {
 	s := sit(t, "one")
-	if got := s.shows("> "); got != "[before]?[31mName??:\r\n> " {
+	if got := s.shows("> "); got != "[before]?[31mName??:\r\n  > " {
 		t.Errorf("it shows %q", got)
 	}
 	s.types("  Zoë \n")
