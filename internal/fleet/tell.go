@@ -32,7 +32,7 @@ func (f *Fleet) tell(ctx context.Context) {
 			f.Say("%s more run without their workers; `muster status` shows them", count(len(idle)-i, "job"))
 			break
 		}
-		f.Say("%s", l.idle(ctx))
+		f.Say("%s", terminal.Text(l.idle(ctx)))
 	}
 	lost = f.explain(ctx, lost)
 	for i, l := range lost {

@@ -291,8 +291,8 @@ func TestLaunchRecordsKeepAFolder(t *testing.T) {
 	}
 	state.Prune(dir, time.Now())
 	list := state.Ended(dir)
-	if got := list[filepath.Base(old)]; len(list) != 1 || got != filepath.Join(old, "launches") {
-		t.Errorf("ended: %v, want %s", list, old)
+	if got := list[filepath.Base(old)]; len(list) != 2 || got != filepath.Join(old, "launches") || list[filepath.Base(run.Dir)] != run.Launches() {
+		t.Errorf("ended: %v, want %s and %s", list, old, run.Dir)
 	}
 	state.Forget(dir, filepath.Base(old))
 	if !exists(old) {
