@@ -140,14 +140,23 @@ func (s *siege) knows(token mtls.Token, h *wire.Hello) func(*mtls.Conn) []byte {
 }
 
 // works joins a worker that ends each task as soon as it has it, until its session ends.
+// It dials again when it is hung up on, as workers do.
 func (s *siege) works(network string) {
-	raw := s.dial(network)
-	h := s.hello()
-	conn, w, err := s.say(raw, h, s.knows(s.launch.Token(), h))
-	if err != nil || w.Refused != "" {
+	var raw net.Conn
+	var conn *mtls.Conn
+	for try := 1; ; try++ {
+		raw = s.dial(network)
+		h := s.hello()
+		var w *wire.Welcome
+		var err error
+		if conn, w, err = s.say(raw, h, s.knows(s.launch.Token(), h)); err == nil && w.Refused == "" {
+			break
+		}
 		raw.Close()
-		s.t.Errorf("a worker was not let in: %v %+v", err, w)
-		return
+		if try == 100 {
+			s.t.Errorf("a worker was not let in: %v %+v", err, w)
+			return
+		}
 	}
 	go func() {
 		defer raw.Close()

@@ -121,7 +121,9 @@ func (r *Reader) makeRoom(n int) {
 		r.resize(max(minBuffer, 2*len(r.buf)))
 		return
 	}
-	r.begin, r.end = 0, copy(r.buf, r.buf[r.begin:r.end])
+	if r.begin > 0 {
+		r.begin, r.end = 0, copy(r.buf, r.buf[r.begin:r.end])
+	}
 }
 
 // smallReads is after how many small reads in a row a buffer is made smaller.
