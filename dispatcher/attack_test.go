@@ -144,6 +144,7 @@ func (s *siege) knows(token mtls.Token, h *wire.Hello) func(*mtls.Conn) []byte {
 func (s *siege) works(network string) {
 	var raw net.Conn
 	var conn *mtls.Conn
+	_, before, _ := s.pool.Workers()
 	for try := 1; ; try++ {
 		raw = s.dial(network)
 		h := s.hello()
@@ -157,6 +158,10 @@ func (s *siege) works(network string) {
 			s.t.Errorf("a worker was not let in: %v %+v", err, w)
 			return
 		}
+	}
+	// It is welcomed before it counts.
+	for _, now, changed := s.pool.Workers(); now == before; _, now, changed = s.pool.Workers() {
+		<-changed
 	}
 	go func() {
 		defer raw.Close()
