@@ -81,7 +81,8 @@ func (r *remote) up(ctx context.Context, st *settings) error {
 		return fromServer(err)
 	}
 	if err := r.begin(ctx, spec.Name, st.draft); err != nil {
-		return errors.Join(fromServer(err), r.client.Down(context.WithoutCancel(ctx), spec.Name))
+		_, down := r.client.Down(context.WithoutCancel(ctx), spec.Name)
+		return errors.Join(fromServer(err), down)
 	}
 	return nil
 }

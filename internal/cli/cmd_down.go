@@ -141,9 +141,12 @@ func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOption
 func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bool, err error) {
 	client := control.NewClient(control.Socket(dir, name))
 	for {
-		err := endOne(ctx, client, profile)
+		err := s.endOne(ctx, client, profile)
 		lives := errors.Is(err, control.ErrUnreachable) && locked(dir, name)
 		switch {
+		case err == nil && profile == "":
+			awaitEnd(ctx, dir, name)
+			return true, nil
 		case err == nil:
 			return true, nil
 		case !lives && profile == "" && errors.Is(err, control.ErrUnreachable):
@@ -162,23 +165,47 @@ func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bo
 	}
 }
 
+// awaitEnd waits until the process of a dispatcher that has ended is gone, as far as its
+// lock tells, so that whoever asks next finds none. Another may be there at once, so it
+// waits no longer than such a process needs.
+func awaitEnd(ctx context.Context, dir, name string) {
+	ctx, cancel := context.WithTimeout(ctx, lastBreath)
+	defer cancel()
+	for locked(dir, name) {
+		select {
+		case <-time.After(lockLook / 10):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lastBreath is how long the process of a dispatcher may live when that has ended.
+const lastBreath = 2 * time.Second
+
 // lockLook is how often a dispatcher that does not answer is looked for.
 const lockLook = 100 * time.Millisecond
 
 // endOne resets a profile, and ends the dispatcher with the last one or with
 // all if no profile is named.
-func endOne(ctx context.Context, client *control.Client, profile string) error {
+func (s streams) endOne(ctx context.Context, client *control.Client, profile string) error {
 	if profile == "" {
-		return client.Shutdown(ctx)
+		return s.noted(client.Shutdown(ctx))
 	}
-	if err := client.Down(ctx, profile); err != nil {
+	if err := s.noted(client.Down(ctx, profile)); err != nil {
 		return err
 	}
 	st, err := client.Status(ctx)
 	if err != nil || len(st.Profiles) > 0 {
 		return err
 	}
-	return client.Shutdown(ctx)
+	return s.noted(client.Shutdown(ctx))
+}
+
+// noted says what is to be known of what was taken back.
+func (s streams) noted(a control.DownAnswer, err error) error {
+	s.sayNotes(a.Notes)
+	return err
 }
 
 func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, err error) {

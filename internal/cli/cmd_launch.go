@@ -185,7 +185,7 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 // sayLaunched says what a dispatcher has asked for, and where. It fails if there is
 // something to know of that.
 func (s streams) sayLaunched(done host.Launched, where string, o launchOptions) error {
-	s.sayNotes(done)
+	s.sayNotes(done.Notes)
 	if o.json {
 		if err := writeJSON(s.out, done); err != nil {
 			return err

@@ -211,10 +211,10 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	begin := func(a *control.UpAnswer, elsewhere bool) error {
 		return s.beginAll(ctx, c, client, list, a, launchWay{asker, elsewhere}, o.json)
 	}
-	undo := func() error { return downAll(client, list, a) }
+	undo := func() error { return s.downAll(client, list, a) }
 	if away && o.detach && ctx.Err() == nil {
 		a, err = detach(ctx, c, s, serve, nil)
-		undo = func() error { return client.Shutdown(context.Background()) }
+		undo = func() error { return s.noted(client.Shutdown(context.Background())) }
 	}
 	switch {
 	case err == nil:
@@ -294,17 +294,17 @@ func (p profileToBe) launch(ctx context.Context, s streams, client *control.Clie
 	}
 	done, err := launching(ctx, s, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: way.asker})
 	if way.elsewhere {
-		s.sayNotes(done)
+		s.sayNotes(done.Notes)
 	}
 	return asked(done.Workers, done.Jobs, plans), err
 }
 
 // downAll resets the profiles that have just come up.
-func downAll(client *control.Client, list []profileToBe, a *control.UpAnswer) error {
+func (s streams) downAll(client *control.Client, list []profileToBe, a *control.UpAnswer) error {
 	var failed []error
 	for _, p := range list {
 		if a.Profiles[p.spec.Name] != "same" {
-			failed = append(failed, client.Down(context.Background(), p.spec.Name))
+			failed = append(failed, s.noted(client.Down(context.Background(), p.spec.Name)))
 		}
 	}
 	return errors.Join(failed...)

@@ -52,12 +52,12 @@ func launching(ctx context.Context, s streams, client *control.Client, profile s
 // mostNotes is how many of them are shown of one launch.
 const mostNotes = 5
 
-// sayNotes says what is to be known of what was launched.
-func (s streams) sayNotes(done host.Launched) {
-	for _, note := range done.Notes[:min(len(done.Notes), mostNotes)] {
+// sayNotes says what is to be known of what was launched or taken back.
+func (s streams) sayNotes(notes []string) {
+	for _, note := range notes[:min(len(notes), mostNotes)] {
 		s.err.Say("%s", note)
 	}
-	if n := len(done.Notes) - mostNotes; n > 0 {
+	if n := len(notes) - mostNotes; n > 0 {
 		s.err.Say("and %d more like these; `muster status` shows them", n)
 	}
 }

@@ -60,9 +60,9 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	end := func() error {
 		if own {
 			defer tether.Close()
-			return client.Shutdown(context.Background())
+			return s.noted(client.Shutdown(context.Background()))
 		}
-		return client.Down(context.Background(), profile)
+		return s.noted(client.Down(context.Background(), profile))
 	}
 	if err == nil {
 		_, err = launchAll(ctx, s, client, list, a, launchWay{asker, true})

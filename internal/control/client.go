@@ -150,13 +150,13 @@ func (c *Client) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 }
 
 // Down resets a profile.
-func (c *Client) Down(ctx context.Context, profile string) error {
-	return c.call(ctx, "DELETE", "/profiles/"+profile, nil, nil)
+func (c *Client) Down(ctx context.Context, profile string) (a DownAnswer, err error) {
+	return a, c.call(ctx, "DELETE", "/profiles/"+profile, nil, &a)
 }
 
 // Shutdown ends the dispatcher.
-func (c *Client) Shutdown(ctx context.Context) error {
-	return c.call(ctx, "POST", "/shutdown", nil, nil)
+func (c *Client) Shutdown(ctx context.Context) (a DownAnswer, err error) {
+	return a, c.call(ctx, "POST", "/shutdown", nil, &a)
 }
 
 // Names mints the names of a plan.

@@ -60,13 +60,17 @@ func (l *clients) Accept() (net.Conn, error) {
 	}
 }
 
-// turnAway answers a call unread. It waits until the caller has the answer, who would
-// get an error instead if it could not say all it has to.
+// turnAway answers a call that has begun, whatever it asks: an answer before that would
+// be none for whoever calls. It waits until the caller has the answer, who would get an
+// error instead if it could not say all it has to.
 func (l *clients) turnAway(c net.Conn) {
 	defer c.Close()
 	body, _ := json.Marshal(&Error{Code: "full", Message: fmt.Sprintf("%d clients are connected, and there may be no more", cap(l.room)),
 		Hint: "try again; `muster wait` and `muster collect` hold one connection each"})
 	c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		return
+	}
 	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable), len(body), body)
 	io.Copy(io.Discard, c)

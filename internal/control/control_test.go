@@ -175,7 +175,7 @@ func TestRunTakesNoTasks(t *testing.T) {
 	if _, err := c.Up(t.Context(), control.UpRequest{Profiles: []host.Spec{{Name: "x"}}}); !errors.As(err, &e) || e.Status != 409 {
 		t.Errorf("up: %v", err)
 	}
-	if err := c.Down(t.Context(), "default"); !errors.As(err, &e) || e.Status != 409 {
+	if _, err := c.Down(t.Context(), "default"); !errors.As(err, &e) || e.Status != 409 {
 		t.Errorf("down: %v", err)
 	}
 }
@@ -202,7 +202,7 @@ func TestWaitersEnd(t *testing.T) {
 		}
 		waited <- w
 	}()
-	if err := c.Down(t.Context(), "default"); err != nil {
+	if _, err := c.Down(t.Context(), "default"); err != nil {
 		t.Error(err)
 	}
 	if w := <-waited; len(w.Resolved) != 1 || !w.Resolved[0] {

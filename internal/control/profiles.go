@@ -92,14 +92,22 @@ func (s *Server) down(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return struct{}{}, s.Host.Down(context.WithoutCancel(r.Context()), p)
+	err = s.Host.Down(context.WithoutCancel(r.Context()), p)
+	return DownAnswer{s.Host.Fleet().Notes()}, err
+}
+
+// DownAnswer says what whoever ends a profile or a dispatcher is to know of what was
+// taken back.
+type DownAnswer struct {
+	Notes []string `json:"notes,omitempty"`
 }
 
 func (s *Server) shutdown(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if s.Shutdown == nil {
 		return nil, &Error{http.StatusConflict, "bad", "a run ends by itself, or by Ctrl-C where it was started", ""}
 	}
-	return struct{}{}, s.Shutdown(context.WithoutCancel(r.Context()))
+	err := s.Shutdown(context.WithoutCancel(r.Context()))
+	return DownAnswer{s.Host.Fleet().Notes()}, err
 }
 
 // NamesRequest asks for the names of a plan: of its launches, with the files and the

@@ -255,7 +255,11 @@ func (x *ender) cancel(ctx context.Context, jobs []*job) (unsure []*job) {
 		jobs = again
 	}
 	for _, why := range slices.Sorted(maps.Keys(endless)) {
-		x.f.Say("%s: %s cannot be taken back, since %s: a worker that starts yet is not let in, and ends", x.e, count(endless[why], "start"), why)
+		text := fmt.Sprintf("%s: %s cannot be taken back, since %s: a worker that starts yet is not let in, and ends", x.e, count(endless[why], "start"), why)
+		x.f.Say("%s", text)
+		x.f.lock()
+		x.f.notes = append(x.f.notes, text)
+		x.f.mu.Unlock()
 	}
 	x.forget(ctx, settled)
 	return unsure

@@ -77,6 +77,7 @@ type Fleet struct {
 	summary   string          // what was last said of those that wait
 	woken     chan struct{}   // tells Watch of a new job
 	services  map[asked]*web  // who is asked over HTTP
+	notes     []string        // for whoever has asked that something is taken back
 	strange   map[string]bool // words of launchers for how jobs stand that are not known
 	stays     map[relay.Process]*stay
 }
@@ -203,6 +204,16 @@ func (f *Fleet) On(site *remote.Site) bool {
 	at := place(there{site})
 	return f.left[at] || slices.ContainsFunc(f.jobs, func(j *job) bool { return j.launch.at == at }) ||
 		slices.ContainsFunc(f.kept, func(k kept) bool { return k.at == at && k.output != "" })
+}
+
+// Notes returns, once, what has been said of what was taken back and what whoever asked
+// for that is to know.
+func (f *Fleet) Notes() []string {
+	f.lock()
+	defer f.mu.Unlock()
+	notes := f.notes
+	f.notes = nil
+	return notes
 }
 
 // Left says what is left to do when all is left as it is: the commands that a person

@@ -17,7 +17,6 @@ import (
 	"muster/internal/plan"
 	"muster/internal/spool"
 	"muster/internal/state"
-	"muster/internal/terminal"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -116,7 +115,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 // sayOfFiles says of a profile what became of its files.
 func (h *Host) sayOfFiles(profile string) func(format string, args ...any) {
 	return func(format string, args ...any) {
-		h.opt.Say("profile %s: %s", profile, terminal.Safe(fmt.Sprintf(format, args...)))
+		h.opt.Say("profile %s: %s", profile, fmt.Sprintf(format, args...))
 	}
 }
 
