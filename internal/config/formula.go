@@ -16,7 +16,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
-	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
 // Formula is an expression over what is known later: what a service has answered, or
@@ -97,49 +96,62 @@ func (f Formula) value(k Known) (cty.Value, error) {
 	return v, nil
 }
 
-// toCty makes a value of what JSON can say.
+// toCty makes a value of what JSON can say. It is done in one pass, since a service may
+// answer with much of it, or with lists in lists in lists.
 func toCty(v any) (cty.Value, error) {
-	if text, is := v.(string); is {
-		return cty.StringVal(text), nil
+	switch v := v.(type) {
+	case nil:
+		return cty.NullVal(cty.DynamicPseudoType), nil
+	case string:
+		return cty.StringVal(v), nil
+	case bool:
+		return cty.BoolVal(v), nil
+	case int:
+		return cty.NumberIntVal(int64(v)), nil
+	case json.Number:
+		if endless(v) {
+			return cty.StringVal(v.String()), nil
+		}
+		return cty.ParseNumberVal(v.String())
+	case map[string]string:
+		fields := make(map[string]cty.Value, len(v))
+		for name, text := range v {
+			fields[name] = cty.StringVal(text)
+		}
+		return cty.ObjectVal(fields), nil
+	case map[string]any:
+		fields := make(map[string]cty.Value, len(v))
+		for name, one := range v {
+			val, err := toCty(one)
+			if err != nil {
+				return cty.NilVal, err
+			}
+			fields[name] = val
+		}
+		return cty.ObjectVal(fields), nil
+	case []any:
+		list := make([]cty.Value, len(v))
+		for i, one := range v {
+			val, err := toCty(one)
+			if err != nil {
+				return cty.NilVal, err
+			}
+			list[i] = val
+		}
+		return cty.TupleVal(list), nil
 	}
-	b, err := json.Marshal(tame(v))
-	if err != nil {
-		return cty.NilVal, err
-	}
-	t, err := ctyjson.ImpliedType(b)
-	if err != nil {
-		return cty.NilVal, err
-	}
-	return ctyjson.Unmarshal(b, t)
+	return cty.NilVal, fmt.Errorf("%T is nothing that expressions know", v)
 }
 
 // mostDigits bounds a number in what a service answers.
 const mostDigits = 400
 
-// tame makes strings of numbers that are longer than any that is one, written out: 1e9999999
+// endless reports whether a number is longer than any that is one, written out: 1e9999999
 // takes a service nothing to send, and hours to write.
-func tame(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		_, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
-		n, err := strconv.Atoi(exponent)
-		if exponent != "" && (err != nil || n > mostDigits || n < -mostDigits) || len(v) > mostDigits {
-			return v.String()
-		}
-	case map[string]any:
-		m := make(map[string]any, len(v))
-		for name, one := range v {
-			m[name] = tame(one)
-		}
-		return m
-	case []any:
-		list := make([]any, len(v))
-		for i, one := range v {
-			list[i] = tame(one)
-		}
-		return list
-	}
-	return v
+func endless(n json.Number) bool {
+	_, exponent, _ := strings.Cut(strings.ToLower(n.String()), "e")
+	power, err := strconv.Atoi(exponent)
+	return exponent != "" && (err != nil || power > mostDigits || power < -mostDigits) || len(n) > mostDigits
 }
 
 // jsonDecode is the function jsondecode.

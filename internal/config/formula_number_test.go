@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"runtime"
 	"testing"
 )
 
@@ -19,5 +20,25 @@ func TestHugeNumber(t *testing.T) {
 				t.Errorf("%s of %s: %s, %v", text, number, got, err)
 			}
 		}
+	}
+}
+
+// TestDeepAnswer has an answer of lists in lists, as deep as JSON is read: what that takes
+// grows with its length, and not with the square of it.
+func TestDeepAnswer(t *testing.T) {
+	var deep any
+	for range 9_000 {
+		deep = []any{deep}
+	}
+	known := Known{"answer": map[string]any{"id": "a", "json": deep}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := Formula{Text: "answer.id", File: "f", Line: 1, Column: 1}.String(known)
+	if err != nil || got != "a" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	runtime.ReadMemStats(&after)
+	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 50 {
+		t.Errorf("it took %d MB", mb)
 	}
 }
