@@ -93,6 +93,37 @@ func parse(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// About is the request's own URL with another one in its place, which may be relative to
+// it, as those are that services answer with. same reports whether that is of the same
+// origin: else no credentials go there, unless the user has written that it is right.
+func (r Request) About(url string) (address string, same bool, err error) {
+	base, err := parse(r.URL)
+	if err != nil {
+		return "", false, err
+	}
+	to, err := base.Parse(url)
+	if err == nil && url != "" {
+		to, err = parse(to.String())
+	}
+	switch {
+	case err != nil || url == "":
+		return "", false, errors.New("it is no address of http:// or https://")
+	case origin(to) != origin(base):
+		return to.String(), false, nil
+	case to.User == nil:
+		to.User = base.User
+	}
+	return to.String(), true, nil
+}
+
+// Names reports whether text, the begin of a URL, names the host of another one, whatever
+// follows.
+func Names(text, url string) bool {
+	u, err := parse(text)
+	to, bad := parse(url)
+	return err == nil && bad == nil && u.Path != "" && origin(u) == origin(to)
+}
+
 // ours are the headers that say how the body is sent, which the client writes.
 var ours = map[string]bool{"content-length": true, "transfer-encoding": true, "trailer": true}
 

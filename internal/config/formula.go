@@ -45,6 +45,27 @@ func (f Formula) String(k Known) (string, error) {
 	return text, f.at(err)
 }
 
+// Begin is how the string of a formula begins whatever the values are of what it speaks
+// of: the part of it that the config says.
+func (f Formula) Begin(names ...string) string {
+	e, diags := f.parse()
+	if diags.HasErrors() {
+		return ""
+	}
+	ctx := &hcl.EvalContext{Functions: pureFunctions(), Variables: map[string]cty.Value{}}
+	for _, name := range names {
+		ctx.Variables[name] = cty.DynamicVal
+	}
+	v, _ := e.Value(ctx)
+	switch v, _ = v.Unmark(); {
+	case v == cty.NilVal || v.Type() != cty.String || v.IsNull():
+		return ""
+	case v.IsKnown():
+		return v.AsString()
+	}
+	return v.Range().StringPrefix()
+}
+
 // Strings evaluates a formula that gives a list of strings.
 func (f Formula) Strings(k Known) ([]string, error) {
 	v, err := f.value(k)

@@ -164,11 +164,11 @@ func (s service) list(ctx context.Context, records []*Record, _ detail) ([]hpc.E
 // ask asks how one job stands. One that the service does not know is left out.
 func (s service) ask(ctx context.Context, k *plan.HTTP, i int, r *Record) ([]hpc.Element, error) {
 	start := k.Starts[i]
-	url, err := r.follow(start.Follow.Status)
+	request, err := r.about(start.Request, start.Follow.StatusMethod, start.Follow.Status, "")
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.web(k).client.Do(ctx, about(start.Request, start.Follow.StatusMethod, url, ""))
+	a, err := s.web(k).client.Do(ctx, request)
 	switch {
 	case err != nil:
 		return nil, err
@@ -213,10 +213,23 @@ func state(f config.Formula, known config.Known, a mhttp.Answer) (string, error)
 	return "", errors.New("its answer has neither state nor status: set state in the block status")
 }
 
-// about is a request about what another one has started: with its headers, but those
-// that speak of its body, and once more of each.
-func about(start mhttp.Request, method, url, body string) mhttp.Request {
-	r := mhttp.Request{Method: method, URL: url, Socket: start.Socket, Body: body}
+// about is a request about what another one has started, where url says: with its headers,
+// but those that speak of its body. They go to another host than that of the start only
+// if the config names it, and not because the service says so.
+func (r *Record) about(start mhttp.Request, method string, url config.Formula, body string) (mhttp.Request, error) {
+	text, err := r.follow(url)
+	if err != nil {
+		return mhttp.Request{}, err
+	}
+	where := fmt.Sprintf("%s:%d:%d", url.File, url.Line, url.Column)
+	address, same, err := start.About(text)
+	if err != nil {
+		return mhttp.Request{}, hopeless{fmt.Errorf("%s: where %s is to be asked: %w", where, r.Service, err)}
+	}
+	if !same && !mhttp.Names(url.Begin("id", "answer"), address) {
+		return mhttp.Request{}, hopeless{fmt.Errorf("%s: the answer of %s leads to %s: muster sends no credentials to a host that only an answer names; if it is right, have url begin with that", where, r.Service, mhttp.Origin(mhttp.Request{URL: address}))}
+	}
+	q := mhttp.Request{Method: method, URL: address, Socket: start.Socket, Body: body}
 	for _, h := range start.Headers {
 		switch strings.ToLower(h.Name) {
 		case "idempotency-key":
@@ -226,9 +239,9 @@ func about(start mhttp.Request, method, url, body string) mhttp.Request {
 				continue
 			}
 		}
-		r.Headers = append(r.Headers, h)
+		q.Headers = append(q.Headers, h)
 	}
-	return r
+	return q, nil
 }
 
 func (s service) cancel(ctx context.Context, r *Record, indices ...int) error {
@@ -240,17 +253,17 @@ func (s service) cancel(ctx context.Context, r *Record, indices ...int) error {
 		return err
 	}
 	start := k.(*plan.HTTP).Starts[i]
-	url, err := r.follow(start.Follow.Cancel)
-	if err != nil {
-		return err
-	}
 	body := ""
 	if !start.Follow.CancelData.IsZero() {
 		if body, err = r.follow(start.Follow.CancelData); err != nil {
 			return err
 		}
 	}
-	a, err := s.web(k.(*plan.HTTP)).client.Do(ctx, about(start.Request, start.Follow.CancelMethod, url, body))
+	request, err := r.about(start.Request, start.Follow.CancelMethod, start.Follow.Cancel, body)
+	if err != nil {
+		return err
+	}
+	a, err := s.web(k.(*plan.HTTP)).client.Do(ctx, request)
 	if err != nil {
 		return err
 	}

@@ -200,3 +200,38 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestAbout has services say where they are asked about what they have started: relative
+// to where that was, and elsewhere, where nothing secret goes by their word alone.
+func TestAbout(t *testing.T) {
+	start := mhttp.Request{Method: "POST", URL: "https://me:pw@api.example.org/v1/jobs", Body: "{}", Headers: []mhttp.Header{
+		{Name: "Authorization", Value: "Bearer key"}, {Name: "Idempotency-Key", Value: "n"}, {Name: "Content-Type", Value: "application/json"}}}
+	for _, c := range []struct{ text, says, want, fails string }{
+		{"id", "/v1/jobs/7", "https://me:pw@api.example.org/v1/jobs/7", ""},
+		{"id", "jobs/7?x=y", "https://me:pw@api.example.org/v1/jobs/7?x=y", ""},
+		{"id", "https://API.example.org:443/v2/7", "https://me:pw@API.example.org:443/v2/7", ""},
+		{`"https://api.example.org/${id}"`, "7", "https://me:pw@api.example.org/7", ""},
+		{`"https://other.example.org/${id}"`, "7", "https://other.example.org/7", ""},
+		{`"${"https://other.example.org"}/${answer.json.id}"`, "7", "https://other.example.org/7", ""},
+		{"id", "https://other.example.org/7", "", "leads to https://other.example.org: muster sends no credentials"},
+		{"id", "//other.example.org/7", "", "leads to https://other.example.org"},
+		{"id", "http://api.example.org/7", "", "leads to http://api.example.org"},
+		{"answer.json.id", "https://api.example.org:8443/7", "", "leads to https://api.example.org:8443"},
+		{`"https://api.example.org${id}"`, ".evil.org/7", "", "leads to https://api.example.org.evil.org"},
+		{`"https://api.example.org${id}"`, ":8443/7", "", "leads to https://api.example.org:8443"},
+		{`"https://api.example.org@${id}"`, "evil.org/7", "", "leads to https://evil.org"},
+		{`"//${id}"`, "evil.org/7", "", "leads to https://evil.org"},
+		{"id", "ftp://api.example.org/7", "", "it is no address of http:// or https://"},
+		{"id", "http://%zz", "", "it is no address of http:// or https://"},
+		{`""`, "", "", "it is no address of http:// or https://"},
+	} {
+		r := &Record{Theirs: c.says, Service: "https://api.example.org", answer: mhttp.Answer{Status: 200, Body: fmt.Sprintf(`{"id":%q}`, c.says)}}
+		got, err := r.about(start, "GET", config.Formula{Text: c.text, File: "f", Line: 1, Column: 1}, "")
+		if (err != nil) != (c.fails != "") || err != nil && (!strings.Contains(err.Error(), c.fails) || strings.Contains(err.Error(), "pw")) {
+			t.Errorf("%s of %s: %v", c.text, c.says, err)
+		}
+		if got.URL != c.want || c.want != "" && len(got.Headers) != 1 {
+			t.Errorf("%s of %s: %+v", c.text, c.says, got)
+		}
+	}
+}
