@@ -33,7 +33,7 @@ func reopen(ctx context.Context, r *fleet.Record) (*plan.Plan, error) {
 	}
 	var names []plan.Names
 	for range d.Kind.Places() {
-		names = append(names, plan.Names{Launch: r.Launch, JoinFile: "-", Output: r.Output, Muster: "muster", Join: "-"})
+		names = append(names, plan.Names{Launch: r.Launch, JoinFile: "-", Output: r.Output, Muster: "muster", Join: "-", Index: r.Index, Of: r.Of})
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("launcher %s starts nothing now", r.Launcher)

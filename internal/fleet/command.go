@@ -43,6 +43,7 @@ func (c command) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, er
 func (c command) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
 	run := p.Kind.(*plan.Command).Starts[i]
 	r.Array, r.Dir, r.how, r.part = array(part.Indices), run.Dir, p.Kind, i
+	r.Index, r.Of = i+1, p.Workers()
 	if run.Ends {
 		r.Blind, r.Endless = run.Status.IsZero(), run.Cancel.IsZero()
 	}

@@ -35,6 +35,7 @@ func (s service) prepare(_ context.Context, p *plan.Plan, _ int) (*plan.Plan, er
 func (s service) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
 	start := p.Kind.(*plan.HTTP).Starts[i]
 	r.Array, r.how, r.part = array(part.Indices), p.Kind, i
+	r.Index, r.Of = i+1, p.Workers()
 	r.Blind, r.Endless = start.Follow.Status.IsZero(), start.Follow.Cancel.IsZero()
 }
 

@@ -49,6 +49,9 @@ type Record struct {
 	// is not known.
 	Theirs string `json:"theirs,omitempty"`
 	Said   string `json:"said,omitempty"` // what the command that started it has printed
+	// Index is which it is, from 1, of so many workers that were started one by one.
+	Index int `json:"index,omitempty"`
+	Of    int `json:"of,omitempty"`
 
 	Job     string    `json:"job,omitempty"`   // the job's own name, unique; empty if muster gave it none
 	ID      string    `json:"id"`              // empty: it may have been submitted

@@ -55,8 +55,13 @@ func (x *drafting) beginApart(k Kind, n int, poll time.Duration, slots int, work
 // there is one, the others see it in the place of muster's own.
 func (x *drafting) apart(p *Plan, i, n int, join string, settings any, command *string) (config.Worker, error) {
 	w := p.seen(i, join, own(p.Names[i].Launch, 1)...)
-	w.Index, w.Count = strconv.Itoa(i+1), n
+	w.Index, w.Count = p.which(i, n)
 	return w, x.fillBehind(settings, &w, command)
+}
+
+// which is the i-th worker's index, and how many there are of n.
+func (p *Plan) which(i, n int) (index string, of int) {
+	return strconv.Itoa(cmp.Or(p.Names[i].Index, i+1)), cmp.Or(p.Names[i].Of, n)
 }
 
 // fillBehind evaluates all settings for a worker, and the others once more with the

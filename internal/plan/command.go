@@ -201,7 +201,7 @@ func planCommand(x *drafting, names []Names) (*Plan, error) {
 	for i := range k.Count {
 		var one CommandSettings
 		w := p.seen(i, s.Join, own(p.Names[i].Launch, 1)...)
-		w.Index, w.Count = strconv.Itoa(i+1), k.Count*k.Each
+		w.Index, w.Count = p.which(i, k.Count*k.Each)
 		if k.Each > 1 || s.Together {
 			x.together(p, i, &s, &w)
 		}

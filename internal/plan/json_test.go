@@ -27,7 +27,7 @@ func whole() []*plan.Plan {
 	array := &hpc.Array{Spans: []hpc.Span{{First: 1, Last: 9, Step: 2}}, Throttle: 3}
 	job := hpc.Job{Name: "n", Array: array, Walltime: time.Hour, Warn: time.Minute, CPUs: 4, Memory: 5, GPUs: 6, Queue: "q", Account: "a", Output: "o", PE: "pe",
 		Shell: "/bin/bash", Workdir: "/w", Setup: []string{"module load x"}, Options: "#PBS -x\n", Body: "b"}
-	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1", Join: "j"}}
+	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1", Join: "j", Index: 2, Of: 3}}
 	worker := plan.Worker{Before: []string{"env", "A=1"}, Slots: 2, Walltime: time.Hour, Estimate: time.Minute, Dir: "/d",
 		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
 	web := plan.Web{CA: "-----BEGIN", CAFile: "/ca", Timeout: time.Second}

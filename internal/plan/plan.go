@@ -94,6 +94,11 @@ type Names struct {
 	URL      string `json:"url,omitempty"`    // which workers dial
 	Port     string `json:"port,omitempty"`   // at which a tunnel ends
 	Join     string `json:"join,omitempty"`   // the join string, a secret, if it is sent
+
+	// Of a plan that is made again for one of several workers that were started one by
+	// one: which it was, from 1, and of how many. 0 is what the plan says.
+	Index int `json:"index,omitempty"`
+	Of    int `json:"of,omitempty"`
 }
 
 // plainNames are Names as encoding/json takes them.
