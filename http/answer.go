@@ -45,7 +45,7 @@ func (a Answer) decode(v any) error {
 	if a.Truncated {
 		return fmt.Errorf("the answer has more than %d bytes, and the rest of it was not read", len(a.Body))
 	}
-	d := json.NewDecoder(strings.NewReader(a.Body))
+	d := json.NewDecoder(strings.NewReader(strings.TrimPrefix(a.Body, "\ufeff"))) // some begin with a byte order mark
 	d.UseNumber()
 	err := d.Decode(v)
 	if err == nil {

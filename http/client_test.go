@@ -80,6 +80,9 @@ func TestAnswer(t *testing.T) {
 	if v, err := a.JSON(); fmt.Sprint(v, err) != "map[n:12345678901234567890] <nil>" {
 		t.Errorf("%v, %v", v, err)
 	}
+	if v, err := (Answer{Body: "\ufeff[1]"}).JSON(); fmt.Sprint(v, err) != "[1] <nil>" {
+		t.Errorf("%v, %v", v, err)
+	}
 	for body, want := range map[string]string{"": "200 OK", "<p>\n no</p>\x1b[31m": "200 OK: <p> no</p>?[31m", "{} {}": "after its end", "[1": "200 OK: [1", "{": "unexpected EOF"} {
 		if v, err := (Answer{Status: 200, Body: body}).JSON(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is %v, %v, want %s", body, v, err, want)

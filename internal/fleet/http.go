@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -207,8 +208,11 @@ func state(f config.Formula, known config.Known, a mhttp.Answer) (string, error)
 	}
 	fields, _ := body.(map[string]any)
 	for _, name := range []string{"state", "status"} {
-		if word, is := fields[name].(string); is {
+		switch word := fields[name].(type) {
+		case string:
 			return word, nil
+		case json.Number:
+			return word.String(), nil
 		}
 	}
 	return "", errors.New("its answer has neither state nor status: set state in the block status")
@@ -265,13 +269,16 @@ func (s service) cancel(ctx context.Context, r *Record, indices ...int) error {
 		return err
 	}
 	a, err := s.web(k.(*plan.HTTP)).client.Do(ctx, request)
-	if err != nil {
-		return err
+	if err == nil && !a.OK() && a.Status != http.StatusNotFound && a.Status != http.StatusGone {
+		err = fmt.Errorf("%s %s: it answered %s", start.Follow.CancelMethod, s.service, a.Text())
 	}
-	if !a.OK() && a.Status != http.StatusNotFound && a.Status != http.StatusGone {
-		// Some refuse to end what has ended.
-		if list, failed := s.list(ctx, []*Record{r}, standing); failed != nil || r.Blind || !over(list) {
-			return fmt.Errorf("%s %s: it answered %s", start.Follow.CancelMethod, s.service, a.Text())
+	if err != nil {
+		if r.Blind || ctx.Err() != nil {
+			return err
+		}
+		// Some refuse to end what has ended, or lead to a page about it.
+		if list, failed := s.list(ctx, []*Record{r}, standing); failed != nil || !over(list) {
+			return err
 		}
 	}
 	s.f.lock()

@@ -139,7 +139,7 @@ const maxID = 256
 // checkID refuses what is no name of a job.
 func checkID(id string) error {
 	switch {
-	case id == "":
+	case strings.TrimSpace(id) == "":
 		return errors.New("it is empty")
 	case len(id) > maxID:
 		return fmt.Errorf("it has %d bytes, and %d are possible", len(id), maxID)

@@ -235,3 +235,20 @@ func TestAbout(t *testing.T) {
 		}
 	}
 }
+
+// TestState has services say how something stands without an expression that says where.
+func TestState(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"state": "RUNNING", "status": 200}`: "RUNNING", `{"state": {}, "status": "QUEUED"}`: "QUEUED", `{"state": 3}`: "3",
+		`{"state": true}`: "", `{"state": null}`: "", `["RUNNING"]`: "", "RUNNING": "", "": "",
+	} {
+		if got, err := state(config.Formula{}, nil, mhttp.Answer{Status: 200, Body: body}); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", body, got, err)
+		}
+	}
+	for _, id := range []string{"", " ", "\u00a0"} {
+		if checkID(id) == nil {
+			t.Errorf("%q is an id", id)
+		}
+	}
+}
