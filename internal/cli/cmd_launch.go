@@ -350,17 +350,25 @@ func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hcl
 		done.Add(p, list)
 		err = errors.Join(err, failed)
 	}
+	endless := f.Forgo(ctx)
 	if o.json {
-		return errors.Join(err, writeJSON(s.out, done))
+		err = errors.Join(err, writeJSON(s.out, done))
+	} else {
+		for _, id := range done.Jobs {
+			safe.Fprintf(s.out, "%s\n", id)
+		}
+		if len(f.Jobs()) > 0 {
+			s.err.Say("`muster down` ends these jobs")
+		}
+		switch {
+		case endless > 0 && len(done.Notes) > 0: // which say why
+			s.err.Say("%s asked for that muster cannot end", plural(endless, "worker"))
+		case endless > 0:
+			s.err.Say("%s asked for; muster cannot end what was started, since the launcher does not say how", plural(endless, "worker"))
+		}
 	}
-	for _, id := range done.Jobs {
-		safe.Fprintf(s.out, "%s\n", id)
-	}
-	switch endless := f.Forgo(ctx); {
-	case len(f.Jobs()) > 0:
-		s.err.Say("`muster down` ends these jobs")
-	case endless > 0:
-		s.err.Say("%s asked for; muster cannot end what was started, since the launcher does not say how", plural(endless, "worker"))
+	if err == nil && len(done.Notes) > 0 {
+		return exitError(exitFailure)
 	}
 	return err
 }

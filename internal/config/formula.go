@@ -189,7 +189,7 @@ var jsonDecode = function.New(&function.Spec{
 })
 
 func decodeJSON(text string) (cty.Value, error) {
-	d := json.NewDecoder(strings.NewReader(text))
+	d := json.NewDecoder(strings.NewReader(strings.TrimPrefix(text, "\ufeff")))
 	d.UseNumber()
 	var v any
 	err := d.Decode(&v)
@@ -326,7 +326,10 @@ func (f Formula) check(s *Field) error {
 	var err error
 	switch t := v.Type(); {
 	case s.words:
-		_, err = reading{placeholders: true}.texts(v)
+		var words []string
+		if words, err = (reading{placeholders: true}).texts(v); err == nil && (len(words) == 0 || words[0] == "") {
+			err = errors.New("it names no program: the first of its words is one")
+		}
 	case t != cty.DynamicPseudoType && t != cty.String && t != cty.Number:
 		err = fmt.Errorf("this must be a string, and is %s", an(t.FriendlyName()))
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -89,7 +91,7 @@ const maxSaid = 4 << 10
 // worker will say so.
 func (c command) unsure(ctx context.Context, r *Record, err error) (outcome, error) {
 	r.ID, r.Blind, r.Endless = r.Launch, true, true
-	c.f.Say("launcher %s: it is not known what %s has started for %s: %v; that may still come, and it cannot be taken back but by its worker", r.Launcher, c.service, r.Launch, err)
+	c.note(r, "launcher %s: it is not known what %s has started for %s: %v; that may still come, and it cannot be taken back but by its worker", r.Launcher, c.service, r.Launch, err)
 	return started, ctx.Err()
 }
 
@@ -232,6 +234,25 @@ func (c command) rules() rules { return rules{atOnce: atOnce, lags: true} }
 // errNotRun says that a command has not begun.
 var errNotRun = errors.New("it could not be run")
 
+// notRun is the error of a command that has not begun. The system says of a folder, or of
+// what a script's first line names, that is not there only that something is not there.
+func notRun(cmd *exec.Cmd, err error) error {
+	if st, bad := os.Stat(cmd.Dir); cmd.Dir != "" && (bad != nil || !st.IsDir()) {
+		if bad == nil {
+			bad = fmt.Errorf("%s: %w", cmd.Dir, syscall.ENOTDIR)
+		}
+		return fmt.Errorf("%s: %w in the folder where it is to run: %w", cmd.Args[0], errNotRun, bad)
+	}
+	path := cmd.Path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(cmd.Dir, path)
+	}
+	if _, bad := os.Stat(path); bad == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w: %w: what its first line names, or it is linked with, is not there", cmd.Args[0], errNotRun, err)
+	}
+	return fmt.Errorf("%s: %w: %w", cmd.Args[0], errNotRun, err)
+}
+
 // ran is what a command has printed, and its exit status.
 type ran struct {
 	stdout, stderr ends
@@ -283,7 +304,7 @@ func (f *Fleet) run(ctx context.Context, timeout time.Duration, dir, stdin strin
 	cmd.WaitDelay = time.Second
 	ended, err := f.spawn(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", argv[0], errNotRun, err)
+		return nil, notRun(cmd, err)
 	}
 	err = cmd.Wait()
 	ended()

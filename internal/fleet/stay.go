@@ -46,7 +46,7 @@ func (f *Fleet) stay(run plan.Run, out string) (*stay, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	ended, err := f.spawn(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotRun, err)
+		return nil, notRun(cmd, err)
 	}
 	s := &stay{process: relay.Identify(cmd.Process.Pid), out: out, done: make(chan struct{})}
 	f.lock()
