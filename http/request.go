@@ -25,6 +25,8 @@ type Request struct {
 	// Headers are in order. A name may be there more than once.
 	Headers []Header `json:"headers,omitempty"`
 	Body    string   `json:"body,omitempty"`
+	// Secrets are texts in the body that no person is shown, if a service says them again.
+	Secrets []string `json:"secrets,omitempty"`
 	// Most is how many bytes of the answer's body are kept. 0 is MaxAnswer.
 	Most int `json:"most,omitempty"`
 }

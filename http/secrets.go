@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // redacted stands in the place of a secret.
@@ -27,7 +28,7 @@ const minSecret = 4
 const minQuery = 8
 
 // secrets are the texts by which a service knows who asks, the longest first: what the
-// request's headers say, whole and word by word, and the password and
+// request's headers say, whole and word by word, those of its body, and the password and
 // the query of its URL.
 func (r Request) secrets() []string {
 	found := map[string]bool{}
@@ -51,6 +52,15 @@ func (r Request) secrets() []string {
 			add(word)
 			if _, value, pair := strings.Cut(word, "="); pair {
 				add(value)
+			}
+		}
+	}
+	for _, s := range r.Secrets {
+		add(strings.TrimSpace(s))
+		// One may be taken out of a file of several, or of JSON.
+		for _, word := range strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"',;:={}[]`, r) }) {
+			if len(word) >= minQuery {
+				add(word)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,8 +67,9 @@ type Evaluation struct {
 	opts      Options
 	functions map[string]function.Function
 	done      map[evaluated]*outcome
-	unknown   map[*attribute]string // the program that was not run
-	ran       map[ran]result        // programs of exec()
+	unknown   map[*attribute]string   // the program that was not run
+	ran       map[ran]result          // programs of exec()
+	taken     map[*attribute][]string // what env(), file() and exec() gave
 	// Of the expression that is being evaluated:
 	current *attribute
 	read    []string    // what env(), file() and exec() gave it
@@ -96,7 +98,7 @@ func (f *File) Evaluate(opts Options) *Evaluation {
 		opts.Getenv = os.LookupEnv
 	}
 	opts.ExecTime = cmp.Or(opts.ExecTime, time.Minute)
-	e := &Evaluation{f: f, opts: opts, functions: pureFunctions(), done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}, ran: map[ran]result{}}
+	e := &Evaluation{f: f, opts: opts, functions: pureFunctions(), done: map[evaluated]*outcome{}, unknown: map[*attribute]string{}, ran: map[ran]result{}, taken: map[*attribute][]string{}}
 	for _, fn := range functions {
 		if fn.build != nil {
 			e.functions[fn.Name] = fn.build(e)
@@ -231,6 +233,7 @@ func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 	out := &outcome{}
 	e.done[key] = out
 	val, diags := a.expr.Value(e.begin(a, w))
+	e.take(a)
 	e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(val)...))
 	if diags.HasErrors() {
 		out.wrong = a.mistakes(diags)
@@ -249,6 +252,23 @@ func (e *Evaluation) evaluate(a *attribute, w *Worker) *outcome {
 		out.wrong = []Diagnostic{a.mistake(err)}
 	}
 	return out
+}
+
+// take keeps what the expression that is being evaluated has taken from outside.
+func (e *Evaluation) take(a *attribute) {
+	for _, text := range e.read {
+		if !slices.Contains(e.taken[a], text) {
+			e.taken[a] = append(e.taken[a], text)
+		}
+	}
+}
+
+// Taken is what env(), file() and exec() have given settings of a block so far: secrets.
+func (e *Evaluation) Taken(b *Block, settings ...string) (texts []string) {
+	for _, s := range settings {
+		texts = append(texts, e.taken[b.attrs[s]]...)
+	}
+	return texts
 }
 
 // begin begins to evaluate a setting's expression, or parts of it.

@@ -271,6 +271,7 @@ func (e *Evaluation) formula(a *attribute, w *Worker) (any, []Diagnostic) {
 	stands := false // a word does, in the place of a value
 	for _, part := range outer(a.expr) {
 		v, diags := part.Value(ctx)
+		e.take(a)
 		e.f.hidden.add(a.expr.Range(), append(e.read, secretTexts(v)...))
 		if diags.HasErrors() {
 			return nil, a.mistakes(diags)

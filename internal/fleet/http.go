@@ -234,7 +234,7 @@ func (r *Record) about(start mhttp.Request, method string, url config.Formula, b
 	if !same && !mhttp.Names(url.Begin("id", "answer"), address) {
 		return mhttp.Request{}, hopeless{fmt.Errorf("%s: the answer of %s leads to %s: muster sends no credentials to a host that only an answer names; if it is right, have url begin with that", where, r.Service, mhttp.Origin(mhttp.Request{URL: address}))}
 	}
-	q := mhttp.Request{Method: method, URL: address, Socket: start.Socket, Body: body}
+	q := mhttp.Request{Method: method, URL: address, Socket: start.Socket, Body: body, Secrets: start.Secrets}
 	for _, h := range start.Headers {
 		switch strings.ToLower(h.Name) {
 		case "idempotency-key":

@@ -277,7 +277,7 @@ func planHTTP(x *drafting, names []Names) (*Plan, error) {
 // start makes the request for one worker of its settings. minted says that its name
 // has been: what a person pastes twice is meant twice.
 func (x *drafting) start(s *HTTPSettings, w config.Worker, minted bool) (Start, error) {
-	r := mhttp.Request{Method: strings.ToUpper(s.Method), URL: s.URL, Headers: s.headers(), Body: s.Data}
+	r := mhttp.Request{Method: strings.ToUpper(s.Method), URL: s.URL, Headers: s.headers(), Body: s.Data, Secrets: x.e.Taken(&x.l.Block, "data", "cancel.data")}
 	if !isURL(s.URL) {
 		return Start{}, x.at("url", "this is no URL of a service", "it is written https://HOST/PATH")
 	}
