@@ -27,67 +27,92 @@ const minSecret = 4
 // minQuery is that of a value in a URL's query, most of which are no secrets.
 const minQuery = 8
 
-// secrets are the texts by which a service knows who asks, the longest first: what the
-// request's headers say, whole and word by word, those of its body, and the password and
-// the query of its URL.
-func (r Request) secrets() []string {
-	found := map[string]bool{}
-	add := func(text string) {
-		escaped, _ := json.Marshal(text) // a string always marshals
-		for _, t := range []string{text, strings.Trim(string(escaped), `"`), url.QueryEscape(text)} {
-			if len(t) >= minSecret {
-				found[t] = true
-			}
+// hidden are texts that are secret, in the ways in which they may stand in others.
+type hidden map[string]bool
+
+func (h hidden) add(text string) {
+	escaped, _ := json.Marshal(text) // a string always marshals
+	for _, t := range []string{text, strings.Trim(string(escaped), `"`), url.QueryEscape(text)} {
+		if len(t) >= minSecret {
+			h[t] = true
 		}
 	}
-	for _, h := range r.Headers {
-		if plainHeaders[strings.ToLower(h.Name)] {
-			continue
-		}
-		add(strings.TrimSpace(h.Value))
-		for _, word := range strings.FieldsFunc(h.Value, func(r rune) bool { return strings.ContainsRune(" \t;,", r) }) {
-			if word == "Bearer" || word == "Basic" {
-				continue
-			}
-			add(word)
-			if _, value, pair := strings.Cut(word, "="); pair {
-				add(value)
-			}
-		}
-	}
-	for _, s := range r.Secrets {
-		add(strings.TrimSpace(s))
-		// One may be taken out of a file of several, or of JSON.
-		for _, word := range strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"',;:={}[]`, r) }) {
-			if len(word) >= minQuery {
-				add(word)
-			}
-		}
-	}
-	if u, err := parse(r.URL); err == nil {
-		if password, has := u.User.Password(); has {
-			add(password)
-		}
-		for _, values := range u.Query() {
-			for _, v := range values {
-				if len(v) >= minQuery {
-					add(v)
-				}
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(found), func(a, b string) int { return len(b) - len(a) })
 }
 
-// hide takes out of a text what the request had that is secret, and join strings: there
-// are services that answer with what they were sent.
-func (a Answer) hide(text string) string {
+// addWords adds a text, of which a part may have been taken: it may be a file of several
+// secrets, or JSON.
+func (h hidden) addWords(text string) {
+	h.add(strings.TrimSpace(text))
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"',;:={}[]`, r) }) {
+		if len(word) >= minQuery {
+			h.add(word)
+		}
+	}
+}
+
+// list is the texts, the longest first.
+func (h hidden) list() []string {
+	return slices.SortedFunc(maps.Keys(h), func(a, b string) int { return len(b) - len(a) })
+}
+
+// Hide takes secrets out of a text, and join strings.
+func Hide(text string, secrets []string) string {
+	found := hidden{}
+	for _, s := range secrets {
+		found.addWords(s)
+	}
+	return hide(text, found.list())
+}
+
+func hide(text string, list []string) string {
 	text = joins.ReplaceAllString(text, redacted)
-	for _, s := range a.secrets {
+	for _, s := range list {
 		text = strings.ReplaceAll(text, s, redacted)
 	}
 	return text
 }
+
+// secrets are the texts by which a service knows who asks, the longest first: what the
+// request's headers say, whole and word by word, those of its body, and the password and
+// the query of its URL.
+func (r Request) secrets() []string {
+	found := hidden{}
+	for _, h := range r.Headers {
+		if plainHeaders[strings.ToLower(h.Name)] {
+			continue
+		}
+		found.add(strings.TrimSpace(h.Value))
+		for _, word := range strings.FieldsFunc(h.Value, func(r rune) bool { return strings.ContainsRune(" \t;,", r) }) {
+			if word == "Bearer" || word == "Basic" {
+				continue
+			}
+			found.add(word)
+			if _, value, pair := strings.Cut(word, "="); pair {
+				found.add(value)
+			}
+		}
+	}
+	for _, s := range r.Secrets {
+		found.addWords(s)
+	}
+	if u, err := parse(r.URL); err == nil {
+		if password, has := u.User.Password(); has {
+			found.add(password)
+		}
+		for _, values := range u.Query() {
+			for _, v := range values {
+				if len(v) >= minQuery {
+					found.add(v)
+				}
+			}
+		}
+	}
+	return found.list()
+}
+
+// hide takes out of a text what the request had that is secret, and join strings: there
+// are services that answer with what they were sent.
+func (a Answer) hide(text string) string { return hide(text, a.secrets) }
 
 // Shown is the answer as a person may read it: without what the request had that is
 // secret, and without the cookies that it sets.

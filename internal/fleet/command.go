@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"muster/hpc"
+	mhttp "muster/http"
 	"muster/internal/config"
 	"muster/internal/plan"
 	"muster/internal/terminal"
@@ -60,7 +61,7 @@ func (c command) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ st
 	if !run.Ends {
 		return c.stay(ctx, run, r)
 	}
-	o, err := c.f.run(ctx, run.Timeout, run.Dir, run.Stdin, run.Argv)
+	o, err := c.f.run(ctx, run, run.Argv, run.Stdin)
 	switch {
 	case errors.Is(err, errNotRun):
 		return nothing, err
@@ -69,8 +70,8 @@ func (c command) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ st
 	case o.code != 0:
 		return nothing, fmt.Errorf("%s: exit status %d%s", run.Argv[0], o.code, o.end())
 	}
-	r.ID, r.Said = r.Launch, o.stdout.head(maxSaid)
-	id := strings.TrimSpace(r.Said)
+	r.ID, r.Said = r.Launch, mhttp.Hide(o.stdout.head(maxSaid), run.Secrets)
+	id := strings.TrimSpace(o.stdout.head(maxSaid))
 	if !run.ID.IsZero() {
 		id, err = run.ID.String(config.Known{"output": o.stdout.all()})
 	}
@@ -150,7 +151,7 @@ func (c command) ask(ctx context.Context, run plan.Run, r *Record) ([]hpc.Elemen
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.f.run(ctx, run.Timeout, run.Dir, "", argv)
+	o, err := c.f.run(ctx, run, argv, "")
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func (c command) cancel(ctx context.Context, r *Record, indices ...int) error {
 	if err != nil {
 		return err
 	}
-	o, err := c.f.run(ctx, run.Timeout, run.Dir, "", argv)
+	o, err := c.f.run(ctx, run, argv, "")
 	if err == nil && o.code != 0 {
 		for _, word := range run.States.Ended {
 			if strings.Contains(o.stdout.all()+o.stderr.all(), word) {
@@ -257,6 +258,7 @@ func notRun(cmd *exec.Cmd, err error) error {
 type ran struct {
 	stdout, stderr ends
 	code           int
+	secrets        []string // of its launcher
 }
 
 // end is the end of what it has said, for an error.
@@ -265,11 +267,13 @@ func (r *ran) end() string {
 	if text == "" {
 		text = r.stdout.all()
 	}
-	return said(text)
+	return said(text, r.secrets)
 }
 
-// said is the end of a text, for the end of an error.
-func said(text string) string {
+// said is the end of what a command has printed, for the end of an error: without the
+// secrets of its launcher, and join strings, which it may have read.
+func said(text string, secrets []string) string {
+	text = mhttp.Hide(text, secrets)
 	if over := len(text) - tailBytes; over > 0 {
 		text = "..." + text[over:]
 	}
@@ -290,15 +294,15 @@ func said(text string) string {
 // run runs a command of a launcher to its end, in this process's own environment and in
 // a session of its own, and ends it with all that it started when its time is over. A
 // process that it leaves and that keeps its output open is not waited for.
-func (f *Fleet) run(ctx context.Context, timeout time.Duration, dir, stdin string, argv []string) (*ran, error) {
+func (f *Fleet) run(ctx context.Context, of plan.Run, argv []string, stdin string) (*ran, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return nil, fmt.Errorf("%w: it has no words", errNotRun)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %v, the launcher's timeout", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, of.Timeout, fmt.Errorf("it did not end within %v, the launcher's timeout", of.Timeout))
 	defer cancel()
-	r := &ran{}
+	r := &ran{secrets: of.Secrets}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, strings.NewReader(stdin), &r.stdout, &r.stderr
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = of.Dir, strings.NewReader(stdin), &r.stdout, &r.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

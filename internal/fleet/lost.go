@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"muster/hpc"
+	mhttp "muster/http"
 	"muster/internal/plan"
 	"muster/internal/terminal"
 )
@@ -17,6 +18,7 @@ import (
 const (
 	tailTime  = 10 * time.Second // for the end of an output
 	tailBytes = 2000
+	hideBytes = 4096 // more that is read, so that no secret is cut in two where it begins
 	tailLines = 10
 )
 
@@ -163,7 +165,7 @@ func (l *lost) idle(ctx context.Context) string {
 // output is the end of what the first has printed, with its last line; empty without
 // any.
 func (l *lost) output(ctx context.Context) (text, last string) {
-	file, tail := l.j.tail(ctx, l.indices[0])
+	file, tail := l.j.tail(ctx, l.indices[0], l.f.secretsOf(l.j))
 	if tail == "" {
 		return "", ""
 	}
@@ -195,21 +197,33 @@ func (j *job) noOutput() string {
 }
 
 // tail returns the end of an element's output and its file, as far as that is known.
-func (j *job) tail(ctx context.Context, index int) (file, text string) {
+func (j *job) tail(ctx context.Context, index int, secrets []string) (file, text string) {
 	ctx, cancel := context.WithTimeout(ctx, tailTime)
 	defer cancel()
 	for _, file := range j.files(index) {
-		b, err := j.launch.at.tail(ctx, file, tailBytes)
+		b, err := j.launch.at.tail(ctx, file, tailBytes+hideBytes)
 		if err != nil {
 			continue
 		}
-		text := strings.TrimSpace(terminal.Safe(string(b)))
+		text := mhttp.Hide(string(b), secrets)
+		text = strings.TrimSpace(terminal.Safe(text[max(len(text)-tailBytes, 0):]))
 		if lines := strings.Split(text, "\n"); len(lines) > tailLines {
 			text = strings.Join(lines[len(lines)-tailLines:], "\n")
 		}
 		return file, text
 	}
 	return "", ""
+}
+
+// secretsOf are texts that the command that started a job was given, as far as that is
+// known here.
+func (f *Fleet) secretsOf(j *job) []string {
+	f.lock()
+	defer f.mu.Unlock()
+	if k, is := j.how.(*plan.Command); is && j.part < len(k.Starts) {
+		return k.Starts[j.part].Secrets
+	}
+	return nil
 }
 
 // literal reports whether the user's setting is one file, and not a pattern that the

@@ -23,6 +23,7 @@ type stay struct {
 	out     string        // the file for what it prints
 	done    chan struct{} // closed when it has ended
 	err     error         // why it ended, if not well; read when it is done
+	secrets []string      // of its launcher
 }
 
 // stay starts such a command, in this process's own environment and in a session of its
@@ -48,7 +49,7 @@ func (f *Fleet) stay(run plan.Run, out string) (*stay, error) {
 	if err != nil {
 		return nil, notRun(cmd, err)
 	}
-	s := &stay{process: relay.Identify(cmd.Process.Pid), out: out, done: make(chan struct{})}
+	s := &stay{process: relay.Identify(cmd.Process.Pid), out: out, done: make(chan struct{}), secrets: run.Secrets}
 	f.lock()
 	f.stays[s.process] = s
 	f.mu.Unlock()
@@ -82,11 +83,11 @@ func input(text, dir string) (*os.File, error) {
 
 // end is the end of what it has printed, for an error.
 func (s *stay) end() string {
-	text, err := tailOf(s.out, tailBytes)
+	text, err := tailOf(s.out, tailBytes+hideBytes)
 	if err != nil {
 		return ""
 	}
-	return said(string(text))
+	return said(string(text), s.secrets)
 }
 
 // mostPrinted is how much of what such a command prints is kept, in bytes: of more the

@@ -140,6 +140,8 @@ type Run struct {
 	State  config.Formula `json:"state,omitzero"`
 	States States         `json:"states,omitzero"`
 	Cancel config.Formula `json:"cancel,omitzero"`
+	// Secrets are texts in them that no person is shown, if a command prints them.
+	Secrets []string `json:"secrets,omitempty"`
 	// Timeout is for a command that has to end.
 	Timeout time.Duration `json:"timeout"`
 }
@@ -238,7 +240,8 @@ func (x *drafting) run(s *CommandSettings, words []string, w config.Worker, work
 	if s.Command == "" {
 		return Run{}, x.at("command", "it does not say which command", `command = "srun"`)
 	}
-	r := Run{Stdin: s.Stdin, Dir: workdir, ID: s.ID, Status: s.Status, State: s.State, States: States{s.Pending, s.Running, s.Ended}, Cancel: s.Cancel, Timeout: s.Timeout}
+	secrets := x.e.Taken(&x.l.Block, "command", "args", "stdin", "id", "status", "state", "cancel", "worker_command")
+	r := Run{Stdin: s.Stdin, Secrets: secrets, Dir: workdir, ID: s.ID, Status: s.Status, State: s.State, States: States{s.Pending, s.Running, s.Ended}, Cancel: s.Cancel, Timeout: s.Timeout}
 	if r.Dir == "" {
 		r.Dir = x.w.Dir
 	}

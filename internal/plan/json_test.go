@@ -43,7 +43,7 @@ func whole() []*plan.Plan {
 		&plan.Slurmrestd{Web: web, Slurm: mhttp.Slurm{URL: "http://h", Socket: "/s", User: "u", Token: "t", Headers: request.Headers}, Version: "v0.0.38", Arrays: []*hpc.Array{array}, Count: 1, Sent: true,
 			Job: mhttp.SlurmJob{Script: "s", Name: "n", Dir: "/d", Output: "/o", Partition: "q", Account: "a", Array: "1", TimeLimit: time.Minute, CPUs: 1, MemoryMB: 2, Once: true, Environment: []string{"A=1"}, More: map[string]any{"x": "1"}}},
 		&plan.Command{Count: 1, Each: 1, Sent: true, Starts: []plan.Run{{Argv: []string{"a"}, Stdin: "i", Line: true, Dir: "/d", Ends: true, ID: formula("output"), Status: formula("[id]"), State: formula("output"), States: states,
-			Cancel: formula("[id]"), Timeout: time.Minute}}},
+			Cancel: formula("[id]"), Secrets: []string{"s"}, Timeout: time.Minute}}},
 	} {
 		list = append(list, &plan.Plan{Profile: "p", Launcher: "l", Config: "/c", Poll: time.Minute, Whose: plan.Wrapped, Worker: worker, Muster: "/m", Names: names, Kind: k})
 	}
