@@ -66,6 +66,9 @@ func (s *CommandSettings) Check(l *config.Launcher) []config.Diagnostic {
 	if l.Has("index") && !s.Together {
 		add("index", "index is for together: else each start is for one worker", "together = true")
 	}
+	if s.unread(l) {
+		add("index", indexMistake, indexHint)
+	}
 	if l.Has("state") && !l.Has("status") {
 		add("state", "state is what status has printed, and there is none", `status = ["PROGRAM", id]`)
 	}
@@ -87,6 +90,19 @@ func (s *CommandSettings) lists() [][]string {
 		return [][]string{{dot}}
 	}
 	return s.Args.Lists
+}
+
+const (
+	indexMistake = "index is for a shell, and args has the worker's words as they are: all workers would have the same name"
+	indexHint    = "quote = true, and a command that has a shell read it, such as bash -c"
+)
+
+// unread reports whether no shell reads the index, as far as args are known yet.
+func (s *CommandSettings) unread(l *config.Launcher) bool {
+	if !s.Together || s.Quote || s.Shell || config.StandsIn(s.Index) || !strings.ContainsAny(s.Index, "$`") || l.Has("args") && len(s.Args.Lists) == 0 {
+		return false
+	}
+	return l.Mentions("args", "argv") || slices.ContainsFunc(s.lists(), func(words []string) bool { return slices.Contains(words, dot) })
 }
 
 // checkWords returns what is wrong with the words for one start, the i-th.
@@ -209,6 +225,9 @@ func planCommand(x *drafting, names []Names) (*Plan, error) {
 		}
 		if err := x.fillBehind(&one, &w, &one.WorkerCommand); err != nil {
 			return nil, err
+		}
+		if one.unread(x.l) {
+			return nil, x.at("index", indexMistake, indexHint)
 		}
 		run, err := x.run(&one, one.lists()[i%len(one.lists())], w, s.Workdir)
 		if err != nil {
