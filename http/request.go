@@ -27,6 +27,9 @@ type Request struct {
 	Body    string   `json:"body,omitempty"`
 	// Secrets are texts in the body that no person is shown, if a service says them again.
 	Secrets []string `json:"secrets,omitempty"`
+	// Once says that the request starts something, so it is never sent twice, whatever
+	// its method is.
+	Once bool `json:"once,omitempty"`
 	// Most is how many bytes of the answer's body are kept. 0 is MaxAnswer.
 	Most int `json:"most,omitempty"`
 }
@@ -39,7 +42,7 @@ func (r Request) method() string {
 }
 
 // safe reports whether the request changes nothing, so that it may be sent again.
-func (r Request) safe() bool { return r.method() == "GET" || r.method() == "HEAD" }
+func (r Request) safe() bool { return !r.Once && (r.method() == "GET" || r.method() == "HEAD") }
 
 // header returns the value of the first header of a name, and whether there is one.
 func (r Request) header(name string) (string, bool) {
@@ -135,25 +138,41 @@ func (r Request) check() (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := notToken(r.method()); n >= 0 {
-		return nil, fmt.Errorf("the method %q is none: it is like POST", r.method()[:n]+"…")
+	if err := CheckMethod(r.method()); err != nil {
+		return nil, err
 	}
 	for _, h := range r.Headers {
-		n := notToken(h.Name)
-		switch {
-		case h.Name == "":
-			return nil, errors.New("a header has no name")
-		case n >= 0:
-			return nil, fmt.Errorf("%q is no name of a header: it has letters, digits and - alone", h.Name[:n]+"…")
-		case strings.IndexFunc(h.Value, control) >= 0:
-			return nil, fmt.Errorf("the value of the header %s has a line break or another control character", h.Name)
-		case ours[strings.ToLower(h.Name)]:
-			return nil, fmt.Errorf("the header %s is written by muster itself: leave it out", h.Name)
-		case strings.EqualFold(h.Name, "Host") && strings.IndexFunc(h.Value, notHost) >= 0:
-			return nil, errors.New("the value of the header Host is no name of a host")
+		if err := h.Check(); err != nil {
+			return nil, err
 		}
 	}
 	return u, nil
+}
+
+// CheckMethod reports a method that cannot be sent.
+func CheckMethod(method string) error {
+	if method == "" || notToken(method) >= 0 {
+		return errors.New("the method is none: it is one word, like POST")
+	}
+	return nil
+}
+
+// Check reports a header that cannot be sent. Its value is never in the error.
+func (h Header) Check() error {
+	n := notToken(h.Name)
+	switch {
+	case h.Name == "":
+		return errors.New("a header has no name")
+	case n >= 0:
+		return fmt.Errorf("%q is no name of a header: it has letters, digits and - alone", h.Name[:n]+"…")
+	case strings.IndexFunc(h.Value, control) >= 0:
+		return fmt.Errorf("the value of the header %s has a line break or another control character", h.Name)
+	case ours[strings.ToLower(h.Name)]:
+		return fmt.Errorf("the header %s is written by muster itself: leave it out", h.Name)
+	case strings.EqualFold(h.Name, "Host") && strings.IndexFunc(h.Value, notHost) >= 0:
+		return errors.New("the value of the header Host is no name of a host")
+	}
+	return nil
 }
 
 // notToken returns where s ceases to be a token (RFC 9110, section 5.6.2), or -1.

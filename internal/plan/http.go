@@ -277,9 +277,23 @@ func planHTTP(x *drafting, names []Names) (*Plan, error) {
 // start makes the request for one worker of its settings. minted says that its name
 // has been: what a person pastes twice is meant twice.
 func (x *drafting) start(s *HTTPSettings, w config.Worker, minted bool) (Start, error) {
-	r := mhttp.Request{Method: strings.ToUpper(s.Method), URL: s.URL, Headers: s.headers(), Body: s.Data, Secrets: x.e.Taken(&x.l.Block, "data", "cancel.data")}
+	r := mhttp.Request{Method: strings.ToUpper(s.Method), URL: s.URL, Headers: s.headers(), Body: s.Data, Secrets: x.e.Taken(&x.l.Block, "data", "cancel.data"), Once: true}
 	if !isURL(s.URL) {
 		return Start{}, x.at("url", "this is no URL of a service", "it is written https://HOST/PATH")
+	}
+	for _, m := range []struct{ setting, method string }{{"method", s.Method}, {"status.method", s.Status.Method}, {"cancel.method", s.Cancel.Method}} {
+		if err := mhttp.CheckMethod(m.method); err != nil && !config.StandsIn(m.method) {
+			return Start{}, x.at(m.setting, err.Error(), "")
+		}
+	}
+	for i, h := range r.Headers {
+		setting := "headers"
+		if i >= len(s.Headers) {
+			setting = map[string]string{"Cookie": "cookie", "Authorization": "token"}[h.Name]
+		}
+		if err := h.Check(); err != nil {
+			return Start{}, x.at(setting, err.Error(), "")
+		}
 	}
 	kind := header(r.Headers, "Content-Type")
 	if !x.l.Mentions("data") && mhttp.HasPlace(s.Data) {

@@ -31,7 +31,7 @@ func whole() []*plan.Plan {
 	worker := plan.Worker{Before: []string{"env", "A=1"}, Slots: 2, Walltime: time.Hour, Estimate: time.Minute, Dir: "/d",
 		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
 	web := plan.Web{CA: "-----BEGIN", CAFile: "/ca", Timeout: time.Second}
-	request := mhttp.Request{Method: "POST", URL: "http://h", Socket: "/s", Headers: []mhttp.Header{{Name: "A", Value: "b"}}, Body: "x", Secrets: []string{"s"}, Most: 1}
+	request := mhttp.Request{Method: "POST", URL: "http://h", Socket: "/s", Headers: []mhttp.Header{{Name: "A", Value: "b"}}, Body: "x", Secrets: []string{"s"}, Once: true, Most: 1}
 	states := plan.States{Pending: []string{"P"}, Running: []string{"R"}, Ended: []string{"E"}}
 	var list []*plan.Plan
 	for _, k := range []plan.Kind{
