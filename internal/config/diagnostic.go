@@ -101,7 +101,11 @@ func (e *Error) line(r hcl.Range) (string, bool) {
 // Mistake is a mistake in a setting, where it stands, or in the block if it is
 // not there.
 func (b *Block) Mistake(setting, msg, hint string) Diagnostic {
-	return Diagnostic{Range: b.Where(setting), Msg: msg, Hint: hint}
+	d := Diagnostic{Range: b.Where(setting), Msg: msg, Hint: hint}
+	if a := b.attrs[setting]; a != nil {
+		d.secret = a.field.Secret
+	}
+	return d
 }
 
 // MistakeIn is a mistake in an element of a setting that is a list: path leads to it,

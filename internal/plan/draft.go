@@ -221,7 +221,7 @@ func early(l *config.Launcher, late ...string) []config.Diagnostic {
 
 // at puts a mistake where a setting stands.
 func (x *drafting) at(setting, msg, hint string) error {
-	return x.f.At(x.l.Where(setting), 0, msg, hint)
+	return x.f.Errors([]config.Diagnostic{x.l.Mistake(setting, msg, hint)})
 }
 
 // begin makes what plans of all kinds have in common. slots and dir are the
