@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mhttp "muster/http"
@@ -36,6 +37,8 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done [
 	if detached(p) {
 		return nil, f.detach(ctx, p)
 	}
+	var tried atomic.Int64 // of the plan's parts
+	defer f.saySlow(p, &tried)()
 	var mu sync.Mutex // guards done, failed and skipped
 	failed, skipped := 0, 0
 	bad := each(numbers(len(places)), atOnce, func(i int) error {
@@ -53,7 +56,7 @@ func (f *Fleet) Submit(ctx context.Context, p *plan.Plan, socket string) (done [
 			return err
 		}
 		defer leave()
-		more, err := f.submitAt(ctx, p, i, at)
+		more, err := f.submitAt(ctx, p, i, at, &tried)
 		mu.Lock()
 		done = append(done, more...)
 		if err != nil {
@@ -76,8 +79,31 @@ type Submitted struct {
 	Note    string       // what the user is to know of it; empty for nothing
 }
 
-// submitAt submits what a plan has for one place.
-func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place) (done []Submitted, err error) {
+// saySlow says every so often how far a plan of many parts is, until what it returns is
+// called. Each may be short, and wait for its turn.
+func (f *Fleet) saySlow(p *plan.Plan, tried *atomic.Int64) (stop func()) {
+	total := len(p.Kind.Parts())
+	if total < 2 {
+		return func() {} // what takes long in the only one is said there
+	}
+	over := make(chan struct{})
+	go func() {
+		t := time.NewTicker(quiet)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				f.Say("launcher %s: %d of %s so far; going on", p.Launcher, tried.Load(), count(total, "start"))
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() { close(over) }
+}
+
+// submitAt submits what a plan has for one place, and counts its parts.
+func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place, tried *atomic.Int64) (done []Submitted, err error) {
 	e, free, err := f.endpoint(at, newRecord(p, at))
 	if err != nil {
 		return nil, err
@@ -99,6 +125,7 @@ func (f *Fleet) submitAt(ctx context.Context, p *plan.Plan, place int, at place)
 		j := newJob(p, i, part, l, e)
 		j.Name, j.dir = recordName(l.name, n), f.Dir
 		err := f.submit(ctx, j, p, i)
+		tried.Add(1)
 		if n++; j.ID != "" && f.has(j) {
 			done = append(done, Submitted{j.theirs(), j.Workers, j.answer.Shown(), j.note})
 		}
