@@ -92,7 +92,7 @@ const maxSaid = 4 << 10
 // worker will say so.
 func (c command) unsure(ctx context.Context, r *Record, err error) (outcome, error) {
 	r.ID, r.Blind, r.Endless = r.Launch, true, true
-	c.note(r, "launcher %s: it is not known what %s has started for %s: %v; that may still come, and it cannot be taken back but by its worker", r.Launcher, c.service, r.Launch, err)
+	c.note(ctx, r, "launcher %s: it is not known what %s has started for %s: %v; that may still come, and it cannot be taken back but by its worker", r.Launcher, c.service, r.Launch, err)
 	return started, ctx.Err()
 }
 

@@ -61,7 +61,7 @@ func (s service) start(ctx context.Context, p *plan.Plan, i int, r *Record, _ st
 	}
 	if err != nil {
 		r.Blind, r.Endless = true, true
-		s.note(r, "launcher %s: what %s has started for %s has no id by which it could be asked about or ended: %v; it answered %s", r.Launcher, s.service, r.Launch, unread(a, err), a.Text())
+		s.note(ctx, r, "launcher %s: what %s has started for %s has no id by which it could be asked about or ended: %v; it answered %s", r.Launcher, s.service, r.Launch, unread(a, err), a.Text())
 		return started, nil
 	}
 	r.Theirs = id
@@ -101,17 +101,22 @@ func (s apart) judge(ctx context.Context, r *Record, method string, a mhttp.Answ
 		err = fmt.Errorf("it answered %s", a.Text())
 	}
 	r.ID, r.Blind, r.Endless = r.Launch, true, true
-	s.note(r, "launcher %s: it is not known whether %s has started anything for %s: %v; what it has may still come, and it cannot be taken back but by its worker", r.Launcher, s.service, r.Launch, err)
+	s.note(ctx, r, "launcher %s: it is not known whether %s has started anything for %s: %v; what it has may still come, and it cannot be taken back but by its worker", r.Launcher, s.service, r.Launch, err)
 	if ctx.Err() != nil {
 		return started, ctx.Err()
 	}
 	return started, nil
 }
 
-// note tells the user what is to be known of a job.
-func (a apart) note(r *Record, format string, args ...any) {
+// note tells the user what is to be known of a job, and whoever has its start given up.
+func (a apart) note(ctx context.Context, r *Record, format string, args ...any) {
 	r.note = fmt.Sprintf(format, args...)
 	a.f.Say("%s", r.note)
+	if ctx.Err() != nil {
+		a.f.lock()
+		a.f.notes = append(a.f.notes, r.note)
+		a.f.mu.Unlock()
+	}
 }
 
 func (s service) web(k *plan.HTTP) *web { return s.f.web(asked{s.launcher, s.service, k.Web}) }
