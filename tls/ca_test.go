@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -89,7 +90,15 @@ func (a *authority) keyPEM() Text {
 
 // list is a revocation list of a, valid from some time on for a day, signed by signer.
 func (a *authority) list(signer *authority, from time.Time, revoked ...*authority) Text {
+	return a.listWith(nil, signer, from, revoked...)
+}
+
+// listWith is list with an extension of the list.
+func (a *authority) listWith(e *pkix.Extension, signer *authority, from time.Time, revoked ...*authority) Text {
 	tmpl := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: from, NextUpdate: from.Add(24 * time.Hour)}
+	if e != nil {
+		tmpl.ExtraExtensions = []pkix.Extension{*e}
+	}
 	for _, r := range revoked {
 		tmpl.RevokedCertificateEntries = append(tmpl.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: r.cert.SerialNumber, RevocationTime: from})
 	}
@@ -130,6 +139,26 @@ func TestCertificateMistakes(t *testing.T) {
 	client := root.issue(t, "client", func(c *x509.Certificate) {
 		c.DNSNames, c.ExtKeyUsage = []string{headName}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	})
+	weak := root.issue(t, "weak", func(c *x509.Certificate) {
+		c.DNSNames, c.SignatureAlgorithm = []string{headName}, x509.ECDSAWithSHA1
+	})
+	misnamed := root.issue(t, "misnamed", host("10.0.0.1"))
+	const lists = "http://ca/1.crl"
+	sharded := root.issue(t, "sharded", func(c *x509.Certificate) {
+		c.DNSNames, c.CRLDistributionPoints = []string{headName}, []string{lists}
+	})
+	// A list of root's that has an extension: ids and values are those of RFC 5280,
+	// sections 5.2.4 and 5.2.5.
+	list := func(id asn1.ObjectIdentifier, value string, revoked ...*authority) Text {
+		return root.listWith(&pkix.Extension{Id: id, Critical: true, Value: []byte(value)}, root, now.Add(-time.Hour), revoked...)
+	}
+	point := func(url string) string {
+		name := func(tag byte, text string) string { return string([]byte{tag, byte(len(text))}) + text }
+		return name(0x30, name(0xa0, name(0xa0, name(0x86, url))))
+	}
+	listed := func(of *authority, crl Text) Settings {
+		return Settings{Cert: pemOf(of), Key: of.keyPEM(), Chain: pemOf(root), CRL: crl}
+	}
 	openChain := filepath.Join(t.TempDir(), "chain")
 	if err := errors.Join(os.WriteFile(openChain, []byte(pemOf(root).Text), 0o600), os.Chmod(openChain, 0o666)); err != nil {
 		t.Fatal(err)
@@ -189,6 +218,19 @@ func TestCertificateMistakes(t *testing.T) {
 		"a list of tomorrow":     {Settings{Cert: pemOf(direct), Key: direct.keyPEM(), Chain: pemOf(root), CRL: root.list(root, now.AddDate(0, 0, 1))}, "the revocation list of CN=Root is not valid yet"},
 		"a forged list":          {Settings{Cert: pemOf(direct), Key: direct.keyPEM(), Chain: pemOf(root), CRL: namesake.list(namesake, now.Add(-time.Hour))}, "the revocation list of CN=Root is not signed by it"},
 		"another's list":         {Settings{Cert: pemOf(leaf, middle), Key: leaf.keyPEM(), Chain: pemOf(root), CRL: root.list(root, now.Add(-time.Hour))}, "the revocation list is of CN=Root, and the certificate CN=leaf is signed by CN=Middle"},
+		"a delta list":           {listed(direct, list(oidDelta, "\x02\x01\x01")), "does not say whether the certificate CN=direct was revoked: it has only what has changed since another list: take the whole list"},
+		"a delta that has it":    {listed(direct, list(oidDelta, "\x02\x01\x01", direct)), "the certificate CN=direct was revoked by CN=Root on"},
+		"a delta and the whole":  {listed(direct, both(list(oidDelta, "\x02\x01\x01"), root.list(root, now.Add(-time.Hour)))), ""},
+		"a list of CAs":          {listed(direct, list(oidScope, "\x30\x03\x82\x01\xff")), "it is about CAs only"},
+		"a list of users":        {listed(direct, list(oidScope, "\x30\x03\x81\x01\xff")), ""},
+		"a list of some reasons": {listed(direct, list(oidScope, "\x30\x04\x83\x02\x06\x40")), "it is about some reasons only"},
+		"a list of attributes":   {listed(direct, list(oidScope, "\x30\x03\x85\x01\xff")), "it is about certificates of attributes only"},
+		"a list of rubbish":      {listed(direct, list(oidScope, "\x30\x09\x00")), "what it is about cannot be read"},
+		"a list of odd words":    {listed(direct, list(asn1.ObjectIdentifier{1, 2, 3}, "\x05\x00")), "its extension 1.2.3 is critical, and not known here"},
+		"its part of the list":   {listed(sharded, list(oidScope, point(lists))), ""},
+		"another part of it":     {listed(sharded, list(oidScope, point(lists+"2"))), "it is another of its CA's lists than the one that the certificate names, " + lists},
+		"SHA-1":                  {Settings{Cert: pemOf(weak), Key: weak.keyPEM(), Chain: pemOf(root)}, "the certificate CN=weak is signed with ECDSA-SHA1, which others can forge by now: have it signed anew, with SHA-256"},
+		"an address as a name":   {Settings{Cert: pemOf(misnamed), Key: misnamed.keyPEM(), Name: "10.0.0.1"}, "has the address 10.0.0.1 as a DNS name, where nobody looks for addresses: have it issued with IP:10.0.0.1"},
 		"no list":                {Settings{Cert: pemOf(direct), Key: direct.keyPEM(), Chain: pemOf(root), CRL: pemOf(root)}, "crl holds no revocation list in PEM"},
 	} {
 		if c.s.Name == "" {

@@ -3,6 +3,7 @@ package tls
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net"
@@ -120,6 +121,9 @@ func verifyName(c *x509.Certificate, name string) error {
 	case len(names) == 0:
 		return fmt.Errorf("the certificate %s is for no name: have it issued with %s as a subjectAltName; `muster tls request --name %s` makes such a request", called(c), name, name)
 	}
+	if slices.Contains(c.DNSNames, name) && net.ParseIP(name) != nil {
+		return fmt.Errorf("the certificate has the address %s as a DNS name, where nobody looks for addresses: have it issued with IP:%s as a subjectAltName; `muster tls request --name %s` makes such a request", name, name, name)
+	}
 	hint := fmt.Sprintf("name = %q in the tls block of the profile says which of these is meant", names[0])
 	if net.ParseIP(name) != nil && len(c.IPAddresses) == 0 {
 		hint += "; an address has to stand in the certificate as an IP address, and it has names only"
@@ -189,8 +193,12 @@ func (j judge) lacking(c *x509.Certificate, all []*x509.Certificate) error {
 		if !bytes.Equal(up.RawSubject, c.RawIssuer) {
 			continue
 		}
-		if errors.As(c.CheckSignatureFrom(up), new(x509.ConstraintViolationError)) {
-			return fmt.Errorf("the certificate %s is signed by %s, which is no CA: have it signed by one", called(c), called(up))
+		err := c.CheckSignatureFrom(up)
+		if errors.As(err, new(x509.ConstraintViolationError)) {
+			return fmt.Errorf("the certificate %s is signed by %s, which is no CA, or one that may not sign certificates: have it signed by one that may", called(c), called(up))
+		}
+		if errors.As(err, new(x509.InsecureAlgorithmError)) {
+			return fmt.Errorf("the certificate %s is signed with %v, which others can forge by now: have it signed anew, with SHA-256", called(c), c.SignatureAlgorithm)
 		}
 		return fmt.Errorf("the certificate %s names %s as its CA, and the key of the certificate of that name in the chain is not the one that signed it: take the CA's present certificate", called(c), called(up))
 	}
@@ -228,15 +236,22 @@ func (j judge) verifyRevoked(chain []*x509.Certificate) error {
 	}
 	for i := range len(chain) - 1 {
 		c, ca := chain[i], chain[i+1]
-		found := false
+		found, part := false, ""
 		for _, l := range j.revoked {
 			if !bytes.Equal(l.RawIssuer, ca.RawSubject) {
 				continue
 			}
-			found = true
 			if err := j.revokes(l, c, ca); err != nil {
 				return err
 			}
+			if why := partOf(l, c); why != "" {
+				part = why
+				continue
+			}
+			found = true
+		}
+		if i == 0 && !found && part != "" {
+			return fmt.Errorf("the revocation list of %s does not say whether the certificate %s was revoked: %s: take the whole list of that CA", called(ca), called(c), part)
 		}
 		if i == 0 && !found {
 			return fmt.Errorf("the revocation list is of %s, and the certificate %s is signed by %s: take the list of that CA", j.revoked[0].Issuer.String(), called(c), called(ca))
@@ -256,9 +271,72 @@ func (j judge) revokes(l *x509.RevocationList, c, ca *x509.Certificate) error {
 		return dateError{fmt.Sprintf("the revocation list of %s has expired on %s, and so says nothing of now: fetch the CA's present one; crl_path names a file that is read at each connection", called(ca), date(l.NextUpdate))}
 	}
 	for _, r := range l.RevokedCertificateEntries {
-		if r.SerialNumber.Cmp(c.SerialNumber) == 0 {
+		if r.SerialNumber.Cmp(c.SerialNumber) == 0 && r.ReasonCode != removedFromList {
 			return fmt.Errorf("the certificate %s was revoked by %s on %s: have a new one issued for a new key", called(c), called(ca), date(r.RevocationTime))
 		}
 	}
 	return nil
+}
+
+// removedFromList is the reason of an entry of a delta list whose certificate is revoked
+// no more (RFC 5280, section 5.3.1).
+const removedFromList = 8
+
+// Extensions of a revocation list (RFC 5280, sections 5.2.4 and 5.2.5).
+var (
+	oidDelta = asn1.ObjectIdentifier{2, 5, 29, 27}
+	oidScope = asn1.ObjectIdentifier{2, 5, 29, 28}
+)
+
+// partOf says why a list that does not name a certificate may not be all that its CA has
+// to say of it; it is empty if it is.
+func partOf(l *x509.RevocationList, c *x509.Certificate) string {
+	for _, e := range l.Extensions {
+		switch {
+		case e.Id.Equal(oidDelta):
+			return "it has only what has changed since another list"
+		case e.Id.Equal(oidScope):
+			if why := outOfScope(e.Value, c); why != "" {
+				return why
+			}
+		case e.Critical:
+			return fmt.Sprintf("its extension %v is critical, and not known here", e.Id)
+		}
+	}
+	return ""
+}
+
+// outOfScope says why a list with this IssuingDistributionPoint is not about a
+// certificate.
+func outOfScope(der []byte, c *x509.Certificate) string {
+	var scope struct {
+		Point      asn1.RawValue  `asn1:"optional,tag:0"`
+		Users      bool           `asn1:"optional,tag:1"`
+		CAs        bool           `asn1:"optional,tag:2"`
+		Reasons    asn1.BitString `asn1:"optional,tag:3"`
+		Indirect   bool           `asn1:"optional,tag:4"`
+		Attributes bool           `asn1:"optional,tag:5"`
+	}
+	rest, err := asn1.Unmarshal(der, &scope)
+	switch {
+	case err != nil || len(rest) > 0:
+		return "what it is about cannot be read"
+	case scope.Users && c.IsCA:
+		return "it is not about CAs"
+	case scope.CAs && !c.IsCA:
+		return "it is about CAs only"
+	case scope.Reasons.BitLength > 0:
+		return "it is about some reasons only"
+	case scope.Attributes:
+		return "it is about certificates of attributes only"
+	}
+	// A CA with several lists names the one that a certificate is in.
+	in := func(url string) bool {
+		name, err := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(url)})
+		return err == nil && bytes.Contains(scope.Point.Bytes, name)
+	}
+	if len(scope.Point.Bytes) > 0 && len(c.CRLDistributionPoints) > 0 && !slices.ContainsFunc(c.CRLDistributionPoints, in) {
+		return "it is another of its CA's lists than the one that the certificate names, " + c.CRLDistributionPoints[0]
+	}
+	return ""
 }
