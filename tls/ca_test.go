@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +164,7 @@ func TestCertificateMistakes(t *testing.T) {
 	if err := errors.Join(os.WriteFile(openChain, []byte(pemOf(root).Text), 0o600), os.Chmod(openChain, 0o666)); err != nil {
 		t.Fatal(err)
 	}
+	crlf := func(a Text) Text { return Text{Text: strings.ReplaceAll(a.Text, "\n", "\r\n")} }
 	both := func(a Text, b Text) Text { return Text{Text: a.Text + b.Text} }
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open.key")
@@ -231,6 +233,12 @@ func TestCertificateMistakes(t *testing.T) {
 		"another part of it":     {listed(sharded, list(oidScope, point(lists+"2"))), "it is another of its CA's lists than the one that the certificate names, " + lists},
 		"SHA-1":                  {Settings{Cert: pemOf(weak), Key: weak.keyPEM(), Chain: pemOf(root)}, "the certificate CN=weak is signed with ECDSA-SHA1, which others can forge by now: have it signed anew, with SHA-256"},
 		"an address as a name":   {Settings{Cert: pemOf(misnamed), Key: misnamed.keyPEM(), Name: "10.0.0.1"}, "has the address 10.0.0.1 as a DNS name, where nobody looks for addresses: have it issued with IP:10.0.0.1"},
+		"a byte order mark":      {Settings{Cert: both(Text{Text: "\ufeff"}, pemOf(leaf, middle)), Key: both(Text{Text: "\ufeff"}, leaf.keyPEM()), Chain: both(Text{Text: "\ufeff"}, pemOf(root))}, ""},
+		"lines of other systems": {Settings{Cert: crlf(pemOf(leaf, middle)), Key: crlf(leaf.keyPEM()), Chain: crlf(pemOf(root))}, ""},
+		"two in one line":        {Settings{Cert: both(Text{Text: strings.TrimSpace(pemOf(leaf).Text)}, pemOf(middle)), Key: leaf.keyPEM(), Chain: pemOf(root)}, "cert begins 2 blocks of PEM, and 0 can be read: each -----BEGIN and each -----END is a line of its own"},
+		"half a certificate":     {Settings{Cert: both(pemOf(leaf), Text{Text: pemOf(middle).Text[:200]}), Key: leaf.keyPEM(), Chain: pemOf(root)}, "cert begins 2 blocks of PEM, and 1 can be read"},
+		"half a key":             {Settings{Cert: pemOf(leaf, middle), Key: Text{Text: leaf.keyPEM().Text[:100]}, Chain: pemOf(root)}, "key begins 1 blocks of PEM, and 0 can be read"},
+		"DER":                    {Settings{Cert: Text{Text: string(leaf.cert.Raw)}, Key: leaf.keyPEM()}, "of DER, `openssl pkcs12 -in FILE` of PKCS#12"},
 		"no list":                {Settings{Cert: pemOf(direct), Key: direct.keyPEM(), Chain: pemOf(root), CRL: pemOf(root)}, "crl holds no revocation list in PEM"},
 	} {
 		if c.s.Name == "" {
@@ -380,6 +388,10 @@ func TestWorkerJudges(t *testing.T) {
 	}
 	rootFile, otherFile := write("root.pem", root.certText()), write("other.pem", pemOf(other))
 	list, revoking := write("list", root.list(root, time.Now().Add(-time.Hour))), write("revoking", root.list(root, time.Now().Add(-time.Hour), leaf))
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	openFile := write("open.pem", pemOf(root))
 	if err := os.Chmod(openFile, 0o666); err != nil {
 		t.Fatal(err)
@@ -411,6 +423,9 @@ func TestWorkerJudges(t *testing.T) {
 		"another CA there":  {s: Settings{Chain: pemOf(root)}, ca: otherFile, want: "the certificate CN=leaf is signed by CN=Root, whose certificate is missing"},
 		"no such file":      {s: Settings{ChainPath: "/no/such/ca.pem"}, want: "read the chain that is trusted: open /no/such/ca.pem"},
 		"an open file":      {ca: openFile, want: "everybody can change it (mode 0666), and so decide who is trusted: chmod o-w"},
+		"nobody's pipe":     {ca: pipe, want: "read the chain that is trusted: " + pipe + " is a pipe into which nobody has written"},
+		"a list from it":    {s: Settings{Chain: pemOf(root)}, crl: pipe, want: "read the revocation list: " + pipe + " is a pipe"},
+		"a device":          {ca: "/dev/zero", want: "read the chain that is trusted: /dev/zero is no file"},
 		"no certificate":    {ca: list, want: "holds no certificate in PEM"},
 		"revoked there":     {s: Settings{Chain: pemOf(root)}, crl: revoking, want: "was revoked by CN=Root"},
 		"another name":      {s: Settings{Chain: pemOf(root)}, change: func(j *Join) { j.Authority.Name = "login" }, want: "the certificate is not for login, it is for head.example.org"},
@@ -534,6 +549,33 @@ func TestRenewed(t *testing.T) {
 	os.Remove(keyFile)
 	if shown() != "second" || len(said) != 2 {
 		t.Errorf("the key is gone: %s is shown, and it says %q", shown(), said)
+	}
+	write(keyFile, second.keyPEM())
+	if err := os.Chmod(keyFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	write(certFile, pemOf(second))
+	if shown() != "second" || len(said) != 3 || !strings.Contains(said[2], "chmod 600 it") {
+		t.Errorf("the key is open: %s is shown, and it says %q", shown(), said)
+	}
+	third := root.issue(t, "third", host(headName))
+	os.WriteFile(certFile, []byte(pemOf(third).Text), 0o600)
+	os.WriteFile(keyFile, []byte(third.keyPEM().Text), 0o600)
+	if shown() != "second" || len(said) != 4 {
+		t.Errorf("an open key is renewed: %s is shown, and it says %q", shown(), said)
+	}
+	if err := os.Chmod(keyFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if shown() != "third" || len(said) != 4 {
+		t.Errorf("it is closed: %s is shown, and it says %q", shown(), said)
+	}
+	os.Remove(keyFile)
+	if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if shown() != "third" || len(said) != 5 || !strings.Contains(said[4], "a pipe into which nobody has written") {
+		t.Errorf("the key is a pipe: %s is shown, and it says %q", shown(), said)
 	}
 	s := c.settings
 	again := s

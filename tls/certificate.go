@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -263,10 +264,13 @@ func (c *Certificate) current() *loaded {
 	return l
 }
 
-// stamp tells a file from what it was before.
+// stamp tells a file from what it was before. What is refused for who can read it is
+// another file to it when that has been mended.
 type stamp struct {
 	inode       uint64
 	size, mtime int64
+	mode        fs.FileMode
+	user, group uint32
 }
 
 func (s *Settings) files() []*Text {
@@ -284,9 +288,9 @@ func (s *Settings) stamps() []stamp {
 	for _, t := range s.files() {
 		var one stamp
 		if st, err := os.Stat(t.Path); err == nil {
-			one = stamp{size: st.Size(), mtime: st.ModTime().UnixNano()}
+			one = stamp{size: st.Size(), mtime: st.ModTime().UnixNano(), mode: st.Mode()}
 			if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-				one.inode = uint64(sys.Ino)
+				one.inode, one.user, one.group = uint64(sys.Ino), sys.Uid, sys.Gid
 			}
 		}
 		list = append(list, one)

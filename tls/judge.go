@@ -207,6 +207,9 @@ func (j judge) lacking(c *x509.Certificate, all []*x509.Certificate) error {
 
 // parseRevoked reads all revocation lists of a text; there is one at least.
 func parseRevoked(what string, text Text) ([]*x509.RevocationList, error) {
+	if err := damaged(what, text); err != nil {
+		return nil, err
+	}
 	var list []*x509.RevocationList
 	for _, b := range blocks(text.Text) {
 		if b.Type != "X509 CRL" {

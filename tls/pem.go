@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Text is a text of a config and, if it is all of a file, that file's path: then it is
@@ -39,23 +41,51 @@ func (Secret) Format(f fmt.State, _ rune) { f.Write([]byte("[redacted]")) }
 // maxPEM bounds a file of certificates, such as all that a system trusts.
 const maxPEM = 4 << 20
 
-// readPEM reads a file that is named by what.
+// pipeWait is how long somebody may take to write into a pipe that is read.
+const pipeWait = 10 * time.Second
+
+// readPEM reads a file that is named by what. It waits for nobody but who has a pipe open
+// to write into it, as a shell's <(COMMAND) has, and not for long: others wait for what it
+// reads, as handshakes do for a certificate.
 func readPEM(what, path string) (Text, error) {
 	t := Text{Path: path}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return t, fmt.Errorf("read %s: %w%s", what, err, unreadable(err))
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	b, err := readFile(f)
 	if err != nil {
 		return t, fmt.Errorf("read %s: %w", what, err)
 	}
-	if len(b) > maxPEM {
-		return t, fmt.Errorf("read %s: %s has more than %d bytes", what, path, maxPEM)
-	}
 	t.Text = string(b)
 	return t, nil
+}
+
+func readFile(f *os.File) ([]byte, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	pipe := st.Mode()&fs.ModeNamedPipe != 0
+	if pipe {
+		err = f.SetReadDeadline(time.Now().Add(pipeWait))
+	} else if !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", f.Name())
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(b) > maxPEM:
+		return nil, fmt.Errorf("%s has more than %d bytes", f.Name(), maxPEM)
+	case len(b) == 0 && pipe:
+		return nil, fmt.Errorf("%s is a pipe into which nobody has written", f.Name())
+	}
+	return b, nil
 }
 
 func unreadable(err error) string {
@@ -94,6 +124,9 @@ func guardTrust(what string, t Text) error {
 // parseCertificates reads all certificates of a text, in their order; there is one at
 // least.
 func parseCertificates(what string, text Text) ([]*x509.Certificate, error) {
+	if err := damaged(what, text); err != nil {
+		return nil, err
+	}
 	var list []*x509.Certificate
 	for _, b := range blocks(text.Text) {
 		if b.Type != "CERTIFICATE" {
@@ -106,14 +139,23 @@ func parseCertificates(what string, text Text) ([]*x509.Certificate, error) {
 		list = append(list, c)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s holds no certificate in PEM, which stands between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----: `openssl x509 -inform der -in FILE` makes PEM of DER", text.named(what))
+		return nil, fmt.Errorf("%s holds no certificate in PEM, which stands between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----: `openssl x509 -inform der -in FILE` makes PEM of DER, `openssl pkcs12 -in FILE` of PKCS#12", text.named(what))
 	}
 	return list, nil
 }
 
-// blocks are the PEM blocks of a text.
+// damaged says that a text begins more blocks of PEM than can be read, which are passed
+// over where nothing else is amiss with it.
+func damaged(what string, text Text) error {
+	if begun, whole := strings.Count(text.Text, "-----BEGIN "), len(blocks(text.Text)); begun > whole {
+		return fmt.Errorf("%s begins %d blocks of PEM, and %d can be read: each -----BEGIN and each -----END is a line of its own, and base64 is between them", text.named(what), begun, whole)
+	}
+	return nil
+}
+
+// blocks are the PEM blocks of a text, which a byte order mark may precede.
 func blocks(text string) (list []*pem.Block) {
-	for rest := []byte(text); ; {
+	for rest := []byte(strings.TrimPrefix(text, "\ufeff")); ; {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
 			return list
@@ -145,9 +187,12 @@ func isEncrypted(b *pem.Block) bool {
 
 // parseKey reads the first private key of a text. Errors repeat nothing of it.
 func parseKey(text Text, passphrase Secret) (crypto.Signer, error) {
+	if err := damaged("key", text); err != nil {
+		return nil, err
+	}
 	b := keyBlock(text.Text)
 	if b == nil {
-		return nil, fmt.Errorf("%s holds no private key in PEM, which stands between -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----", text.named("key"))
+		return nil, fmt.Errorf("%s holds no private key in PEM, which stands between -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----: `openssl pkey -inform der -in FILE` makes PEM of DER, `openssl pkcs12 -in FILE` of PKCS#12", text.named("key"))
 	}
 	der := b.Bytes
 	if isEncrypted(b) {
