@@ -57,14 +57,15 @@ func judge(dir string) error {
 	return nil
 }
 
-// SocketDir returns the directory of sockets: $XDG_RUNTIME_DIR/muster, else
+// SocketDir returns the directory of sockets: $XDG_RUNTIME_DIR/muster if that is a
+// folder that is the user's (runtimeDir), else
 // /tmp/muster-UID, else, if somebody else has taken that name, another in /tmp that the
 // file sockets in the state directory remembers. Sockets never lie in the state
 // directory, which may be on a network file system and whose path may be too long for
 // one (108 bytes, unix(7)).
 func SocketDir(getenv func(string) string) (string, error) {
 	dir := filepath.Join("/tmp", "muster-"+strconv.Itoa(os.Getuid()))
-	if base := getenv("XDG_RUNTIME_DIR"); base != "" && len(base) < 60 {
+	if base := runtimeDir(getenv); base != "" {
 		dir = filepath.Join(base, "muster")
 	}
 	err := makeSocketDir(dir)
@@ -76,6 +77,20 @@ func SocketDir(getenv func(string) string) (string, error) {
 		return "", err
 	}
 	return otherSocketDir(stateDir, dir)
+}
+
+// runtimeDir returns $XDG_RUNTIME_DIR, or nothing where that is of no use: a job has that
+// of the machine where it was submitted, which is not there, and a shell of su and sudo
+// that of another user, who could put other sockets into it.
+func runtimeDir(getenv func(string) string) string {
+	base := getenv("XDG_RUNTIME_DIR")
+	if base == "" || len(base) >= 60 {
+		return ""
+	}
+	if who, err := owner.Replacers(base); err != nil || who != "" {
+		return ""
+	}
+	return base
 }
 
 // errTaken marks a name under which somebody else has put something.

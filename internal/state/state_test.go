@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -381,5 +382,31 @@ func TestSocketsStepAside(t *testing.T) {
 				t.Errorf("after the other was taken too: %s, %v", again, err)
 			}
 		})
+	}
+}
+
+// TestSocketsElsewhere: a folder that is named for sockets and is not there, or is not
+// the user's, is not used.
+func TestSocketsElsewhere(t *testing.T) {
+	tmp := t.TempDir()
+	for name, set := range map[string]func(path string) error{
+		"nothing":     func(string) error { return nil },
+		"another's":   func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chown(path, 12345, 12345)) },
+		"everybody's": func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, 0o777)) },
+		"another's link": func(path string) error {
+			return errors.Join(os.Mkdir(path+"2", 0o777), os.Chown(path+"2", 12345, 12345), os.Symlink(path+"2", path))
+		},
+	} {
+		if strings.HasPrefix(name, "another's") && os.Getuid() != 0 {
+			continue // only root can make it
+		}
+		base := filepath.Join(tmp, name)
+		if err := set(base); err != nil {
+			t.Fatal(err)
+		}
+		dir, err := state.SocketDir(env("XDG_RUNTIME_DIR", base, "MUSTER_STATE", filepath.Join(tmp, "state")))
+		if want := fmt.Sprintf("/tmp/muster-%d", os.Getuid()); err != nil || !strings.HasPrefix(dir, want) {
+			t.Errorf("%s: %s, %v; want %s", name, dir, err, want)
+		}
 	}
 }
