@@ -239,6 +239,9 @@ func (d *Dispatcher) resume(ctx context.Context, conn *mtls.Conn, h *wire.Hello,
 	if err := speaks(h, true); err != nil {
 		return nil, err
 	}
+	if err := s.in.launch.Again(h.Element, time.Now()); err != nil {
+		return nil, err
+	}
 	for {
 		old, err := s.comeBack(l, h.Received)
 		if err != nil || old == nil {

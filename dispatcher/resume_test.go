@@ -121,6 +121,39 @@ func TestStrangersDoNotDisturb(t *testing.T) {
 	}
 }
 
+// TestComesBackTooOften: a worker whose connections break all the time is let back in at
+// a rate, keeps its session and what it runs, and is back when it waits.
+func TestComesBackTooOften(t *testing.T) {
+	leased(t, func(t *testing.T, w *world) {
+		m := w.mate(nil)
+		w.submit("a")
+		a := m.start(m.assigned())
+		refused := 0
+		for range 200 {
+			h := *m.h
+			next, welcome, err := w.resume(m, &h, m.key)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case next != nil:
+				m = next
+			case !welcome.Later || !strings.Contains(welcome.Refused, "comes too often"):
+				t.Fatalf("refused: %+v", welcome)
+			default:
+				refused++
+			}
+		}
+		if refused < 100 {
+			t.Errorf("of 200 times %d are refused", refused)
+		}
+		m.raw.Close()
+		time.Sleep(2 * time.Second)
+		m = w.mate(m)
+		m.finish(a, nil)
+		w.expect("1:ok.1")
+	})
+}
+
 // TestNoLeaseNoResume: a session without a lease has no key that could be known.
 func TestNoLeaseNoResume(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

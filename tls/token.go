@@ -107,7 +107,7 @@ type Launch struct {
 type element struct {
 	restart uint32
 	live    bool
-	paid    time.Time // each time that it is let in moves this on by joinEvery
+	paid    time.Time // each time that it is let in, or goes on, moves this on by joinEvery
 }
 
 // Terms are on which a launch lets workers in.
@@ -154,16 +154,36 @@ func (l *Launch) Admit(name string, restart uint32, now time.Time) error {
 	if e == nil {
 		e = &element{}
 	}
+	if !e.pay(now) {
+		return ErrOften
+	}
+	e.restart, e.live = restart, true
+	l.elements[name] = e
+	return nil
+}
+
+// Again counts that an identity that was let in goes on with its session over another
+// connection; it may as often as it may come.
+func (l *Launch) Again(name string, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.elements[name]; e != nil && !e.pay(now) {
+		return ErrOften
+	}
+	return nil
+}
+
+// pay reports whether an identity may come now, and counts it if so.
+func (e *element) pay(now time.Time) bool {
 	paid := e.paid
 	if paid.Before(now) {
 		paid = now
 	}
 	if paid.Sub(now) > (joinsAtOnce-1)*joinEvery {
-		return ErrOften
+		return false
 	}
-	e.restart, e.live, e.paid = restart, true, paid.Add(joinEvery)
-	l.elements[name] = e
-	return nil
+	e.paid = paid.Add(joinEvery)
+	return true
 }
 
 // Holds reports whether the session of an identity that was let in last, and has not
