@@ -25,11 +25,12 @@ func clientsAllowed() int {
 }
 
 // clients accepts connections while there is room for them, and answers the others that
-// there is none.
+// there is none. Nobody is hung up on without an answer, who would take it that no
+// dispatcher is there, and start one.
 type clients struct {
 	net.Listener
 	room     chan struct{}
-	answered chan struct{} // those that are turned away now; others are hung up on
+	answered chan struct{} // those that are turned away now; others wait for that
 }
 
 func limitClients(l net.Listener, n int) *clients {
@@ -45,19 +46,23 @@ func (l *clients) Accept() (net.Conn, error) {
 		}
 		select {
 		case l.room <- struct{}{}:
-			return &client{Conn: c, left: sync.OnceFunc(func() { <-l.room })}, nil
+			return l.enter(c), nil
 		default:
 		}
 		select {
+		case l.room <- struct{}{}:
+			return l.enter(c), nil
 		case l.answered <- struct{}{}:
 			go func() {
 				l.turnAway(c)
 				<-l.answered
 			}()
-		default:
-			c.Close()
 		}
 	}
+}
+
+func (l *clients) enter(c net.Conn) net.Conn {
+	return &client{Conn: c, left: sync.OnceFunc(func() { <-l.room })}
 }
 
 // turnAway answers a call that has begun, whatever it asks: an answer before that would

@@ -38,6 +38,13 @@ func TestClientsAreBounded(t *testing.T) {
 		}()
 		<-asked
 	}
+	for range 64 { // who say nothing, as many as are turned away at once
+		quiet, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer quiet.Close()
+	}
 	c := NewClient(socket)
 	defer c.Close()
 	for range 3 {
