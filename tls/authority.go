@@ -71,13 +71,13 @@ func (j Join) Client(ctx context.Context, raw net.Conn) (*Conn, error) {
 	if !j.Authority.judges() {
 		return Client(ctx, raw, j.Pin)
 	}
-	by, err := j.Authority.judge()
-	if err != nil {
-		return nil, err
-	}
+	by, unread := j.Authority.judge()
 	c := tls.Client(raw, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 		InsecureSkipVerify: true, ServerName: j.Authority.Server + serverSuffix,
 		VerifyConnection: func(cs tls.ConnectionState) error {
+			if unread != nil { // what is wrong here, the dispatcher hears of too: it sees a refusal
+				return unread
+			}
 			by.now = time.Now()
 			return j.verify(by, cs.PeerCertificates)
 		}})
