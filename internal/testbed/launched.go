@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,6 +34,7 @@ type launched struct {
 	l    *launcher
 	id   string
 	argv []string
+	env  []string // beside that of all
 	// These are guarded by l.mu.
 	cmd   *exec.Cmd
 	state string // QUEUED, RUNNING, DONE, FAILED; GONE is one that was taken back
@@ -70,7 +72,7 @@ func (j *launched) start() {
 		return
 	}
 	cmd := &exec.Cmd{Path: path, Args: j.argv, Dir: j.l.work, Stdout: out, Stderr: out, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
-	cmd.Env = append(append([]string{}, j.l.env...), j.l.mark(), "TESTBED_JOB="+j.id)
+	cmd.Env = append(slices.Concat(j.l.env, j.env), j.l.mark(), "TESTBED_JOB="+j.id)
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(out, err)
 		return

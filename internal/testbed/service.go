@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ type ServiceOptions struct {
 
 // Service is one that starts commands over HTTP, made up as anybody's own might be:
 //
-//	POST /jobs {"command": "..."}   201 {"id": "job-1", "state": "QUEUED"}
+//	POST /jobs {"command": "...", "environment": {"NAME": "..."}}, the latter if it is there
+//	                                201 {"id": "job-1", "state": "QUEUED"}
 //	GET /jobs/job-1                 200 {"id": "job-1", "state": "RUNNING"}, or DONE, FAILED
 //	DELETE /jobs/job-1              204, and the job is ended and unknown
 //
@@ -199,7 +201,7 @@ func (s *Service) post(w http.ResponseWriter, r *http.Request, lost bool) {
 		refuse(w, http.StatusUnsupportedMediaType, "Content-Type is %q and has to be application/json", t)
 		return
 	}
-	f, err := jsonObject(body, "the body", "command")
+	f, err := jsonObject(body, "the body", "command", "environment?")
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "%v", err)
 		return
@@ -209,7 +211,14 @@ func (s *Service) post(w http.ResponseWriter, r *http.Request, lost bool) {
 		refuse(w, http.StatusBadRequest, "%v", err)
 		return
 	}
-	j, again := s.accept(r.Header.Get("Idempotency-Key"), string(body), command)
+	var env map[string]string
+	if f["environment"] != nil {
+		if err := json.Unmarshal(f["environment"], &env); err != nil {
+			refuse(w, http.StatusBadRequest, "environment: %v", err)
+			return
+		}
+	}
+	j, again := s.accept(r.Header.Get("Idempotency-Key"), string(body), command, env)
 	if j == nil {
 		refuse(w, http.StatusUnprocessableEntity, "this Idempotency-Key came with another body before")
 		return
@@ -226,7 +235,7 @@ func (s *Service) post(w http.ResponseWriter, r *http.Request, lost bool) {
 
 // accept starts a job, unless its key has started one before; nil if that was
 // another.
-func (s *Service) accept(key, body, command string) (j *launched, again bool) {
+func (s *Service) accept(key, body, command string, env map[string]string) (j *launched, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k := s.keys[key]; k != nil && key != "" && !s.o.NoKeys {
@@ -237,6 +246,9 @@ func (s *Service) accept(key, body, command string) (j *launched, again bool) {
 		return k.job, true
 	}
 	j = s.launcher.next("/bin/sh", "-c", command)
+	for name, value := range env {
+		j.env = append(j.env, name+"="+value)
+	}
 	s.jobs[j.id], s.keys[key] = j, &keyed{body, j}
 	if s.commands[command] {
 		s.doubled++
