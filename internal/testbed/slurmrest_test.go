@@ -219,7 +219,7 @@ func TestSlurmREST(t *testing.T) {
 	// Refusals.
 	list := "/slurm/" + testbed.RESTVersion + "/jobs"
 	short := token("root", time.Second)
-	time.Sleep(2100 * time.Millisecond) // a token's times are in whole seconds
+	eventually(t, "the token's end", func() bool { return url.as("root", short).ask("GET", list, "").Status != 200 })
 	for what, a := range map[string]restAnswer{
 		"no token":             url.ask("GET", list, ""),
 		"a name alone":         (&rest{t: t, client: url.client, base: url.base, header: http.Header{"X-Slurm-User-Name": {"root"}}}).ask("GET", list, ""),
