@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +16,7 @@ import (
 	"muster/internal/testbed"
 )
 
-// TestMain makes the test binary muster itself when a script runs muster, and
+// TestMain makes the test binary muster itself when a script of raced runs it, and
 // when that starts its worker and slots; and the commands of the schedulers
 // that cannot be had here.
 func TestMain(m *testing.M) {
@@ -23,8 +26,48 @@ func TestMain(m *testing.M) {
 	for _, kind := range []string{"pbs", "torque", "lsf"} {
 		commands["double-"+kind] = func() { os.Exit(testbed.Double(kind, os.Args[1:])) }
 	}
-	testscript.Main(m, commands)
+	testscript.Main(shipped{m}, commands)
 }
+
+// shipped runs tests whose scripts find muster in PATH as it is shipped: a static
+// program, built without the race detector, which makes each start of a process
+// several times as slow. The test binary stays beside it, in folder raced.
+type shipped struct{ *testing.M }
+
+// Run is called when testscript has put the test binary into PATH as muster.
+func (s shipped) Run() int {
+	if err := buildShipped(); err != nil {
+		log.Print(err)
+		return 1
+	}
+	return s.M.Run()
+}
+
+func buildShipped() error {
+	program, err := exec.LookPath("muster")
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(racedFolder(program), 0o777); err != nil {
+		return err
+	}
+	if err := os.Rename(program, filepath.Join(racedFolder(program), "muster")); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the muster that scripts run: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func racedFolder(program string) string { return filepath.Join(filepath.Dir(program), "raced") }
+
+// raced are the scripts that run the test binary, which has the race detector if
+// the tests have: in them much happens at the same time.
+var raced = []string{"backpressure", "cluster_slurm", "collect_twice", "down", "http_slurmrestd", "interrupt", "limits",
+	"manual_3_daemons", "manual_5_map", "output", "reattach", "run", "served_run", "ssh_tunnel", "status", "stopped", "tls", "up"}
 
 // TestScript is the contract of the command line: testdata/script/*.txtar.
 func TestScript(t *testing.T) {
@@ -42,6 +85,13 @@ func scriptParams() testscript.Params {
 		Condition:           scriptCondition,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			if slices.Contains(raced, strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")) {
+				program, err := exec.LookPath("muster")
+				if err != nil {
+					return err
+				}
+				env.Setenv("PATH", racedFolder(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			}
 			// Sockets have short paths, and are the script's own.
 			sockets, err := os.MkdirTemp("", "m")
 			if err != nil {
