@@ -13,15 +13,18 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"muster/internal/shell"
 	"muster/internal/testbed"
 )
 
-// fence is a fenced block, and the block of output that may follow it.
-var fence = regexp.MustCompile("(?s)```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?")
+// fence is a fenced block of shell with the block of output that may follow it, or
+// one of console, which has commands behind "$ " with all that a reader sees of each.
+var fence = regexp.MustCompile("(?s)```(sh|console)\n(.*?)```\n(?:\n```text\n(.*?)```\n)?")
 
-// TestDocs runs every shell block of the documentation as its reader would,
-// those of a page in one folder one after another, and compares what it prints
-// with the block of text that follows it.
+// TestDocs runs every shell and console block of the documentation as its reader
+// would, those of a page in one folder one after another, and compares what it prints
+// with the text that is shown. There a line of "..." stands for any lines, and "..."
+// in a line for any part of it.
 func TestDocs(t *testing.T) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -101,15 +104,19 @@ exec sh -c 'cp $SERVICE_CA ca.pem; sed -i "s,https://api.example.org,$SERVICE_UR
 func docScript(page, text, root string) string {
 	var steps, files strings.Builder
 	for i, m := range fence.FindAllStringSubmatch(text, -1) {
-		if strings.TrimSpace(m[1]) == "./test.sh" {
+		kind, block, want := m[1], m[2], m[3]
+		if strings.TrimSpace(block) == "./test.sh" {
 			continue
 		}
-		fmt.Fprintf(&files, "-- block%d.sh --\n%s-- want%d --\n%s", i, m[1], i, m[2])
+		if kind == "console" {
+			block, want = transcript(block), block
+		}
+		fmt.Fprintf(&files, "-- block%d.sh --\n%s-- want%d --\n%s", i, block, i, want)
 		if page == "README.md" {
 			fmt.Fprintf(&steps, "cd %s\nexec sh -eu $WORK/block%d.sh\nstdout '^[0-9a-f]+  /'\n", root, i)
 			continue
 		}
-		fmt.Fprintf(&steps, "exec sh -eu block%d.sh\ncmp stdout want%d\n", i, i)
+		fmt.Fprintf(&steps, "exec sh -eu block%d.sh\nshows want%d\n", i, i)
 	}
 	if page == "docs/workers.md" {
 		files.WriteString("-- task --\n#!/bin/sh\nif test $1 = a; then while ! test -e b; do :; done; else touch b; fi\necho $1 was here\n")
@@ -119,6 +126,78 @@ func docScript(page, text, root string) string {
 		return ""
 	}
 	return steps.String() + files.String()
+}
+
+// transcript is the script that prints a console block anew: each command behind its
+// prompt, and then what it writes to stdout and stderr.
+func transcript(block string) string {
+	var script strings.Builder
+	script.WriteString("set +e\nexec 2>&1\n")
+	for i, line := range strings.Split(block, "\n") {
+		command, begins := strings.CutPrefix(line, "$ ")
+		more, goesOn := strings.CutPrefix(line, "> ")
+		switch {
+		case begins:
+			shown := []string{line}
+			for _, next := range strings.Split(block, "\n")[i+1:] {
+				if !strings.HasPrefix(next, "> ") {
+					break
+				}
+				shown = append(shown, next)
+			}
+			fmt.Fprintf(&script, "printf '%%s\\n' %s\n%s\n", shell.Quote(strings.Join(shown, "\n")), command)
+		case goesOn:
+			script.WriteString(more + "\n")
+		}
+	}
+	return script.String()
+}
+
+// cmdShows checks that the last command's output is what a page shows.
+func cmdShows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shows FILE")
+	}
+	got, want := ts.ReadFile("stdout"), ts.ReadFile(args[0])
+	if !shownAs(want).MatchString(got) {
+		ts.Fatalf("the page shows\n%s\nand what a reader sees is\n%s", want, got)
+	}
+}
+
+// shownAs is what output may be of which a page shows text.
+func shownAs(text string) *regexp.Regexp {
+	var re strings.Builder
+	re.WriteString(`\A`)
+	for line := range strings.Lines(text) {
+		if line == "...\n" {
+			re.WriteString(`(?:.*\n)*`)
+			continue
+		}
+		re.WriteString(strings.ReplaceAll(regexp.QuoteMeta(line), `\.\.\.`, `.*`))
+	}
+	return regexp.MustCompile(re.String() + `\z`)
+}
+
+func TestShownAs(t *testing.T) {
+	for _, c := range []struct {
+		text, output string
+		want         bool
+	}{
+		{"a\n", "a\n", true},
+		{"a\n", "a\nb\n", false},
+		{"a\n", "b\na\n", false},
+		{"", "a\n", false},
+		{"job ... of .\n", "job 12 of .\n", true},
+		{"job ... of .\n", "job 12 of x\n", false},
+		{"job ... of 3\n", "job\n12 of 3\n", false},
+		{"a\n...\nc\n", "a\nb\nb\nc\n", true},
+		{"a\n...\nc\n", "a\nc\n", true},
+		{"a\n...\nc\n", "a\nb\n", false},
+	} {
+		if got := shownAs(c.text).MatchString(c.output); got != c.want {
+			t.Errorf("%q shown as %q: %v", c.output, c.text, got)
+		}
+	}
 }
 
 // TestBench runs what bench/README.md names, on less.

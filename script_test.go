@@ -30,6 +30,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"gone":     cmdGone,
 	"peak":     cmdPeak,
 
+	// docs_test.go
+	"shows": cmdShows,
+
 	// script_http_test.go
 	"workbench": cmdWorkbench,
 	"service":   cmdService,
