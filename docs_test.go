@@ -294,15 +294,51 @@ func TestScriptsOfTheManual(t *testing.T) {
 	}
 }
 
-// TestMessagesOfHTTP: what the page on HTTP says that muster says, it says.
-func TestMessagesOfHTTP(t *testing.T) {
-	page, err := os.ReadFile("docs/http.md")
-	if err != nil {
-		t.Fatal(err)
+// TestMessages: what pages say that muster says, it says.
+func TestMessages(t *testing.T) {
+	for _, c := range []struct {
+		page, table string
+		sources     []string
+		rows        int
+	}{
+		{"docs/http.md", "| it says | |\n|---|---|\n", []string{"http/*.go", "internal/fleet/*.go"}, 15},
+		{"docs/clusters.md", "| you see | why | do |\n|---|---|---|\n", []string{"hpc/*.go", "internal/fleet/*.go", "internal/cli/*.go", "task/*.go", "worker/internal/exec/*.go", "worker/*.go"}, 10},
+	} {
+		source := sourceOf(t, c.sources)
+		page, err := os.ReadFile(c.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(string(page), c.table)
+		table, _, _ = strings.Cut(table, "\n\n")
+		rows := regexp.MustCompile("(?m)^\\| `(.*?)`.*\\|$").FindAllStringSubmatch(table, -1)
+		for _, row := range rows {
+			for piece := range strings.SplitSeq(row[1], "...") {
+				piece = regexp.MustCompile(`[0-9]+`).ReplaceAllString(strings.Trim(piece, " ()"), "%d")
+				said := strings.Contains(source, piece)
+				if before, _, reason := strings.Cut(piece, ": "); reason && !said {
+					said = strings.Contains(source, before)
+				}
+				if !said {
+					t.Errorf("%s: nothing says %q", c.page, piece)
+				}
+			}
+		}
+		if len(rows) < c.rows {
+			t.Errorf("%s: %d messages", c.page, len(rows))
+		}
 	}
+}
+
+// sourceOf is the text of all files of the patterns that are no tests.
+func sourceOf(t *testing.T, patterns []string) string {
+	t.Helper()
 	var source strings.Builder
-	for _, pattern := range []string{"http/*.go", "internal/fleet/*.go"} {
-		files, _ := filepath.Glob(pattern)
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -313,18 +349,7 @@ func TestMessagesOfHTTP(t *testing.T) {
 			}
 		}
 	}
-	_, table, _ := strings.Cut(string(page), "| it says | |\n|---|---|\n")
-	rows := regexp.MustCompile("(?m)^\\| `(.*?)`.* \\| .* \\|$").FindAllStringSubmatch(table, -1)
-	for _, row := range rows {
-		for piece := range strings.SplitSeq(row[1], "...") {
-			if piece = strings.Trim(piece, " ()"); !strings.Contains(source.String(), piece) {
-				t.Errorf("nothing says %q", piece)
-			}
-		}
-	}
-	if len(rows) < 15 {
-		t.Errorf("%d messages", len(rows))
-	}
+	return source.String()
 }
 
 // TestLinks checks that what a page refers to in the source tree is there.
