@@ -300,9 +300,13 @@ func cmdWatchArgs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// checkSeen waits for what is to be seen: a busy machine may show it late.
 func checkSeen(ts *testscript.TestScript, neg bool, w *testbed.ArgsWatch, re *regexp.Regexp, what string) {
-	if seen := w.Seen(re); (seen != "") != neg {
-		ts.Fatalf("%s on a command line: %q", what, seen)
+	switch {
+	case neg && !until(func() bool { return w.Seen(re) != "" }):
+		ts.Fatalf("%s was on no command line", what)
+	case !neg && w.Seen(re) != "":
+		ts.Fatalf("%s on a command line: %q", what, w.Seen(re))
 	}
 }
 
