@@ -16,6 +16,7 @@ import (
 var layers = map[string][]string{
 	"muster":                             {"muster/internal/cli"},
 	"muster/task":                        {}, // the vocabulary imports nothing of ours
+	"muster/internal/near":               {},
 	"muster/internal/owner":              {},
 	"muster/tls":                         {"muster/internal/owner"}, // doors know nothing of each other, nor of tasks
 	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
@@ -23,6 +24,7 @@ var layers = map[string][]string{
 	"muster/internal/address":            {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
+	"muster/internal/units":              {},
 	"muster/internal/shell":              {},
 	"muster/internal/state":              {"muster/internal/owner"},
 	"muster/internal/input":              {},
@@ -37,8 +39,8 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":             {"muster/internal/address", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal"},
-	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/ssh"},
+	"muster/internal/config":             {"muster/internal/address", "muster/internal/near", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal", "muster/internal/units"},
+	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/units", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	"muster/internal/fleet":              {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/owner", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
@@ -47,13 +49,13 @@ var layers = map[string][]string{
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
 	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
-		"muster/internal/state", "muster/task", "muster/tls", "muster/worker"},
-	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/task"},
-	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/task", "muster/tls", "muster/worker"},
+		"muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/task"},
+	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
 	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
-		"muster/internal/fleet", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
-		"muster/internal/terminal", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
+		"muster/internal/fleet", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
+		"muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

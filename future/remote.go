@@ -13,6 +13,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/units"
 	"muster/task"
 	mtls "muster/tls"
 	"muster/worker"
@@ -118,7 +119,7 @@ func fromServer(err error) error {
 func taskOf(spec task.Spec, c call) control.Task {
 	t := control.NewTask(spec)
 	if c.timeout > 0 {
-		t.Timeout = control.Duration(c.timeout)
+		t.Timeout = units.Duration(c.timeout)
 	}
 	return t
 }

@@ -16,6 +16,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/state"
+	"muster/internal/units"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -98,7 +99,7 @@ func Profile(name string) Option { return func(s *settings) { s.spec.Name = name
 func Slots(n int) Option { return func(s *settings) { s.spec.Slots = n } }
 
 // Memory lets Submit wait while so many bytes of tasks, or more, are queued.
-func Memory(bytes int64) Option { return func(s *settings) { s.spec.Memory = bytes } }
+func Memory(bytes int64) Option { return func(s *settings) { s.spec.Memory = units.Size(bytes) } }
 
 // RoundRobin gives tasks to workers in turn instead of to whoever is free.
 func RoundRobin() Option { return func(s *settings) { s.spec.RoundRobin = true } }
@@ -108,7 +109,9 @@ func Retries(n int) Option { return func(s *settings) { s.spec.Retries = n } }
 
 // Reattach is how long a worker on another machine is waited for whose connection
 // broke, with its tasks; 10 minutes without it, and 0 is not at all.
-func Reattach(d time.Duration) Option { return func(s *settings) { s.spec.Reattach = d } }
+func Reattach(d time.Duration) Option {
+	return func(s *settings) { s.spec.Reattach = units.Duration(d) }
+}
 
 // URL is where workers on other machines dial, such as tls+tcp://HOST:5555;
 // without one no port is opened until a launcher needs it.
@@ -138,7 +141,7 @@ func StateDir(dir string) Option { return func(s *settings) { s.stateDir = dir }
 func Logger(log hclog.Logger) Option { return func(s *settings) { s.log = log } }
 
 func newSettings(opts []Option) (*settings, error) {
-	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: plan.DefaultReattach}, log: hclog.NewNullLogger()}
+	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: units.Duration(plan.DefaultReattach)}, log: hclog.NewNullLogger()}
 	for _, o := range opts {
 		o(st)
 	}

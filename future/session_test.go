@@ -18,7 +18,7 @@ func TestReattach(t *testing.T) {
 		{[]Option{Reattach(time.Hour)}, time.Hour},
 		{[]Option{Reattach(0)}, 0},
 	} {
-		if st, err := newSettings(c.opts); err != nil || st.spec.Reattach != c.want {
+		if st, err := newSettings(c.opts); err != nil || time.Duration(st.spec.Reattach) != c.want {
 			t.Errorf("%+v, %v; want %v", st, err, c.want)
 		}
 	}

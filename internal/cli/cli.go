@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 	"golang.org/x/term"
 
 	"muster/internal/prompt"
@@ -141,7 +139,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 		Flags:                     logFlags("MUSTER_LOG_LEVEL", "MUSTER_LOG_JSON"),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noSuchCommand(c)
+				return noSuchCommand(c.App, c.Args().First())
 			}
 			c.App.Writer = s.err.Lines()
 			cli.ShowAppHelp(c)
@@ -153,6 +151,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 	}
 	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
 	for _, cmd := range app.Commands {
+		readByUnits(cmd.Flags)
 		cmd.HideHelpCommand = true
 		cmd.OnUsageError = onUsageError
 		cmd.CustomHelpTemplate = cli.CommandHelpTemplate + "\n" + exitTable
@@ -160,37 +159,10 @@ func newApp(s streams, words *commandLine) *cli.App {
 	return app
 }
 
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	name := "muster"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
-		name += " " + c.Command.Name
-	}
-	msg := err.Error()
-	if flag, ok := strings.CutPrefix(msg, "flag provided but not defined: -"); ok {
-		if len(flag) > 1 {
-			flag = "-" + flag
-		}
-		msg = "there is no option -" + flag
-	}
-	return usageError{hinted{errors.New(msg), "`" + name + " --help` lists the options"}}
-}
-
-func noSuchCommand(c *cli.Context) error {
-	word := c.Args().First()
-	hint := "`muster --help` lists the commands"
-	best := 0.8
-	for _, cmd := range c.App.Commands {
-		if like := smetrics.JaroWinkler(cmd.Name, word, 0.7, 4); like > best && !cmd.Hidden {
-			best, hint = like, "did you mean `muster "+cmd.Name+"`? `muster --help` lists the commands"
-		}
-	}
-	return usageError{hinted{fmt.Errorf("there is no command %q", word), hint}}
-}
-
 // logFlags are options of muster and, without the variables, of each command
 // that logs: people write them in either place.
 func logFlags(levelVar, jsonVar string) []cli.Flag {
-	level := &cli.StringFlag{Name: "log-level", Usage: "how much to tell on stderr: `LEVEL` is error, warn (the default), info, debug or trace"}
+	level := choiceFlag("log-level", nil, "", "how much to tell on stderr: `LEVEL` is error, warn (the default), info, debug or trace", "error", "warn", "info", "debug", "trace")
 	json := &cli.BoolFlag{Name: "log-json", Usage: "log lines as JSON objects"}
 	if levelVar != "" {
 		level.EnvVars, json.EnvVars = []string{levelVar}, []string{jsonVar}
@@ -214,9 +186,6 @@ func logger(c *cli.Context, to safe.Voice) (hclog.Logger, error) {
 	level := hclog.Warn
 	if name != "" {
 		level = hclog.LevelFromString(name)
-	}
-	if level == hclog.NoLevel {
-		return nil, usagef("--log-level %q: it is error, warn, info, debug or trace", name)
 	}
 	w := to.Lines()
 	if asJSON {

@@ -51,12 +51,15 @@ func newCompletion(s streams) *cli.Command {
 		Usage:     "print a completion script for a shell",
 		UsageText: "muster completion bash|zsh|fish\n\n   source <(muster completion bash)",
 		Action: func(c *cli.Context) error {
-			name := c.Args().First()
-			text, ok := completions[name]
-			if !ok || c.Args().Len() != 1 {
-				return usageError{hinted{fmt.Errorf("completion for %q", strings.Join(c.Args().Slice(), " ")), "name one shell: bash, zsh or fish"}}
+			name, err := subcommand("completion", c.Args().Slice(), subcommands["completion"])
+			if err != nil {
+				return err
 			}
-			_, err := fmt.Fprint(s.out, fillCompletion(c.App, name, text))
+			if c.Args().Len() > 1 {
+				return tooMany("completion", c.Args().Get(1), "it is for one shell")
+			}
+			text := completions[name]
+			_, err = fmt.Fprint(s.out, fillCompletion(c.App, name, text))
 			return err
 		},
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -32,9 +31,12 @@ says what it could not ask. show prints the values that were understood; what co
 from env(), file() and exec() is not shown. Neither runs exec().`,
 		Flags: append(append(poolFlags()[:1:1], &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			what := c.Args().First()
-			if c.Args().Len() != 1 || what != "check" && what != "show" {
-				return usageError{hinted{errors.New("config: say check or show"), "muster config check -c FILE"}}
+			what, err := subcommand("config", c.Args().Slice(), subcommands["config"])
+			if err != nil {
+				return err
+			}
+			if c.Args().Len() > 1 {
+				return tooMany("config "+what, c.Args().Get(1), "muster config "+what+" -c FILE")
 			}
 			f, found, err := loadConfig(c)
 			if err == nil && !found {

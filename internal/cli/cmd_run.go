@@ -88,7 +88,7 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "results", Destination: &o.results, Usage: "also write each result into a folder of `DIR`"},
 		&cli.StringFlag{Name: "joblog", Destination: &o.joblog, Usage: "also write a line a task to `FILE`, as GNU parallel does"},
 		&cli.BoolFlag{Name: "dry-run", Destination: &o.dryRun, Usage: "print the commands and run nothing"},
-		&cli.StringFlag{Name: "progress", Destination: &o.progress, Value: "auto", Usage: "show a progress bar: `WHEN` is auto (on a terminal), always or never"},
+		choiceFlag("progress", &o.progress, "auto", "show a progress bar: `WHEN` is auto (on a terminal), always or never", "auto", "always", "never"),
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
 		&cli.StringFlag{Name: "join-file", Destination: &o.joinFile, Usage: "write a join string to `FILE`, for workers started by hand with muster worker"},
 		&cli.IntFlag{Name: "join-uses", Destination: &o.joinUses, Value: 1, Usage: "let `N` workers join with it"},
@@ -218,18 +218,12 @@ func (o *runOptions) check() error {
 		return fmt.Errorf("-n %d: at least one task runs at once", o.slots)
 	case o.retries < 0 || o.retries > 100:
 		return fmt.Errorf("--retries %d: 0 to 100", o.retries)
-	case o.estimate < 0:
-		return fmt.Errorf("--estimate %s: it cannot be negative", o.estimate)
-	case o.timeout < 0:
-		return fmt.Errorf("--timeout %s: it cannot be negative", o.timeout)
 	case o.joinUses < 1:
 		return fmt.Errorf("--join-uses %d: at least one worker joins", o.joinUses)
 	case o.replace == "":
 		return errors.New("-I: the replacement string is empty")
 	case o.run != "" && !host.ValidName(o.run):
 		return fmt.Errorf("--run %q: a name has letters, digits, - and _, 40 at most", o.run)
-	case !slices.Contains([]string{"auto", "always", "never"}, o.progress):
-		return fmt.Errorf("--progress %q: it is auto, always or never", o.progress)
 	case o.listen != "" && o.joinFile == "":
 		return errors.New("--listen is for workers started by hand: give --join-file too")
 	}

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
+	"muster/internal/units"
 	mtls "muster/tls"
 )
 
@@ -272,31 +273,37 @@ revoke lets nobody in any more; workers that are in stay.
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
+			what, err := subcommand("join", c.Args().Slice(), subcommands["join"])
+			if err != nil {
+				return err
+			}
+			takes := map[string]int{"revoke": 1}[what]
+			if c.Args().Len() > 1+takes {
+				return tooMany("join "+what, c.Args().Get(1+takes), "`muster join --help` shows how it is used")
+			}
 			client, err := connect(c)
 			if err != nil {
 				return err
 			}
-			switch what := c.Args().First(); {
-			case what == "list" && c.Args().Len() == 1:
+			switch {
+			case what == "list":
 				return listJoins(c, s, client, asJSON)
-			case what == "revoke" && c.Args().Len() == 2:
+			case what == "revoke" && c.Args().Len() == 1:
+				return usageError{hinted{errors.New("join revoke: which ID?"), "`muster join list` lists them"}}
+			case what == "revoke":
 				if err := client.Revoke(c.Context, c.Args().Get(1)); err != nil {
 					return answered(err)
 				}
 				s.err.Say("%s lets nobody in any more", c.Args().Get(1))
 				return nil
-			case what != "new" || c.Args().Len() != 1:
-				return usageError{hinted{errors.New("join: say new, list, or revoke ID"), "muster join new -o FILE"}}
 			case file == "":
 				return usageError{hinted{errors.New("join new: where to?"), "-o FILE, a file that muster worker --join-file reads; - is standard output"}}
-			case valid < 0:
-				return usagef("--valid %s: it cannot be negative", valid)
 			}
 			profile, err := profileOf(c, client)
 			if err != nil {
 				return err
 			}
-			j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: uses, Valid: control.Duration(valid), Elsewhere: !local})
+			j, err := client.Join(c.Context, profile, control.JoinRequest{Uses: uses, Valid: units.Duration(valid), Elsewhere: !local})
 			if err != nil {
 				return answered(err)
 			}

@@ -66,9 +66,6 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if len(argv) == 0 {
 		return usageError{hinted{errNoCommand, "muster submit -- ./simulate 1"}}
 	}
-	if o.timeout < 0 {
-		return usagef("--timeout %s: it cannot be negative", o.timeout)
-	}
 	if o.shell {
 		argv = []string{"/bin/sh", "-c", strings.Join(argv, " ")}
 	}
@@ -209,7 +206,7 @@ of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "
 			&cli.BoolFlag{Name: "stop", Usage: "after the first failure cancel all others"},
 			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &o.wait, Usage: "wait for the results and collect them, instead of printing the id"},
 			&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "with --wait: as collect --flat"},
-			&cli.StringFlag{Name: "progress", Destination: &o.runOptions.progress, Value: "auto", Usage: "with --wait: as collect --progress"},
+			choiceFlag("progress", &o.runOptions.progress, "auto", "with --wait: as collect --progress", "auto", "always", "never"),
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
 			&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run one task after another here, in this terminal, now"},
 		), logFlags("", "")...),

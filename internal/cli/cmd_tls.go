@@ -66,19 +66,18 @@ and keys, of this user's dispatchers without a FILE.`,
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
 		}, logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			what := c.Args().First()
-			if what != "pin" && c.Args().Len() != 1 {
-				what = ""
-			}
-			switch what {
-			case "self-signed", "request":
-				return s.makeTLS(o, what)
-			case "check":
-				return s.checkTLS(c, o)
-			case "pin":
+			what, err := subcommand("tls", c.Args().Slice(), subcommands["tls"])
+			switch {
+			case err != nil:
+				return err
+			case what == "pin":
 				return s.showPins(c, c.Args().Tail(), o.json)
+			case c.Args().Len() > 1:
+				return tooMany("tls "+what, c.Args().Get(1), "files and names are given by options: `muster tls --help`")
+			case what == "check":
+				return s.checkTLS(c, o)
 			}
-			return usageError{hinted{errors.New("tls: say self-signed, request, check or pin"), "`muster tls --help` shows how each is used"}}
+			return s.makeTLS(o, what)
 		},
 	}
 }

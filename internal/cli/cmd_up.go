@@ -17,6 +17,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/prompt"
+	"muster/internal/units"
 )
 
 // upOptions are the options of `muster up` that are not settings of a profile.
@@ -154,8 +155,8 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	if set.Sync {
 		pl.drafts = nil
 	}
-	spec := host.Spec{Name: p.Name, Memory: int64(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
-		Slots: max(set.Worker.Slots, 1), Reattach: set.Reattach, Walltime: set.Worker.Walltime, Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options()}
+	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
+		Slots: max(set.Worker.Slots, 1), Reattach: units.Duration(set.Reattach), Walltime: units.Duration(set.Worker.Walltime), Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options()}
 	if len(pl.drafts) > 0 {
 		spec.Launchers = plan.Digest(pl.drafts)
 	}
@@ -179,7 +180,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	keep, err := config.ParseSize(c.String("keep"))
+	keep, err := units.ParseSize(c.String("keep"))
 	if err != nil {
 		return usagef("--keep: %w", err)
 	}

@@ -30,7 +30,7 @@ first, as host_url() has them: the host name, then each interface.
    muster up --url "$(muster url --interface ib0 --family ipv4 | cut -f1 -d' ')"`,
 		Flags: append(append(dispatcherFlags(),
 			&cli.StringSliceFlag{Name: "interface", Usage: "those of the interface `NAME` alone"},
-			&cli.StringFlag{Name: "family", Usage: "those of `FAMILY` alone, ipv4 or ipv6"},
+			choiceFlag("family", nil, "", "those of `FAMILY` alone, ipv4 or ipv6", "ipv4", "ipv6"),
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -56,10 +56,7 @@ first, as host_url() has them: the host name, then each interface.
 func urlCandidates(c *cli.Context) ([]host.Candidate, error) {
 	choice := address.Choice{Interfaces: c.StringSlice("interface")}
 	if c.IsSet("family") {
-		var err error
-		if choice.Family, err = address.ParseFamily(c.String("family")); err != nil {
-			return nil, usagef("--family: %w", err)
-		}
+		choice.Family = address.Family(c.String("family"))
 	}
 	client, err := connect(c)
 	if err != nil {

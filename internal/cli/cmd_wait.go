@@ -138,7 +138,7 @@ cancelled. Results are kept until they are collected, or forgotten with --forget
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
 			&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "print stdout alone, in input order, one result a line; with --json one array of one type"},
 			&cli.BoolFlag{Name: "stop", Destination: &o.stop, Usage: "at the first failure cancel the rest, and say which it was"},
-			&cli.StringFlag{Name: "progress", Destination: &o.progress, Value: "auto", Usage: "show a progress bar: `WHEN` is auto (on a terminal), always or never"},
+			choiceFlag("progress", &o.progress, "auto", "show a progress bar: `WHEN` is auto (on a terminal), always or never", "auto", "always", "never"),
 			&cli.StringFlag{Name: "results", Destination: &o.results, Usage: "also write each result into a folder of `DIR`"},
 			&cli.StringFlag{Name: "joblog", Destination: &o.joblog, Usage: "also write a line a task to `FILE`, as GNU parallel does"},
 			&cli.BoolFlag{Name: "keep", Destination: &o.keep, Usage: "do not forget the results"},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -59,14 +58,14 @@ func newWorker(s streams) *cli.Command {
 			&cli.UintFlag{Name: "restart", Destination: &o.restart, Usage: "how often this element has been started before: `N`"},
 			&cli.DurationFlag{Name: "patience", Destination: &o.patience, Usage: "go on dialling for `DURATION` when nobody answers", DefaultText: "1m in a scheduler's job, else one try"},
 			&cli.BoolFlag{Name: "asyncdial", Destination: &o.asyncdial, Usage: "go on dialling for ever when nobody answers"},
-			&cli.DurationFlag{Name: "walltime", Destination: &o.walltime, Usage: "the worker's job lasts `DURATION`: hand back what runs before it is over"},
+			&cli.GenericFlag{Name: "walltime", Value: newValue(&o.walltime, 0, parseWalltime, showDuration), Usage: "the worker's job lasts `DURATION`: hand back what runs before it is over"},
 			&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`, wherever they were submitted"},
 			&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "begin no task that could not end within the walltime if it takes `DURATION`"},
 			&cli.DurationFlag{Name: "idletime", Destination: &o.idletime, Usage: "leave after `DURATION` without a task"},
 			&cli.IntFlag{Name: "maxtasks", Destination: &o.maxtasks, Usage: "leave after `N` tasks"},
-			&cli.StringFlag{Name: "autoexit", Destination: &o.autoexit, Value: "now", Usage: "when the dispatcher ends or is lost: leave `WHEN`: now (tasks get 200 ms), finish (when what runs has ended) or never (wait for a dispatcher)"},
+			choiceFlag("autoexit", &o.autoexit, "now", "when the dispatcher ends or is lost: leave `WHEN`: now (tasks get 200 ms), finish (when what runs has ended) or never (wait for a dispatcher)", "now", "finish", "never"),
 			&cli.BoolFlag{Name: "cleanup", Destination: &o.cleanup, Value: true, Usage: "empty MUSTER_TASK_DIR after each task; --cleanup=false leaves it for the next"},
-			&cli.StringFlag{Name: "output", Destination: &o.output, Value: "collect", Usage: "what becomes of what tasks print: `HOW` is collect, discard, or echo (collect, and print it here too)"},
+			choiceFlag("output", &o.output, "collect", "what becomes of what tasks print: `HOW` is collect, discard, or echo (collect, and print it here too)", "collect", "discard", "echo"),
 			&cli.StringFlag{Name: "tls-ca", Destination: &o.ca, Usage: "know the dispatcher by a certificate that the CA in `FILE` has signed, PEM, and not by its key"},
 			&cli.StringFlag{Name: "tls-crl", Destination: &o.crl, Usage: "refuse a certificate that the list in `FILE` has revoked, PEM"},
 			&cli.BoolFlag{Name: "exit-reason", Destination: &o.exitReason, Usage: "exit with the reason for leaving"},
@@ -81,28 +80,9 @@ func newWorker(s streams) *cli.Command {
 	}
 }
 
-func (o *workerOptions) check() error {
-	switch {
-	case o.slots < 0:
-		return usagef("-n %d: a worker has at least one slot", o.slots)
-	case o.patience < 0 || o.walltime < 0 || o.estimate < 0 || o.idletime < 0:
-		return usagef("--patience, --walltime, --estimate and --idletime cannot be negative")
-	case o.maxtasks < 0:
-		return usagef("--maxtasks %d: it cannot be negative", o.maxtasks)
-	case !slices.Contains([]string{"now", "finish", "never"}, o.autoexit):
-		return usagef("--autoexit %q: it is now, finish or never", o.autoexit)
-	case !slices.Contains([]string{"collect", "discard", "echo"}, o.output):
-		return usagef("--output %q: it is collect, discard or echo", o.output)
-	}
-	return nil
-}
-
 func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	log, err := logger(c, s.err)
 	if err != nil {
-		return err
-	}
-	if err := o.check(); err != nil {
 		return err
 	}
 	exe, err := os.Executable()

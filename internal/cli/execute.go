@@ -18,6 +18,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/report"
+	"muster/internal/units"
 	mtls "muster/tls"
 )
 
@@ -179,11 +180,11 @@ func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.
 func (p *runPlan) spec() host.Spec {
-	spec := host.Spec{Name: "default", Retries: p.o.retries, Reattach: plan.DefaultReattach, Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: p.o.estimate}
+	spec := host.Spec{Name: "default", Retries: p.o.retries, Reattach: units.Duration(plan.DefaultReattach), Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: units.Duration(p.o.estimate)}
 	if p.pool != nil {
-		spec.Name, spec.Reattach = p.pool.name, p.pool.set.Reattach
+		spec.Name, spec.Reattach = p.pool.name, units.Duration(p.pool.set.Reattach)
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
-		spec.Walltime, spec.RoundRobin = p.pool.set.Worker.Walltime, p.pool.set.Scheduling == "round-robin"
+		spec.Walltime, spec.RoundRobin = units.Duration(p.pool.set.Worker.Walltime), p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.drafts) > 0 {
 			spec.Listen, spec.Hosts, spec.Relayed = p.pool.listen, p.pool.hosts, p.pool.relayed
 		}

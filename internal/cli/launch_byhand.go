@@ -12,6 +12,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/plan"
 	"muster/internal/shell"
+	"muster/internal/units"
 )
 
 const (
@@ -71,7 +72,7 @@ func these(n int) string {
 // where they hold the join string each has its own, which lets in one worker, once: who
 // pastes a line may leave it where others read it.
 func byHandLines(mints *minting, pl *pool, o launchOptions, n int) ([]byHandLine, error) {
-	wish := control.JoinRequest{Uses: n, Valid: control.Duration(o.valid), Elsewhere: true}
+	wish := control.JoinRequest{Uses: n, Valid: units.Duration(o.valid), Elsewhere: true}
 	if o.showSecrets {
 		wish.Uses, wish.Once = 1, true
 	}

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/state"
+	"muster/internal/units"
 	mtls "muster/tls"
 )
 
@@ -90,7 +91,7 @@ func mintHere(mints *minting, d *plan.Draft, names []plan.Names, o launchOptions
 	if sent {
 		uses /= len(names)
 	}
-	wish := control.JoinRequest{Uses: uses, Valid: control.Duration(o.valid), Elsewhere: true, Loopback: d.Tunnelled(), Once: sent}
+	wish := control.JoinRequest{Uses: uses, Valid: units.Duration(o.valid), Elsewhere: true, Loopback: d.Tunnelled(), Once: sent}
 	m, err := mints.mint(wish)
 	if err != nil || m.run == "" {
 		return false, err

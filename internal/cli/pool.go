@@ -13,6 +13,7 @@ import (
 	"muster/internal/config"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/units"
 )
 
 // poolFlags choose a config and a profile of it.
@@ -40,7 +41,7 @@ type pool struct {
 // options are the options of the profile's workers.
 func (p *pool) options() plan.WorkerOptions {
 	w := p.set.Worker
-	return plan.WorkerOptions{IdleTime: w.IdleTime, MaxTasks: w.MaxTasks, NoCleanup: !w.Cleanup, AutoExit: w.AutoExit, Output: w.Output, AsyncDial: w.AsyncDial}
+	return plan.WorkerOptions{IdleTime: units.Duration(w.IdleTime), MaxTasks: w.MaxTasks, NoCleanup: !w.Cleanup, AutoExit: w.AutoExit, Output: w.Output, AsyncDial: w.AsyncDial}
 }
 
 // workers is how many workers launchers start for the pool.

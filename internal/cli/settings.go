@@ -71,10 +71,18 @@ func overlay(c *cli.Context, set *plan.ProfileSettings) error {
 		if err == nil {
 			continue
 		}
+		var near interface{ Hint() string }
+		hint := ""
+		if errors.As(err, &near) {
+			hint = near.Hint()
+		}
 		if what, ok := strings.CutPrefix(err.Error(), f.Name+" is "); ok {
 			err = fmt.Errorf("--%s is %s", name, what)
 		} else {
 			err = fmt.Errorf("--%s: %w", name, err)
+		}
+		if hint != "" {
+			err = hinted{err, hint}
 		}
 		bad = append(bad, err)
 	}

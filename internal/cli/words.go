@@ -13,6 +13,14 @@ import (
 // command line.
 var takesCommand = []string{"run", "submit", "map", "everywhere", "with"}
 
+// subcommands are the first words that a command may have, if these are few.
+var subcommands = map[string][]string{
+	"completion": {"bash", "zsh", "fish"},
+	"config":     {"check", "show"},
+	"join":       {"new", "list", "revoke"},
+	"tls":        {"self-signed", "request", "check", "pin"},
+}
+
 // commandLine is what of such a command's words is not options: urfave/cli would take
 // options of CMD for its own.
 type commandLine struct {

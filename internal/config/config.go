@@ -171,7 +171,7 @@ func (f *File) Launcher(name string) (*Launcher, error) {
 
 func (f *File) missing(what, name string, all []string) error {
 	text := fmt.Sprintf("%s has no %s %q", f.Path, what, name)
-	switch hint := near(name, all); {
+	switch hint := nearest(name, all); {
 	case hint != "":
 		text += "; " + hint
 	case len(all) > 0:

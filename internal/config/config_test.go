@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"muster/internal/config"
 	"muster/internal/plan"
@@ -62,9 +61,11 @@ func TestMistakesAtTheirPlace(t *testing.T) {
 		"profile \"p\" {}\nprofile \"p\" {}":                                                              {"another profile \"p\" above"},
 		"porfile \"p\" {}":                                                                                {`there is no block "porfile"`, `did you mean "profile"?`},
 		"walltime = 5":                                                                                    {`"walltime" cannot stand here`},
-		"launcher \"cluster\" \"a\" {\n  cpus = \"many\"\n  walltime = \"4 hours\"\n  memory = \"16\"\n}": {"2:10: cpus: this must be a whole number, and is a string", "3:14: walltime: \"4 hours\" is no duration", "4:12: memory: \"16\" has no unit"},
-		"launcher \"cluster\" \"a\" {\n  cpus = -1\n}":                                                    {"2:10: cpus: this must be a whole number from 0"},
-		"launcher \"cluster\" \"a\" {\n  cpus = 1.5\n}":                                                   {"2:10: cpus: this must be a whole number from 0"},
+		"launcher \"cluster\" \"a\" {\n  cpus = \"many\"\n  walltime = \"4 hours\"\n  memory = \"16\"\n}": {"2:10: cpus: \"many\" is no count", "3:14: walltime: \"4 hours\" is no duration", "4:12: memory: \"16\" has no unit"},
+		"launcher \"cluster\" \"a\" {\n  cpus = -1\n}":                                                    {"2:10: cpus: \"-1\" is negative"},
+		"launcher \"cluster\" \"a\" {\n  cpus = 1.5\n}":                                                   {"2:10: cpus: \"1.5\" is no count"},
+		"launcher \"cluster\" \"a\" {\n  cpus = 8.0000000000000000000001\n  gpus = 1e30\n}":               {"2:10: cpus: \"8.0000000000000000000001\" is no count", "3:10: gpus: \"1e+30\" is too large"},
+		"launcher \"cluster\" \"a\" {\n  walltime = 240\n  memory = 16\n  poll = -1\n}":                   {"2:14: walltime: \"240\" has no unit", "3:12: memory: \"16\" has no unit", "4:10: poll: \"-1\" is negative"},
 		"launcher \"cluster\" \"a\" {\n  name = 5\n}":                                                     {"2:10: name: this must be a string, and is a number"},
 		"launcher \"cluster\" \"a\" {\n  name = null\n}":                                                  {"2:10: name: it is null"},
 		"launcher \"cluster\" \"a\" {\n  setup = [1, null]\n}":                                            {"an element is null"},
@@ -89,7 +90,7 @@ func TestMistakesAtTheirPlace(t *testing.T) {
 		"launcher \"ssh\" \"a\" {\n  via = launcher.ssh.b\n}\nlauncher \"ssh\" \"b\" {\n  via = launcher.ssh.c\n}\nlauncher \"ssh\" \"c\" {\n  via = launcher.ssh.a\n}": {"muster.hcl:8:9: launcher ssh.c would be reached through itself"},
 		"launcher \"cluster\" \"c\" {\n  via = launcher.ssh.a\n}\nlauncher \"ssh\" \"a\" {\n  via = launcher.ssh.a\n}":                                                  {"muster.hcl:5:9: launcher ssh.a would be reached through itself"},
 		"launcher \"ssh\" \"a\" {\n  remote = [\"ssh://h\"]\n}":                                                                                                         {`muster.hcl:2:3: there is no setting "remote" here`, `hint: did you mean "remotes"?`},
-		"launcher \"ssh\" \"a\" {\n  remotes = \"ssh://h\"\n  tunnel = \"maybe\"\n  timeout = 10\n}":                                                                    {"2:13: remotes: this must be a list of strings, and is a string", "3:12: tunnel: this must be true or false", "4:13: timeout:"},
+		"launcher \"ssh\" \"a\" {\n  remotes = \"ssh://h\"\n  tunnel = \"maybe\"\n  timeout = \"soon\"\n}":                                                              {"2:13: remotes: this must be a list of strings, and is a string", "3:12: tunnel: this must be true or false", "4:13: timeout: \"soon\" is no duration"},
 	} {
 		_, err := config.Parse("muster.hcl", []byte(src), plan.Schema())
 		var e *config.Error
@@ -135,6 +136,22 @@ func TestNearNames(t *testing.T) {
 		_, err := config.Parse("f", []byte(c.head+" {\n"+c.word+" = 1\n}"), plan.Schema())
 		if want := `did you mean "` + c.want + `"?`; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s in %s: no %s in\n%v", c.word, c.head, want, err)
+		}
+	}
+}
+
+// TestNearNamesElsewhere: a name that is known in another kind of block leads there.
+func TestNearNamesElsewhere(t *testing.T) {
+	for _, c := range []struct{ head, word, want string }{
+		{`profile "p"`, "partition", `it is queue of launchers of kind cluster, such as queue = "main"`},
+		{`profile "p"`, "account", "it is a setting of launchers of kind cluster"},
+		{`profile "p"`, "H-vmem", "it is memory of launchers of kind cluster"},
+		{`launcher "cluster" "a"`, "reattach", "it is a setting of profiles"},
+		{`launcher "ssh" "a"`, "partition", "it is queue of launchers of kind cluster"},
+	} {
+		_, err := config.Parse("f", []byte(c.head+" {\n"+c.word+" = 1\n}"), plan.Schema())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s in %s: no %s in\n%v", c.word, c.head, c.want, err)
 		}
 	}
 }
@@ -208,30 +225,6 @@ func TestLauncherByName(t *testing.T) {
 	}
 	if _, err := f.Profile("p"); err == nil {
 		t.Error("a profile that is not there")
-	}
-}
-
-func TestDurationsAndSizes(t *testing.T) {
-	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "3h50m": 230 * time.Minute, "04:00:00": 4 * time.Hour,
-		"2-12": 60 * time.Hour, "1-00:30": 24*time.Hour + 30*time.Minute, "1-02:03:04": 26*time.Hour + 3*time.Minute + 4*time.Second} {
-		if d, err := config.ParseDuration(text); err != nil || d != want {
-			t.Errorf("%q is %s, %v", text, d, err)
-		}
-	}
-	for _, text := range []string{"", "5", "10:30", "-5s", "1h 2m", "x", "999999999-00:00:00"} {
-		if d, err := config.ParseDuration(text); err == nil {
-			t.Errorf("%q is taken as %s", text, d)
-		}
-	}
-	for text, want := range map[string]int64{"16GB": 16e9, "16GiB": 16 << 30, "512 mb": 512e6, "1.5KiB": 1536, "0B": 0} {
-		if n, err := config.ParseSize(text); err != nil || n != want {
-			t.Errorf("%q is %d, %v", text, n, err)
-		}
-	}
-	for _, text := range []string{"", "16", "16G", "-1GB", "GB", "99999999999TB"} {
-		if n, err := config.ParseSize(text); err == nil {
-			t.Errorf("%q is taken as %d", text, n)
-		}
 	}
 }
 

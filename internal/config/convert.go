@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"muster/internal/units"
 )
 
 // secret marks values that come from outside; a value of exec() that was not run
@@ -114,20 +115,34 @@ func (r reading) typed(f *Field, v cty.Value) (any, error) {
 		}
 		return v.True(), nil
 	case time.Duration:
-		v, err := known(v, cty.String)
+		text, err := f.measure(v, "4h or 4:00:00")
 		if err != nil {
 			return nil, err
 		}
-		return ParseDuration(v.AsString())
+		return units.ParseDuration(text)
 	case Size:
-		v, err := known(v, cty.String)
+		text, err := f.measure(v, "16GB or 16GiB")
 		if err != nil {
 			return nil, err
 		}
-		n, err := ParseSize(v.AsString())
+		n, err := units.ParseSize(text)
 		return Size(n), err
 	}
 	return nil, errors.New("a launcher cannot be named here")
+}
+
+// measure is the text of a duration or a size. Where schedulers disagree on what a number
+// alone would mean, it is refused, and such is what to write.
+func (f *Field) measure(v cty.Value, such string) (string, error) {
+	v, err := known(v, cty.String)
+	if err != nil {
+		return "", err
+	}
+	text := v.AsString()
+	if f.unit {
+		err = units.WithUnit(text, such)
+	}
+	return text, err
 }
 
 // allowed checks a text that may have some values only.
@@ -141,7 +156,7 @@ func (f *Field) allowed(got any, hidden bool) error {
 		return fmt.Errorf("its value, which is not shown, is none of %s", all)
 	}
 	lower := strings.ToLower(text)
-	hint := near(lower, f.OneOf)
+	hint := nearest(lower, f.OneOf)
 	if value, ok := f.like[lower]; ok {
 		hint = fmt.Sprintf("%s = %q", f.local(), value)
 	}
@@ -152,6 +167,9 @@ func (f *Field) allowed(got any, hidden bool) error {
 type hintedError struct{ msg, hint string }
 
 func (e hintedError) Error() string { return e.msg }
+
+// Hint is what to write in its place, if that is known.
+func (e hintedError) Hint() string { return e.hint }
 
 // text makes a string. Unless strict, a number will do.
 func (r reading) text(v cty.Value, strict bool) (string, error) {
@@ -287,15 +305,18 @@ func (r reading) data(v cty.Value) (Data, error) {
 }
 
 func wholeNumber(v cty.Value) (int, error) {
+	if inner, _ := v.UnmarkDeep(); inner.Type() == cty.String && inner.IsWhollyKnown() && !inner.IsNull() {
+		return units.ParseCount(inner.AsString())
+	}
 	v, err := known(v, cty.Number)
 	if err != nil {
 		return 0, err
 	}
-	n, accuracy := v.AsBigFloat().Int64()
-	if accuracy != big.Exact || n < 0 || n > 1<<30 {
-		return 0, fmt.Errorf("this must be a whole number from 0 to %d, and is %s", 1<<30, v.AsBigFloat().Text('g', 20))
+	n := v.AsBigFloat()
+	if n.IsInt() && n.MantExp(nil) < 64 {
+		return units.ParseCount(n.Text('f', 0))
 	}
-	return int(n), nil
+	return units.ParseCount(n.Text('g', -1))
 }
 
 // known returns a value without its marks, as the type that is wanted.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/xrash/smetrics"
 
+	"muster/internal/near"
 	"muster/internal/terminal"
 )
 
@@ -213,19 +213,11 @@ func translate(diags hcl.Diagnostics) []Diagnostic {
 	return list
 }
 
-// near returns a hint that names what was probably meant.
-func near(word string, names []string) string {
-	best, hint := 0.8, ""
-	for _, n := range names {
-		like := smetrics.JaroWinkler(n, word, 0.7, 4)
-		if n != "" && slices.Equal(letters(n), letters(word)) {
-			like = 1 // of a short word it says little that two letters are exchanged
-		}
-		if like > best {
-			best, hint = like, fmt.Sprintf("did you mean %q?", n)
-		}
+// nearest returns a hint that names what was probably meant.
+func nearest(word string, names []string) string {
+	name := near.Name(word, names)
+	if name == "" {
+		return ""
 	}
-	return hint
+	return fmt.Sprintf("did you mean %q?", name)
 }
-
-func letters(word string) []byte { return slices.Sorted(slices.Values([]byte(word))) }

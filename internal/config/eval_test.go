@@ -120,7 +120,7 @@ func TestMistakesOfValues(t *testing.T) {
 		`cpus = env("MY_X")`:                     {"muster.hcl:2:8: cpus: its value, which is not shown, is not a whole number"},
 		`join = env("MY_X")`:                     {"join: its value, which is not shown, is none of file, script"},
 		`join = lower("X")`:                      {`muster.hcl:2:8: join is "x", and can be file, script`},
-		"name = upper(5)\n  cpus = lower(\"A\")": {"muster.hcl:3:10: cpus: this must be a whole number"},
+		"name = upper(5)\n  cpus = lower(\"A\")": {"muster.hcl:3:10: cpus: \"a\" is no count"},
 	} {
 		f := parse(t, "launcher \"cluster\" \"a\" {\n"+src+"\n}")
 		var s plan.ClusterSettings

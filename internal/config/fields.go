@@ -22,6 +22,7 @@ import (
 //	oneof    the values that it may have, separated by commas
 //	like     what others call these, as OTHER=VALUE, separated by commas
 //	over     of a Formula: the names that it may speak of, separated by commas; all but answer are strings
+//	unit     "true" if a duration or a size has to have one
 //	words    "true" if a Formula gives a list of strings
 //	kind     of a Reference: the kind of launcher that it may name
 //	secret   "true" if its value is never shown
@@ -41,6 +42,7 @@ type Field struct {
 	Secret  bool
 	Later   bool
 
+	unit  bool
 	like  map[string]string
 	over  []string
 	words bool
@@ -94,7 +96,7 @@ func fieldsOf(t reflect.Type, outer Field, index []int) []Field {
 func newField(sf reflect.StructField, index []int) Field {
 	f := Field{Name: sf.Tag.Get("set"), Doc: sf.Tag.Get("doc"), Default: sf.Tag.Get("default"), Unset: sf.Tag.Get("unset"),
 		Near: words(sf.Tag.Get("near")), OneOf: words(sf.Tag.Get("oneof")), Secret: sf.Tag.Get("secret") == "true",
-		Later: sf.Tag.Get("later") == "true", over: words(sf.Tag.Get("over")), words: sf.Tag.Get("words") == "true", kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
+		Later: sf.Tag.Get("later") == "true", unit: sf.Tag.Get("unit") == "true", over: words(sf.Tag.Get("over")), words: sf.Tag.Get("words") == "true", kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
 	if f.Name == "" || f.Doc == "" {
 		panic(fmt.Sprintf("config: the field %s of settings has no name or no meaning", sf.Name))
 	}
@@ -226,22 +228,13 @@ func (f *Field) set(v reflect.Value, texts []string) error {
 	return nil
 }
 
-// nearField returns a hint at the setting of fields that a word in an inner block,
-// or in the block itself, was probably meant to be.
-func nearField(word, block string, fields []Field) string {
-	plain := strings.ReplaceAll(strings.ToLower(word), "-", "_")
-	var all []string
+// inBlock are the fields that may stand in an inner block, or in the block itself, but for
+// those that are to come.
+func inBlock(inner string, fields []Field) (list []Field) {
 	for _, f := range fields {
-		if f.Type == blockType && block != "" || f.Type != blockType && f.Block != block {
-			continue
+		if !f.Later && (f.Type == blockType && inner == "" || f.Type != blockType && f.Block == inner) {
+			list = append(list, f)
 		}
-		name := f.local()
-		for _, other := range f.Near {
-			if other == plain {
-				return fmt.Sprintf("did you mean %q? Such as %s", name, f.assignment())
-			}
-		}
-		all = append(all, name)
 	}
-	return near(plain, all)
+	return list
 }

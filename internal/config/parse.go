@@ -59,7 +59,7 @@ func (p *parser) top(body *hclsyntax.Body) {
 		case "profile":
 			p.profileBlock(b)
 		default:
-			p.bad(b.TypeRange, near(b.Type, []string{"launcher", "profile"}), "there is no block %q: a config has launcher and profile blocks", b.Type)
+			p.bad(b.TypeRange, nearest(b.Type, []string{"launcher", "profile"}), "there is no block %q: a config has launcher and profile blocks", b.Type)
 		}
 	}
 	for _, l := range p.f.Launchers {
@@ -110,7 +110,7 @@ func (p *parser) unknownKind(kind string, r hcl.Range) {
 	for _, k := range p.f.schema.Kinds {
 		names = append(names, k.Name)
 	}
-	hint := near(kind, names)
+	hint := nearest(kind, names)
 	if kind == Local {
 		hint = `workers on this machine need no block: launcher = "local" in a profile`
 	} else if value := p.valueOf(strings.ToLower(kind)); value != "" {
@@ -222,24 +222,48 @@ func (p *parser) meant(word, inner string, fields []Field) string {
 			return fmt.Sprintf("it stands in an inner block: %s { %s = ... }", f.Block, word)
 		}
 	}
-	if hint := nearField(word, inner, fields); hint != "" {
+	plain := strings.ReplaceAll(strings.ToLower(word), "-", "_")
+	all := inBlock(inner, fields)
+	for _, f := range all {
+		if slices.Contains(f.Near, plain) {
+			return fmt.Sprintf("did you mean %q? Such as %s", f.local(), f.assignment())
+		}
+	}
+	var names []string
+	for _, f := range all {
+		names = append(names, f.local())
+	}
+	if hint := cmp.Or(nearest(plain, names), p.elsewhere(plain)); hint != "" {
 		return hint
 	}
-	for _, kind := range slices.Sorted(maps.Keys(p.kinds)) {
-		if slices.ContainsFunc(p.kinds[kind], func(f Field) bool { return f.Name == word }) {
+	return "there are " + strings.Join(names, ", ")
+}
+
+// elsewhere is a hint at other blocks that have a setting of this name, or one that others
+// call so; it is empty if there is none.
+func (p *parser) elsewhere(name string) string {
+	find := func(fields []Field) (Field, bool) {
+		i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name || f.Block == "" && slices.Contains(f.Near, name) })
+		if i < 0 {
+			return Field{}, false
+		}
+		return fields[i], true
+	}
+	kinds := slices.Sorted(maps.Keys(p.kinds))
+	for _, kind := range kinds {
+		if f, ok := find(p.kinds[kind]); ok && f.Name == name {
 			return fmt.Sprintf("it is a setting of launchers of kind %s", kind)
 		}
 	}
-	if slices.ContainsFunc(Fields(p.f.schema.Profile), func(f Field) bool { return f.Name == word }) {
+	if f, ok := find(Fields(p.f.schema.Profile)); ok && f.Name == name {
 		return "it is a setting of profiles"
 	}
-	var all []string
-	for _, f := range fields {
-		if !f.Later && (f.Type == blockType && inner == "" || f.Type != blockType && f.Block == inner) {
-			all = append(all, f.local())
+	for _, kind := range kinds {
+		if f, ok := find(p.kinds[kind]); ok {
+			return fmt.Sprintf("it is %s of launchers of kind %s, such as %s", f.Name, kind, f.assignment())
 		}
 	}
-	return "there are " + strings.Join(all, ", ")
+	return ""
 }
 
 // expression checks the names in an expression, and its value if that is written out.
@@ -325,7 +349,7 @@ func (p *parser) variable(at *attribute, t hcl.Traversal, worker bool) {
 		}
 	}
 	if names := workerNames(); word != whole && !slices.Contains(names, word) {
-		p.bad(t.SourceRange(), near(word, names), "there is no worker.%s: there are worker.%s", word, strings.Join(names, ", worker."))
+		p.bad(t.SourceRange(), nearest(word, names), "there is no worker.%s: there are worker.%s", word, strings.Join(names, ", worker."))
 		return
 	}
 	at.worker = append(at.worker, word)
@@ -338,7 +362,7 @@ func (p *parser) functions(e hclsyntax.Expression) bool {
 		if call, ok := n.(*hclsyntax.FunctionCallExpr); ok {
 			called = true
 			if names := functionNames(); !slices.Contains(names, call.Name) {
-				p.bad(call.NameRange, near(call.Name, names), "there is no function %s: there are %s", call.Name, strings.Join(names, ", "))
+				p.bad(call.NameRange, nearest(call.Name, names), "there is no function %s: there are %s", call.Name, strings.Join(names, ", "))
 			}
 		}
 		return nil

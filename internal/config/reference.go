@@ -78,7 +78,7 @@ func (p *parser) reference(e hcl.Expression, hint string) *Launcher {
 		}
 		all = append(all, "launcher."+l.Full())
 	}
-	hint = near(strings.Join(words, "."), all)
+	hint = nearest(strings.Join(words, "."), all)
 	p.bad(e.Range(), cmp.Or(hint, `a launcher is a block of its own: launcher "cluster" "NAME" { ... }`), "there is no %s", strings.Join(words, "."))
 	return nil
 }

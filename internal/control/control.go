@@ -18,6 +18,7 @@ import (
 	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/spool"
+	"muster/internal/units"
 	"muster/task"
 )
 
@@ -31,13 +32,13 @@ func Socket(dir, name string) string { return filepath.Join(dir, name+".ctl.sock
 
 // Task is one task as clients write it.
 type Task struct {
-	Argv    []string `json:"argv,omitempty"`
-	Func    string   `json:"func,omitempty"`
-	Env     Env      `json:"env,omitempty"`
-	Dir     string   `json:"dir,omitempty"`
-	Stdin   *string  `json:"stdin,omitempty"`
-	Timeout Duration `json:"timeout,omitempty"`
-	Name    string   `json:"name,omitempty"`
+	Argv    []string       `json:"argv,omitempty"`
+	Func    string         `json:"func,omitempty"`
+	Env     Env            `json:"env,omitempty"`
+	Dir     string         `json:"dir,omitempty"`
+	Stdin   *string        `json:"stdin,omitempty"`
+	Timeout units.Duration `json:"timeout,omitempty"`
+	Name    string         `json:"name,omitempty"`
 	// Base64 says that every string of the task is base64, for those that are
 	// not UTF-8.
 	Base64 bool `json:"base64,omitempty"`
@@ -63,37 +64,9 @@ func (e *Env) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Duration is a time that JSON has as a string, such as "90s", or as seconds.
-type Duration time.Duration
-
-// MarshalJSON writes the string.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
-
-// UnmarshalJSON reads a string or a number of seconds.
-func (d *Duration) UnmarshalJSON(b []byte) error {
-	var seconds float64
-	if json.Unmarshal(b, &seconds) == nil {
-		*d = Duration(seconds * float64(time.Second))
-	} else {
-		var text string
-		if err := json.Unmarshal(b, &text); err != nil {
-			return errors.New(`a duration is a string such as "90s" or a number of seconds`)
-		}
-		t, err := time.ParseDuration(text)
-		if err != nil {
-			return fmt.Errorf("%q is no duration: write 90s or 1h30m", text)
-		}
-		*d = Duration(t)
-	}
-	if *d < 0 {
-		return errors.New("a duration cannot be negative")
-	}
-	return nil
-}
-
 // NewTask writes a spec as a task.
 func NewTask(s task.Spec) Task {
-	t := Task{Argv: s.Argv, Func: s.Func, Env: s.Env, Dir: s.Dir, Timeout: Duration(s.Timeout), Name: s.Name}
+	t := Task{Argv: s.Argv, Func: s.Func, Env: s.Env, Dir: s.Dir, Timeout: units.Duration(s.Timeout), Name: s.Name}
 	if s.Input != nil {
 		text := string(s.Input)
 		t.Stdin = &text

@@ -11,6 +11,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/units"
 )
 
 func (s *Server) profile(r *http.Request) (*host.Profile, error) {
@@ -217,11 +218,11 @@ func (s *Server) retire(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // JoinRequest asks for a join string.
 type JoinRequest struct {
-	Uses      int      `json:"uses"`
-	Valid     Duration `json:"valid"`
-	Elsewhere bool     `json:"elsewhere"` // for other machines too
-	Loopback  bool     `json:"loopback"`  // for those who come in by a tunnel
-	Once      bool     `json:"once"`      // it goes where others may read it: no worker is let in again
+	Uses      int            `json:"uses"`
+	Valid     units.Duration `json:"valid"`
+	Elsewhere bool           `json:"elsewhere"` // for other machines too
+	Loopback  bool           `json:"loopback"`  // for those who come in by a tunnel
+	Once      bool           `json:"once"`      // it goes where others may read it: no worker is let in again
 }
 
 // JoinAnswer is a join string, a secret, and what it admits.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"muster/dispatcher"
 	"muster/hpc"
@@ -32,7 +33,7 @@ func (h *Host) newCredentials(ctx context.Context, of fleet.Launch) (fleet.Crede
 	}
 	l := mtls.NewLaunch(of.Name, mtls.Terms{Uses: of.Workers, Once: of.Place.Sent})
 	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{
-		Lease: p.Spec.Reattach,
+		Lease: time.Duration(p.Spec.Reattach),
 		Expected: func() int {
 			if n, known := h.fleet.Expected(of.Name); known {
 				return n

@@ -67,7 +67,7 @@ func (p *Profile) NewJoin(w JoinWish) (Join, mtls.Join, error) {
 	h.joined++
 	id := fmt.Sprintf("join-%d", h.joined)
 	l := mtls.NewLaunch(h.Run.ID+"-"+id, mtls.Terms{Uses: w.Uses, Until: until, Once: w.Once})
-	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: p.Spec.Reattach})
+	p.Pool.AddLaunch(l, dispatcher.LaunchOptions{Lease: time.Duration(p.Spec.Reattach)})
 	h.joins[id] = &joinRecord{n: h.joined, Join: Join{ID: id, Profile: p.Spec.Name, Uses: w.Uses, Until: until}, launch: l, profile: p}
 	return h.joins[id].Join, p.joinBy(l, addrs), nil
 }

@@ -11,12 +11,12 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"muster/dispatcher"
 	"muster/internal/plan"
 	"muster/internal/spool"
 	"muster/internal/state"
+	"muster/internal/units"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -29,18 +29,18 @@ type Spec struct {
 	Hosts   []string `json:"hosts,omitempty"`  // names that workers dial; empty for all addresses of this machine
 	// Relayed says that the workers of all launchers reach this machine by way of
 	// others: it listens for nobody else then, and Listen is for their ports.
-	Relayed    bool          `json:"relayed,omitempty"`
-	Memory     int64         `json:"memory,omitempty"` // bytes of queued tasks
-	RoundRobin bool          `json:"round_robin,omitempty"`
-	Retries    int           `json:"retries"`
-	Reattach   time.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
-	Slots      int           `json:"slots"`              // of each worker on this machine
-	Walltime   time.Duration `json:"walltime,omitempty"`
-	Estimate   time.Duration `json:"estimate,omitempty"`
-	Everywhere []string      `json:"everywhere,omitempty"`
-	Dir        string        `json:"dir,omitempty"` // where everywhere begins
-	Sync       bool          `json:"sync,omitempty"`
-	Ephemeral  bool          `json:"ephemeral,omitempty"`
+	Relayed    bool           `json:"relayed,omitempty"`
+	Memory     units.Size     `json:"memory,omitempty"` // bytes of queued tasks
+	RoundRobin bool           `json:"round_robin,omitempty"`
+	Retries    int            `json:"retries"`
+	Reattach   units.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
+	Slots      int            `json:"slots"`              // of each worker on this machine
+	Walltime   units.Duration `json:"walltime,omitempty"`
+	Estimate   units.Duration `json:"estimate,omitempty"`
+	Everywhere []string       `json:"everywhere,omitempty"`
+	Dir        string         `json:"dir,omitempty"` // where everywhere begins
+	Sync       bool           `json:"sync,omitempty"`
+	Ephemeral  bool           `json:"ephemeral,omitempty"`
 
 	Options plan.WorkerOptions `json:"options"`
 	TLS     *mtls.Settings     `json:"tls,omitempty"` // of a certificate of its own; nil for none
@@ -96,7 +96,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
 		}
 	}
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: s.Memory, RoundRobin: s.RoundRobin})
+	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin})
 	if err != nil {
 		return nil, err
 	}

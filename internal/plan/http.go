@@ -40,12 +40,12 @@ type HTTPSettings struct {
 	LibPaths        []string      `set:"lib_paths" doc:"posit-workbench with Rscript: R's library folders there" example:"[\"/opt/R/site-library\"]" unset:"its own" near:"libpaths,library"`
 	JobName         string        `set:"job_name" doc:"what the job is called; to slurmrestd muster adds a word that makes it unique" example:"sim" unset:"muster, or mirai_daemon with bare" near:"jobname"`
 	CPUs            int           `set:"cpus" doc:"the job's CPUs" example:"4" unset:"as the service says" near:"cpus_per_task,ncpus,cores,threads"`
-	Memory          config.Size   `set:"memory" doc:"the job's memory" example:"8GB" unset:"as the service says" near:"mem,ram"`
+	Memory          config.Size   `set:"memory" unit:"true" doc:"the job's memory" example:"8GB" unset:"as the service says" near:"mem,ram"`
 	User            string        `set:"user" doc:"slurmrestd: whose token it is" example:"me" unset:"$USER, if there is a token" near:"username,login"`
 	Array           config.Array  `set:"array" doc:"slurmrestd: the indices of the job array, which has one worker for each" example:"1-100%20" unset:"one job" near:"job_array,ntasks"`
 	Queue           string        `set:"queue" doc:"slurmrestd: the partition" example:"main" unset:"Slurm's default" near:"partition"`
 	Account         string        `set:"account" doc:"slurmrestd: the account that is charged" example:"proj42" unset:"Slurm's default" near:"project"`
-	Walltime        time.Duration `set:"walltime" doc:"slurmrestd: the time after which Slurm ends the job" example:"4h" unset:"as the partition says" near:"time,time_limit"`
+	Walltime        time.Duration `set:"walltime" unit:"true" doc:"slurmrestd: the time after which Slurm ends the job" example:"4h" unset:"as the partition says" near:"time,time_limit"`
 	Workdir         string        `set:"workdir" doc:"the folder in which jobs start and tasks run" example:"/scratch/me" unset:"the folder in which the command was typed" near:"chdir,cwd,directory,dir"`
 	Shell           string        `set:"shell" doc:"slurmrestd: the interpreter of the job script" example:"/bin/bash -l" unset:"/bin/sh" near:"shebang"`
 	Setup           []string      `set:"setup" doc:"slurmrestd: lines of shell before the worker" example:"[\"module load gcc/12\"]" unset:"none" near:"prologue,modules"`

@@ -12,6 +12,7 @@ import (
 	"muster/internal/config"
 	"muster/internal/plan"
 	"muster/internal/remote"
+	"muster/internal/units"
 	mssh "muster/ssh"
 )
 
@@ -29,7 +30,7 @@ func whole() []*plan.Plan {
 		Shell: "/bin/bash", Workdir: "/w", Setup: []string{"module load x"}, Options: "#PBS -x\n", Body: "b"}
 	names := []plan.Names{{Launch: "l-x", Unique: "x", JoinFile: "/j", Output: "/o", Muster: "/m", URL: "tls+tcp://h:1", Port: "1", Join: "j", Index: 2, Of: 3}}
 	worker := plan.Worker{Before: []string{"env", "A=1"}, Slots: 2, Walltime: time.Hour, Estimate: time.Minute, Dir: "/d",
-		Options: plan.WorkerOptions{IdleTime: time.Second, MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
+		Options: plan.WorkerOptions{IdleTime: units.Duration(time.Second), MaxTasks: 7, NoCleanup: true, AutoExit: "finish", Output: "echo", AsyncDial: true}}
 	web := plan.Web{CA: "-----BEGIN", CAFile: "/ca", Timeout: time.Second}
 	request := mhttp.Request{Method: "POST", URL: "http://h", Socket: "/s", Headers: []mhttp.Header{{Name: "A", Value: "b"}}, Body: "x", Secrets: []string{"s"}, Once: true, Most: 1}
 	states := plan.States{Pending: []string{"P"}, Running: []string{"R"}, Ended: []string{"E"}}

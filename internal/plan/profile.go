@@ -29,7 +29,7 @@ type ProfileSettings struct {
 type WorkerSettings struct {
 	Slots     int           `set:"slots" doc:"tasks at once in each worker, unless the launcher says" example:"8" unset:"as the launcher says" near:"cpus,cores,threads,nprocs,concurrency"`
 	IdleTime  time.Duration `set:"idletime" doc:"a worker leaves after so long without a task" example:"5m" unset:"no limit" near:"idle_time,idle_timeout,seconds_idle"`
-	Walltime  time.Duration `set:"walltime" doc:"a worker leaves before it has lived so long" example:"3h50m" unset:"as the launcher says" near:"time,time_limit,lifetime,seconds_wall"`
+	Walltime  time.Duration `set:"walltime" unit:"true" doc:"a worker leaves before it has lived so long" example:"3h50m" unset:"as the launcher says" near:"time,time_limit,lifetime,seconds_wall"`
 	MaxTasks  int           `set:"maxtasks" doc:"a worker leaves after so many tasks; 0 is no limit" example:"1000" unset:"no limit" near:"max_tasks,tasks_max"`
 	Cleanup   bool          `set:"cleanup" doc:"MUSTER_TASK_DIR is emptied after each task" example:"true" default:"true"`
 	AutoExit  string        `set:"autoexit" doc:"what a worker does when its dispatcher ends: now gives tasks 200 ms, finish lets them end, never waits for a dispatcher" example:"now" unset:"now" oneof:"now,finish,never" near:"auto_exit"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"muster/internal/shell"
+	"muster/internal/units"
 )
 
 // Worker says how muster's own workers are started.
@@ -22,12 +23,12 @@ type Worker struct {
 
 // WorkerOptions are those of `muster worker` that a profile's worker block sets.
 type WorkerOptions struct {
-	IdleTime  time.Duration `json:"idletime,omitempty"`
-	MaxTasks  int           `json:"maxtasks,omitempty"`
-	NoCleanup bool          `json:"no_cleanup,omitempty"`
-	AutoExit  string        `json:"autoexit,omitempty"`
-	Output    string        `json:"output,omitempty"`
-	AsyncDial bool          `json:"asyncdial,omitempty"`
+	IdleTime  units.Duration `json:"idletime,omitempty"`
+	MaxTasks  int            `json:"maxtasks,omitempty"`
+	NoCleanup bool           `json:"no_cleanup,omitempty"`
+	AutoExit  string         `json:"autoexit,omitempty"`
+	Output    string         `json:"output,omitempty"`
+	AsyncDial bool           `json:"asyncdial,omitempty"`
 }
 
 // Args returns the options as words of its command line.
