@@ -85,7 +85,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	words := &commandLine{}
 	app := newApp(s, words)
 	args, err := words.take(app, args)
-	if err == nil {
+	switch {
+	case err != nil:
+	case words.help != "":
+		err = show(stdout, words.help)
+	default:
 		err = app.Run(args)
 	}
 	return s.report(err)
@@ -125,9 +129,11 @@ func (s streams) report(err error) int {
 // values.
 func newApp(s streams, words *commandLine) *cli.App {
 	app := &cli.App{
-		Name:                      "muster",
-		Usage:                     "get work onto other people's machines, and every answer back",
-		UsageText:                 "muster COMMAND [OPTIONS]\n\n   muster run -a inputs.txt -- ./simulate {}",
+		Name:  "muster",
+		Usage: "get work onto other people's machines, and every answer back",
+		UsageText: "muster COMMAND [OPTIONS]\n\n" +
+			"muster run -a inputs.txt -- ./simulate {}\n" +
+			"muster help run",
 		Version:                   Version,
 		Reader:                    s.in,
 		Writer:                    s.out,
@@ -138,24 +144,26 @@ func newApp(s streams, words *commandLine) *cli.App {
 		OnUsageError:              onUsageError,
 		Flags:                     logFlags("MUSTER_LOG_LEVEL", "MUSTER_LOG_JSON"),
 		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				return show(s.out, versionLine) // other programs read it, muster on another machine too
+			}
 			if c.Args().Present() {
 				return noSuchCommand(c.App, c.Args().First())
 			}
-			c.App.Writer = s.err.Lines()
-			cli.ShowAppHelp(c)
+			if err := show(s.err.Lines(), appHelp(c.App)); err != nil {
+				return err
+			}
 			return exitError(exitUsage)
 		},
 		Commands: []*cli.Command{newRun(s, words), newUp(s), newDown(s), newLaunch(s), newSubmit(s, words), newMap(s, words), newEverywhere(s, words),
 			newWait(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newTLS(s), newConfig(s), newDoctor(s),
-			newWorker(s), newSlot(), newRelay(s), newServe(s), newCompletion(s)},
+			newWorker(s), newSlot(), newRelay(s), newServe(s), newCompletion(s), newHelp(s), newVersion(s)},
 	}
-	app.CustomAppHelpTemplate = cli.AppHelpTemplate + "\n" + exitTable
 	for _, cmd := range app.Commands {
 		readByUnits(cmd.Flags)
-		cmd.HideHelpCommand = true
 		cmd.OnUsageError = onUsageError
-		cmd.CustomHelpTemplate = cli.CommandHelpTemplate + "\n" + exitTable
 	}
+	withHelp(app)
 	return app
 }
 

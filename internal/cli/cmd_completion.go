@@ -49,7 +49,14 @@ func newCompletion(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
 		Usage:     "print a completion script for a shell",
-		UsageText: "muster completion bash|zsh|fish\n\n   source <(muster completion bash)",
+		UsageText: "muster completion bash|zsh|fish",
+		Description: `A line in the shell's own file, ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish,
+has every shell complete commands, options and their values: profiles and launchers of
+the config, ids, runs.
+
+   source <(muster completion bash)
+   source <(muster completion zsh)
+   muster completion fish | source`,
 		Action: func(c *cli.Context) error {
 			name, err := subcommand("completion", c.Args().Slice(), subcommands["completion"])
 			if err != nil {

@@ -28,7 +28,10 @@ func newConfig(s streams) *cli.Command {
 		Description: `check drafts every launcher and profile of the config, asks the schedulers that are
 here whether they would take the jobs, for 10 seconds at most, and starts nothing; it
 says what it could not ask. show prints the values that were understood; what comes
-from env(), file() and exec() is not shown. Neither runs exec().`,
+from env(), file() and exec() is not shown. Neither runs exec().
+
+   muster config check
+   muster config show -c cluster.hcl --json`,
 		Flags: append(append(poolFlags()[:1:1], &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			what, err := subcommand("config", c.Args().Slice(), subcommands["config"])

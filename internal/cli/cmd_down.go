@@ -41,7 +41,11 @@ workers to finish what they run and leave, idle ones first.
 Every job is on record from before its submission until the scheduler says that
 it is gone. down also ends the jobs of runs that were killed and of muster launch,
 looks for those that may have been submitted, and waits until they are gone. Run
-it on the machine where they were started.`,
+it on the machine where they were started.
+
+   muster down
+   muster down -p gpu
+   muster down -n 2`,
 		Flags: append(append(append(dispatcherFlags(), runFlag()),
 			&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, Usage: "end the profile `NAME`"},
 			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "tell `N` workers to leave, and end nothing else"},

@@ -33,7 +33,10 @@ func newInfo(s streams) *cli.Command {
    cumulative   workers that ever were
    awaiting     tasks that are queued
    executing    tasks that workers have
-   completed    tasks that are resolved, cancelled ones too`,
+   completed    tasks that are resolved, cancelled ones too
+
+   muster info
+   muster info -p gpu --json`,
 		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()), &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -65,7 +68,11 @@ func newStatus(s streams) *cli.Command {
 		UsageText: "muster status [--watch] [--json] [--run NAME] [ID...]",
 		Description: `Alone it shows the dispatcher: where workers dial, and for each profile its
 workers, tasks and queued memory. With ids it shows how those futures stand. With
---watch it goes on showing until Ctrl-C.`,
+--watch it goes on showing until Ctrl-C.
+
+   muster status
+   muster status --run last
+   muster status 3 4`,
 		Flags: append(append(append(dispatcherFlags(), runFlag()),
 			&cli.BoolFlag{Name: "watch", Destination: &watch, Usage: "show every change; with --json one object each"},
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),

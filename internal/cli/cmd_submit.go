@@ -47,6 +47,7 @@ func newSubmit(s streams, words *commandLine) *cli.Command {
 one is started in the background with one worker for this command, and both end
 when the result has been collected.
 
+   muster submit --wait -- ./simulate 1
    id=$(muster submit -- ./simulate 1)
    muster collect $id`,
 		Flags: append(append(append(append(dispatcherFlags(), profileFlag()),

@@ -56,7 +56,10 @@ func newWait(s streams) *cli.Command {
 		UsageText: "muster wait [--any | --poll] [--timeout DURATION] ID...",
 		Description: `It returns when all are resolved; with --any when the first is, whose place in the
 list it prints, from 1, at once if one is already; 0 is the answer to no list. With
---poll it does not wait: it prints resolved, or unresolved and exits with 1.`,
+--poll it does not wait: it prints resolved, or unresolved and exits with 1.
+
+   muster wait 3 4 5
+   muster wait --any --timeout 1h 3 4 5`,
 		Flags: append(append(dispatcherFlags(),
 			&cli.BoolFlag{Name: "any", Destination: &any, Usage: "return when one is, and print which"},
 			&cli.BoolFlag{Name: "poll", Destination: &poll, Usage: "say whether all are, now"},
@@ -133,7 +136,10 @@ of its inputs, or with --flat as one list. With --json each result is one object
 with its error's kind, code and class: error, interrupt, or neither.
 
 The exit code is 0 if all succeeded, 3 if some failed and 4 if all that failed were
-cancelled. Results are kept until they are collected, or forgotten with --forget.`,
+cancelled. Results are kept until they are collected, or forgotten with --forget.
+
+   muster collect 3
+   muster collect --flat $(muster map -- ./simulate {} ::: 1 2 3)`,
 		Flags: append(append(dispatcherFlags(),
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
 			&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "print stdout alone, in input order, one result a line; with --json one array of one type"},
@@ -351,7 +357,9 @@ func newCancel(s streams) *cli.Command {
 		Usage:     "cancel futures, with 20, Operation canceled",
 		UsageText: "muster cancel ID...",
 		Description: `What runs is stopped with all that it started. It prints true for a future that
-was unresolved, and false, with exit code 1, for one that was not.`,
+was unresolved, and false, with exit code 1, for one that was not.
+
+   muster cancel 3 4`,
 		Flags: append(dispatcherFlags(), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			list, err := ids(c)

@@ -50,7 +50,9 @@ func newWorker(s streams) *cli.Command {
 			"taken at once: `muster launch --print --show-secrets` prints such lines.\n\n" +
 			"A worker that leaves by one of its limits, or because it was told to, exits with 0:\n" +
 			"a scheduler would call its job failed otherwise. With --exit-reason the status is\n" +
-			"0 ended, 1 idletime, 2 walltime, 3 maxtasks.",
+			"0 ended, 1 idletime, 2 walltime, 3 maxtasks.\n\n" +
+			"   muster worker --join-file ~/join\n" +
+			"   muster worker --join-file ~/join -n 8 --idletime 10m",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "join-file", EnvVars: []string{"MUSTER_JOIN_FILE"}, Destination: &o.joinFile, Usage: "read the join string from `FILE`, or from standard input if it is -"},
 			&cli.IntFlag{Name: "slots", Aliases: []string{"n"}, Destination: &o.slots, Usage: "run `N` tasks at once", DefaultText: "one a core"},

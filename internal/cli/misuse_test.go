@@ -147,7 +147,7 @@ func TestMisuse(t *testing.T) {
 // options only refuses a word.
 func TestMisuseOfAll(t *testing.T) {
 	ownWorld(t)
-	takesWords := append([]string{"wait", "collect", "cancel", "status", "help"}, takesCommand...)
+	takesWords := append([]string{"wait", "collect", "cancel", "status"}, takesCommand...)
 	for _, cmd := range testApp().Commands {
 		if cmd.Hidden {
 			continue

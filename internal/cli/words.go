@@ -26,6 +26,7 @@ var subcommands = map[string][]string{
 type commandLine struct {
 	sources []input.Source // from :::
 	argv    []string       // CMD
+	help    string         // what --help shows; empty without it
 }
 
 // take removes inputs and CMD from the words and returns the rest, which is
@@ -40,24 +41,31 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		return args, nil
 	}
 	global, rest := splitOptions(app.Flags, args[1:])
+	if asksHelp(app.Flags, global) {
+		var err error
+		l.help, err = helpFor(app, rest[:min(len(rest), 1)])
+		return args, err
+	}
 	if len(rest) == 0 {
 		return args, nil
 	}
 	name := rest[0]
-	var flags []cli.Flag
-	known := false
-	for _, c := range app.Commands {
-		if c.Name == name {
-			flags, known = c.Flags, true
-		}
-	}
-	if !known {
+	cmd := app.Command(name)
+	if cmd == nil {
 		return args, nil
 	}
+	flags := cmd.Flags
 	if !slices.Contains(takesCommand, name) {
-		return slices.Concat(args[:1], global, []string{name}, optionsFirst(flags, rest[1:])), nil
+		own := optionsFirst(flags, rest[1:])
+		if asksHelp(flags, own) {
+			l.help = commandHelp(cmd)
+		}
+		return slices.Concat(args[:1], global, []string{name}, own), nil
 	}
 	own, rest := splitOptions(flags, rest[1:])
+	if asksHelp(flags, own) {
+		l.help = commandHelp(cmd)
+	}
 	options := slices.Concat(args[:1], global, []string{name}, own)
 	if name != "run" && name != "map" {
 		if len(rest) > 0 && rest[0] == "--" {
@@ -96,14 +104,14 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 }
 
 // optionsFirst puts a command's options before its other words: people write
-// them in either place, and urfave/cli takes them in one. Who asks for help gets that
-// of the command, whatever else there is: urfave/cli would look for a topic.
+// them in either place, and urfave/cli takes them in one. Who asks for help gets
+// that of the command, whatever else there is.
 func optionsFirst(flags []cli.Flag, words []string) []string {
 	var options, others []string
 	for len(words) > 0 {
 		var own []string
 		own, words = splitOptions(flags, words)
-		if slices.Contains(own, "--help") || slices.Contains(own, "-h") {
+		if asksHelp(flags, own) {
 			return []string{"--help"}
 		}
 		options = append(options, own...)
@@ -155,14 +163,19 @@ func splitOptions(flags []cli.Flag, args []string) (options, rest []string) {
 		words := cluster(flags, w)
 		options = append(options, words...)
 		last := words[len(words)-1]
-		name, _, attached := strings.Cut(strings.TrimLeft(last, "-"), "=")
-		f := findFlag(flags, name)
-		if f != nil && strings.HasPrefix(last, "-") && takesValue(f) && !attached && len(args) > 0 {
+		if valueFollows(flags, last) && len(args) > 0 {
 			options = append(options, args[0])
 			args = args[1:]
 		}
 	}
 	return options, args
+}
+
+// valueFollows reports whether the word behind a word is its value.
+func valueFollows(flags []cli.Flag, word string) bool {
+	name, _, attached := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	f := findFlag(flags, name)
+	return f != nil && strings.HasPrefix(word, "-") && takesValue(f) && !attached
 }
 
 // cluster takes apart a word of several one-letter options, of which the last
