@@ -1,48 +1,92 @@
 package cli
 
-import (
-	"fmt"
-	"strings"
+import "github.com/urfave/cli/v2"
 
-	"github.com/urfave/cli/v2"
-
-	"muster/internal/config"
-)
-
-// completions are small: they complete commands, options and files; what stands
-// in the app's tables is written into them when they are printed.
+// completions ask `muster complete` at each TAB: the program that is being typed, so that
+// it knows its own options.
 var completions = map[string]string{
 	"bash": `# bash completion for muster: source <(muster completion bash)
 _muster() {
-  local cur=${COMP_WORDS[COMP_CWORD]} i cmd=
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    case ${COMP_WORDS[i]} in --) compopt -o default; return;; -*) ;; *) cmd=${COMP_WORDS[i]}; break;; esac
+  local line what w i n=0 join= cur strip words=()
+  # bash has made words of their own of = and :, which are put together again.
+  for ((i = 1; i <= COMP_CWORD; i++)); do
+    w=${COMP_WORDS[i]}
+    if ((n > 0)) && [[ $join || $w == : || $w == =* ]]; then
+      words[n-1]+=$w
+      [[ $w == : || $w == = ]] && join=1 || join=
+    else
+      words[n++]=$w
+    fi
   done
-  local words
-  case ${COMP_WORDS[COMP_CWORD-1]} in
-VALUES  esac
-  case $cmd in
-    '') words="COMMANDS" ;;
-CASES  esac
-  if [[ $cur == -* || -z $cmd || $cmd == completion || $cmd == config ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else compopt -o default; fi
+  cur=${words[n-1]}
+  strip=${cur%"${cur##*[=:]}"} # bash puts what is found behind it
+  COMPREPLY=()
+  while IFS=$'\t' read -r line what; do
+    case $line in
+      :files) compopt -o default ;;
+      :folders) compopt -o dirnames ;;
+      ":command "*)
+        if ((n == COMP_CWORD)) && declare -F _command_offset >/dev/null; then
+          _command_offset $((${line#:command } + 1))
+          return
+        fi
+        compopt -o default
+        ((${line#:command } + 1 == n)) && while IFS= read -r w; do COMPREPLY+=("$w"); done < <(compgen -c -- "$cur") ;;
+      ?*) COMPREPLY+=("${line#"$strip"}") ;;
+    esac
+  done < <("${1/#\~\//$HOME/}" complete -- "${words[@]}" 2>/dev/null)
 }
 complete -F _muster muster
 `,
 	"zsh": `#compdef muster
 # zsh completion for muster: source <(muster completion zsh)
 _muster() {
-  case ${words[CURRENT-1]} in
-VALUES  esac
-  case ${${(z)BUFFER}[2]} in
-CASES    *) compadd -- COMMANDS; return ;;
-  esac
-  if [[ $PREFIX == -* || ${${(z)BUFFER}[2]} == (completion|config) ]]; then compadd -- ${=opts}; else _files; fi
+  local line what
+  local -a found
+  while IFS=$'\t' read -r line what; do
+    case $line in
+      :files) compset -P '--*='; _files ;;
+      :folders) compset -P '--*='; _files -/ ;;
+      ":command "*)
+        local -i first=$(( ${line#:command } + 2 ))
+        shift $((first - 1)) words
+        (( CURRENT -= first - 1 ))
+        _normal ;;
+      ?*) found+=("${line//:/\\:}${what:+:$what}") ;;
+    esac
+  done < <("${words[1]/#\~\//$HOME/}" complete -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)
+  if (( $#found )); then _describe muster found; fi
 }
-compdef _muster muster
+if [[ ${funcstack[1]} == _muster ]]; then _muster "$@"; else compdef _muster muster; fi
 `,
 	"fish": `# fish completion for muster: muster completion fish | source
-complete -c muster -n __fish_use_subcommand -f -a "COMMANDS"
-CASESVALUES`,
+function __muster_complete
+    set -l words (commandline -opc)
+    set -l program (string replace -r '^~/' "$HOME/" -- $words[1])
+    set -e words[1]
+    set -l current (commandline -ct)
+    for line in ($program complete -- $words "$current" 2>/dev/null)
+        set -l found (string split -m 1 \t -- $line)
+        switch $found[1]
+            case ':files' ':folders'
+                set -l before (string match -r '^--[^=]*=' -- $current)
+                for path in (complete -C "'' "(string escape -- (string replace -r '^--[^=]*=' '' -- $current)))
+                    if test $found[1] = :files; or string match -q '*/*' -- (string split -m 1 \t -- $path)[1]
+                        echo "$before$path"
+                    end
+                end
+            case ':command *'
+                for i in (seq (string replace ':command ' '' -- $found[1]))
+                    set -e words[1]
+                end
+                complete -C (string join ' ' -- (string escape -- $words) (string escape -n -- "$current"))
+            case '*'
+                echo $line
+        end
+    end
+end
+complete -c muster -f -a '(__muster_complete)'
+`,
 }
 
 func newCompletion(s streams) *cli.Command {
@@ -65,85 +109,7 @@ the config, ids, runs.
 			if c.Args().Len() > 1 {
 				return tooMany("completion", c.Args().Get(1), "it is for one shell")
 			}
-			text := completions[name]
-			_, err = fmt.Fprint(s.out, fillCompletion(c.App, name, text))
-			return err
+			return show(s.out, completions[name])
 		},
 	}
-}
-
-func fillCompletion(app *cli.App, sh, text string) string {
-	var names []string
-	var cases strings.Builder
-	for _, cmd := range app.Commands {
-		if cmd.Hidden {
-			continue
-		}
-		names = append(names, cmd.Name)
-		words := strings.Join(optionWords(cmd), " ")
-		switch sh {
-		case "bash":
-			fmt.Fprintf(&cases, "    %s) words=\"%s\" ;;\n", cmd.Name, words)
-		case "zsh":
-			fmt.Fprintf(&cases, "    %s) local opts=\"%s\" ;;\n", cmd.Name, words)
-		case "fish":
-			for _, w := range strings.Fields(words) {
-				fmt.Fprintf(&cases, "complete -c muster -n '__fish_seen_subcommand_from %s' %s\n", cmd.Name, fishOption(w))
-			}
-		}
-	}
-	return strings.NewReplacer("COMMANDS", strings.Join(names, " "), "CASES", cases.String(), "VALUES", valueCases(sh)).Replace(text)
-}
-
-// valueCases complete the values of options that have few, or such as are common.
-func valueCases(sh string) string {
-	var b strings.Builder
-	values := func(flag, commands, words string) {
-		switch sh {
-		case "bash":
-			fmt.Fprintf(&b, "    --%s) COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return;;\n", flag, words)
-		case "zsh":
-			fmt.Fprintf(&b, "    --%s) compadd -- %s; return ;;\n", flag, words)
-		case "fish":
-			fmt.Fprintf(&b, "complete -c muster -n '__fish_seen_subcommand_from %s' -l %s -x -a \"%s\"\n", commands, flag, words)
-		}
-	}
-	for _, f := range profileFields() {
-		if len(f.OneOf) > 0 {
-			values(flagOf(f), "up with", strings.Join(f.OneOf, " "))
-		}
-	}
-	values("launcher", "launch", config.Local+" "+byHand) // the others are the config's
-	values("valid", "launch join", "1h 8h 24h 168h")
-	return b.String()
-}
-
-func fishOption(w string) string {
-	switch {
-	case strings.HasPrefix(w, "--"):
-		return "-l " + w[2:]
-	case strings.HasPrefix(w, "-"):
-		return "-s " + w[1:]
-	}
-	return "-f -a " + w
-}
-
-func optionWords(cmd *cli.Command) []string {
-	if cmd.Name == "completion" {
-		return []string{"bash", "zsh", "fish"}
-	}
-	words := []string{"--help"}
-	if cmd.Name == "config" {
-		words = append(words, "check", "show")
-	}
-	for _, f := range cmd.Flags {
-		for _, n := range f.Names() {
-			if len(n) == 1 {
-				words = append(words, "-"+n)
-			} else if n != "help" {
-				words = append(words, "--"+n)
-			}
-		}
-	}
-	return words
 }

@@ -43,7 +43,7 @@ func (b build) String() string {
 	commit := b.Commit
 	switch {
 	case commit == "":
-		commit = "not known: it was not built in a clone"
+		commit = "not known"
 	case b.Changed:
 		commit += ", with changes"
 	}
