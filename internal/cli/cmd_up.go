@@ -26,6 +26,7 @@ type upOptions struct {
 	detach  bool
 	replace bool
 	json    bool
+	keep    int64 // bytes
 }
 
 // ephemeralLife bounds how long a dispatcher waits that was started for one
@@ -54,7 +55,7 @@ added to it.
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Destination: &o.detach, Usage: "run in the background"},
 			&cli.BoolFlag{Name: "replace", Destination: &o.replace, Usage: "if the profile is up with other values, reset it first"},
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
-			&cli.StringFlag{Name: "keep", Value: "256MiB", Usage: "hold results that nobody has collected in memory up to `SIZE`, and on disk beyond"},
+			&cli.GenericFlag{Name: "keep", Value: newValue(&o.keep, 256<<20, units.ParseSize, showSize), DefaultText: "256MiB", Usage: "hold results that nobody has collected in memory up to `SIZE`, and on disk beyond"},
 		), settingFlags()...), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -180,10 +181,6 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	keep, err := units.ParseSize(c.String("keep"))
-	if err != nil {
-		return usagef("--keep: %w", err)
-	}
 	q := control.UpRequest{Replace: o.replace}
 	var pools []*pool
 	for _, p := range list {
@@ -207,7 +204,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	ctx, stop := interruptible(c)
 	defer stop()
 	a, err := client.Up(ctx, q)
-	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: keep, Up: q}
+	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: o.keep, Up: q}
 	away := errors.Is(err, control.ErrUnreachable)
 	begin := func(a *control.UpAnswer, elsewhere bool) error {
 		return s.beginAll(ctx, c, client, list, a, launchWay{asker, elsewhere}, o.json)

@@ -74,6 +74,8 @@ func choicesOf(f cli.Flag) []string {
 
 func showCount[N int | uint](n N) string { return showUnlessZero(n, strconv.FormatUint(uint64(n), 10)) }
 
+func showSize(n int64) string { return strconv.FormatInt(n, 10) }
+
 func showDuration(d time.Duration) string { return showUnlessZero(d, units.Format(d)) }
 
 // showUnlessZero leaves it to an option's usage to say what 0 means.
