@@ -44,8 +44,8 @@ says what to do, and ends with 1. What it started it takes back.
 			&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print JSON"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("doctor takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			return runDoctor(c, s, o)
 		},

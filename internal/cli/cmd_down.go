@@ -52,8 +52,8 @@ it on the machine where they were started.
 			&cli.BoolFlag{Name: "all", Destination: &o.all, Usage: "end every dispatcher of yours on this machine"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("down takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			switch {
 			case o.workers < 0:

@@ -71,8 +71,8 @@ dispatcher, or by muster join revoke.
 			&cli.BoolFlag{Name: "with-download", Destination: &o.download, Usage: "by hand, have each line fetch muster from this machine by scp first"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("launch takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			return runLaunch(c, s, o)
 		},

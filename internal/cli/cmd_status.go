@@ -39,8 +39,8 @@ func newInfo(s streams) *cli.Command {
    muster info -p gpu --json`,
 		Flags: append(append(append(dispatcherFlags(), runFlag(), profileFlag()), &cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("info takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			client, profile, err := attach(c)
 			if err != nil {

@@ -58,8 +58,8 @@ added to it.
 			&cli.GenericFlag{Name: "keep", Value: newValue(&o.keep, 256<<20, units.ParseSize, showSize), DefaultText: "256MiB", Usage: "hold results that nobody has collected in memory up to `SIZE`, and on disk beyond"},
 		), settingFlags()...), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("up takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			return runUp(c, s, o)
 		},

@@ -33,8 +33,8 @@ first, as host_url() has them: the host name, then each interface.
 			choiceFlag("family", nil, "", "those of `FAMILY` alone, ipv4 or ipv6", "ipv4", "ipv6"),
 			&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("url takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			list, err := urlCandidates(c)
 			if err != nil {

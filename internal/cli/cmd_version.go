@@ -64,8 +64,8 @@ its dispatcher.
    muster version --json`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Destination: &asJSON, Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("version takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			if asJSON {
 				return writeJSON(s.out, thisBuild())

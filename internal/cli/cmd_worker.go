@@ -74,8 +74,8 @@ func newWorker(s streams) *cli.Command {
 			&cli.BoolFlag{Name: "tether", Destination: &o.tether, Usage: "end when standard input closes"},
 		}, logFlags("", "")...),
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("worker takes options only, not %q", c.Args().First())
+			if err := optionsOnly(c); err != nil {
+				return err
 			}
 			return runWorker(c, s, o)
 		},

@@ -9,7 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"muster/internal/host"
 	"muster/internal/near"
+	"muster/internal/units"
 )
 
 // What the flag package and urfave/cli say of an option; neither has types of errors.
@@ -154,6 +156,21 @@ func subcommand(command string, words, names []string) (string, error) {
 		hint = "did you mean `muster " + command + " " + best + "`? " + hint
 	}
 	return "", usageError{hinted{fmt.Errorf("%s: there is no %q: say %s", command, words[0], all), hint}}
+}
+
+// optionsOnly is the error of words that a command was given which has options only. A
+// number was probably meant to be how many, and a name to be the profile.
+func optionsOnly(c *cli.Context) error {
+	if !c.Args().Present() {
+		return nil
+	}
+	word, flags, hint := c.Args().First(), c.Command.Flags, ""
+	if _, err := units.ParseCount(word); err == nil && findFlag(flags, "n") != nil {
+		hint = "did you mean -n " + word + "? "
+	} else if err != nil && host.ValidName(word) && findFlag(flags, "p") != nil {
+		hint = "did you mean -p " + word + "? "
+	}
+	return usageError{hinted{fmt.Errorf("%s takes options only, not %q", c.Command.Name, word), hint + "`muster " + c.Command.Name + " --help` lists the options"}}
 }
 
 // tooMany is the error of a word that a command cannot take.
