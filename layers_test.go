@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"muster/ssh":                         {"muster/internal/shell", "muster/internal/terminal"},
 	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/owner", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
 	"muster/internal/address":            {},
+	"muster/internal/disposition":        {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
 	"muster/internal/units":              {},
@@ -48,14 +49,11 @@ var layers = map[string][]string{
 	"muster/http":                        {"muster/internal/terminal"},
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
-	"muster/internal/host": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool",
-		"muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
-	"muster/internal/control": {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/task"},
-	"muster/future":           {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/host":               {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/disposition", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool", "muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/control":            {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/task"},
+	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/expand", "muster/internal/host", "muster/internal/input",
-		"muster/internal/fleet", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state",
-		"muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

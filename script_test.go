@@ -79,9 +79,9 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 // cmdSignal sends a signal to the process whose number a file holds.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: signal INT|TERM|KILL|STOP|CONT PIDFILE")
+		ts.Fatalf("usage: signal HUP|INT|QUIT|TERM|KILL|STOP|CONT PIDFILE")
 	}
-	sig := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]
+	sig := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]
 	ts.Check(syscall.Kill(pids(ts, args[1])[0], sig))
 }
 

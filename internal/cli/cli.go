@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"muster/internal/disposition"
 	"muster/internal/prompt"
 	safe "muster/internal/terminal"
 )
@@ -78,6 +79,7 @@ func terminal(w any) bool {
 
 // Main runs muster with the words of args and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	disposition.Inherit()
 	s := streams{stdin, stdout, safe.NewVoice(stderr)}
 	if asked, err := prompt.Askpass(args, os.Getenv, stdout); asked {
 		return s.report(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/config"
+	"muster/internal/disposition"
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/remote"
@@ -116,7 +116,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		s.err.Say(format, args...)
 	}
 	opt.Step = func(what, found string) { d.ok(what, found) }
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := disposition.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	asker, end, err := answer(bar)
 	if err != nil {
@@ -146,7 +146,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 // leaveAtNext says what an interrupt brings about, and leaves at the next one.
 func (d *doctor) leaveAtNext() {
 	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	disposition.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	d.s.err.Say("interrupted: taking back what was submitted; press Ctrl-C again to leave it to `muster down`")
 	<-again
 	if err := d.h.Leave(); err != nil {

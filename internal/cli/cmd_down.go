@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"syscall"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
+	"muster/internal/disposition"
 	"muster/internal/fleet"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
@@ -86,7 +86,7 @@ func retire(c *cli.Context, s streams, n int) error {
 }
 
 func runDown(c *cli.Context, s streams, o downOptions) error {
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := disposition.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	ended, err := endDispatchers(c, ctx, s, o)
 	if err != nil && ctx.Err() != nil {

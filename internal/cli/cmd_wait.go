@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/disposition"
 	"muster/internal/report"
 	"muster/internal/shell"
 	"muster/internal/spool"
@@ -36,7 +36,7 @@ func ids(c *cli.Context) ([]dispatcher.ID, error) {
 
 // interruptible ends with the first signal.
 func interruptible(c *cli.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return disposition.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 // interrupted gives an error that a signal caused its exit code.

@@ -3,12 +3,12 @@ package cli
 import (
 	"context"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/config"
+	"muster/internal/disposition"
 	"muster/internal/plan"
 )
 
@@ -32,7 +32,7 @@ func evaluate(c *cli.Context, s streams, f *config.File, exec config.ExecPolicy,
 
 // during does what evaluates. A signal ends that, and then the command.
 func (e *evaluation) during(do func() error) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := disposition.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, e.cancel)()
 	if err := do(); ctx.Err() == nil {

@@ -15,6 +15,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/disposition"
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/report"
@@ -76,7 +77,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
 	}
 	// Signals are caught until the last has been cleaned up.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	cleanup, err := e.open()
 	defer cleanup()

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
+	"muster/internal/disposition"
 	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/plan"
@@ -27,7 +27,7 @@ const (
 // scheduler may take its time: Ctrl-C ends that, and what was or may have been
 // submitted is taken back.
 func (e *execution) launchAll() error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := disposition.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	pool := e.p.pool
 	defer context.AfterFunc(ctx, pool.e.cancel)()
@@ -74,7 +74,7 @@ func few(list []string, what string) string {
 func (e *execution) interruptedEarly(err error) error {
 	e.signals.hits.Add(1)
 	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	disposition.Notify(again, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-again
 		e.leave()

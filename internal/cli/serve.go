@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
+	"muster/internal/disposition"
 	"muster/internal/host"
 )
 
@@ -47,7 +48,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	}
 	defer unlock()
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	path := control.Socket(opt.SocketDir, o.Name)
 	if err := host.RemoveStale(path); err != nil {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"muster/internal/disposition"
 	"muster/internal/plan"
 	"muster/task"
 )
@@ -24,7 +25,7 @@ import (
 // process waits for what it makes of it.
 func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.ErrorValue {
 	kept := make(chan os.Signal, 1)
-	signal.Notify(kept, syscall.SIGINT, syscall.SIGQUIT)
+	disposition.Notify(kept, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(kept)
 	ctx := context.Background()
 	if spec.Timeout > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/disposition"
 	"muster/internal/host"
 )
 
@@ -85,7 +86,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 func runWith(c *cli.Context, s streams, client *control.Client, profile string, env, argv []string) error {
 	// Ctrl-C is the command's; what it left is then not waited for.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.in, s.out, s.err.Exact()

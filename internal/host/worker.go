@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/hpc"
+	"muster/internal/disposition"
 	"muster/internal/proctree"
 	mtls "muster/tls"
 	"muster/worker"
@@ -179,7 +179,7 @@ func readJoin(file string, stdin *bufio.Reader) (mtls.Join, error) {
 func onSignals(stop context.CancelCauseFunc) <-chan string {
 	drain := make(chan string, 1)
 	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	disposition.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	go func() {
 		draining := false
 		for sig := range ch {
@@ -204,6 +204,6 @@ func signalName(sig os.Signal) string {
 func RunSlot() error {
 	// Caught and dropped, not ignored: tasks would inherit that. The worker
 	// decides what a signal means.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	disposition.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	return worker.RunSlot()
 }
