@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"muster/ssh/relay":                   {"muster/internal/address", "muster/internal/owner", "muster/internal/terminal"}, // knows nothing of SSH: any stream will do
 	"muster/internal/address":            {},
 	"muster/internal/disposition":        {},
+	"muster/internal/self":               {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
 	"muster/internal/units":              {},
@@ -38,7 +39,7 @@ var layers = map[string][]string{
 	"muster/dispatcher/internal/results": {"muster/internal/spool", "muster/task"},
 	"muster/dispatcher":                  {"muster/dispatcher/internal/queue", "muster/dispatcher/internal/results", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
-	"muster/worker":                      {"muster/worker/internal/exec", "muster/internal/proctree", "muster/internal/quiet", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls"},
+	"muster/worker":                      {"muster/internal/proctree", "muster/internal/quiet", "muster/internal/self", "muster/internal/shell", "muster/internal/wire", "muster/task", "muster/tls", "muster/worker/internal/exec"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
 	"muster/internal/config":             {"muster/internal/address", "muster/internal/near", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal", "muster/internal/units"},
 	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/units", "muster/ssh"},
@@ -49,11 +50,11 @@ var layers = map[string][]string{
 	"muster/http":                        {"muster/internal/terminal"},
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
-	"muster/internal/host":               {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/disposition", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/spool", "muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/host":               {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/disposition", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/self", "muster/internal/spool", "muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
 	"muster/internal/control":            {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/task"},
-	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/self", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/self", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

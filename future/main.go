@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/internal/host"
+	"muster/internal/self"
 	"muster/internal/terminal"
 	"muster/worker"
 )
@@ -87,7 +88,7 @@ func runWorker(args []string) error {
 	if err != nil {
 		return fmt.Errorf("find this program's path: %w", err)
 	}
-	if err := host.HideJoin(exe, w.JoinFile); err != nil {
+	if err := host.HideJoin(self.Current(exe), w.JoinFile); err != nil {
 		return err
 	}
 	w.Restart, w.KeepScratch = uint32(restart), !cleanup

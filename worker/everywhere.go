@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"muster/internal/self"
 	"muster/internal/shell"
 	"muster/internal/wire"
 	"muster/task"
@@ -25,9 +26,9 @@ const envSave = "_MUSTER_SAVE"
 // that it left behind; nil if it did not get to its end. The shell is bash if
 // there is one: what environment modules export is functions of bash.
 func (r *runner) everywhere(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
-	exe, err := os.Executable()
+	exe, err := self.Path()
 	if err != nil {
-		return exec.Report{Lack: &task.Lack{Kind: task.LackProcess, Code: 126, Message: "find muster's own path: " + err.Error()}}, nil
+		return exec.Report{Lack: &task.Lack{Kind: task.LackProcess, Code: 126, Message: err.Error()}}, nil
 	}
 	file := filepath.Join(r.scratch, "state")
 	os.Remove(file)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"muster/internal/self"
 	mtls "muster/tls"
 )
 
@@ -22,7 +23,8 @@ type Local struct {
 // from standard input and ends when that closes, in a session of its own: the
 // terminal's Ctrl-C is for muster, not for its workers.
 func StartLocal(argv, env []string, join mtls.Join, stderr io.Writer) (*Local, error) {
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(self.Current(argv[0]), argv[1:]...)
+	cmd.Args[0] = argv[0]
 	cmd.Env, cmd.Stderr = env, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	stdin, err := cmd.StdinPipe()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"muster/internal/quiet"
+	"muster/internal/self"
 	"muster/internal/wire"
 )
 
@@ -29,7 +30,8 @@ func startProcess(o *Options, n int, env []string) (*process, error) {
 		return nil, err
 	}
 	defer closeAll(theirs)
-	cmd := exec.Command(o.SlotCommand[0], o.SlotCommand[1:]...)
+	cmd := exec.Command(self.Current(o.SlotCommand[0]), o.SlotCommand[1:]...)
+	cmd.Args[0] = o.SlotCommand[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = theirs
 	cmd.Env = append(os.Environ(), env...)

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/host"
+	"muster/internal/self"
 	mtls "muster/tls"
 	"muster/worker"
 )
@@ -91,7 +92,7 @@ func runWorker(c *cli.Context, s streams, o workerOptions) error {
 	if err != nil {
 		return fmt.Errorf("find muster's own path: %w", err)
 	}
-	if err := host.HideJoin(exe, o.joinFile); err != nil {
+	if err := host.HideJoin(self.Current(exe), o.joinFile); err != nil {
 		return err
 	}
 	if o.asyncdial {

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
+	"muster/internal/self"
 	"muster/internal/state"
 )
 
@@ -24,9 +25,9 @@ import (
 // not answer yet.
 func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, tether *io.Closer) (*control.UpAnswer, error) {
 	o.Tether = tether != nil
-	exe, err := os.Executable()
+	exe, err := self.Path()
 	if err != nil {
-		return nil, fmt.Errorf("find muster's own path: %w", err)
+		return nil, err
 	}
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {

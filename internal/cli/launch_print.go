@@ -18,6 +18,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/plan"
+	"muster/internal/self"
 	"muster/internal/state"
 	"muster/internal/units"
 	mtls "muster/tls"
@@ -253,9 +254,9 @@ func programPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	exe, err := os.Executable()
+	exe, err := self.Path()
 	if err != nil {
-		return "", fmt.Errorf("find muster's own path: %w", err)
+		return "", err
 	}
 	return state.BinaryPath(dir, exe)
 }

@@ -16,6 +16,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/prompt"
 	"muster/internal/remote"
+	"muster/internal/self"
 	"muster/internal/state"
 	"muster/ssh/relay"
 )
@@ -72,7 +73,7 @@ func answer(bar *progress) (path string, end func(), err error) {
 
 // askpass is the environment in which OpenSSH's client asks at a socket.
 func askpass(socket string) []string {
-	exe, err := os.Executable()
+	exe, err := self.Path()
 	if err != nil {
 		return nil
 	}

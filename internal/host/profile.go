@@ -15,6 +15,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/plan"
 	"muster/internal/spool"
+	"muster/internal/self"
 	"muster/internal/state"
 	"muster/internal/units"
 	"muster/task"
@@ -243,9 +244,9 @@ func (p *Profile) Locals() int { return len(p.workers()) }
 // state.Program.
 func ProgramFor(stateDir string) func(system, arch, wanted string) (string, error) {
 	return func(system, arch, wanted string) (string, error) {
-		exe, err := os.Executable()
+		exe, err := self.Path()
 		if err != nil {
-			return "", fmt.Errorf("find muster's own path: %w", err)
+			return "", err
 		}
 		return state.Program(stateDir, exe, system, arch, wanted, os.Getenv)
 	}
