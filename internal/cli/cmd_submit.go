@@ -93,8 +93,8 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try}
 	submit := func() (control.SubmitAnswer, error) { return client.Submit(c.Context, profileName(c), q) }
 	a, err := submitting(c.Context, s, client, profileName(c), submit)
-	if errors.Is(err, control.ErrUnreachable) && profileName(c) == "default" {
-		if err := startEphemeral(c, s); err != nil {
+	for try := 0; try < startTries && noLonger(err) && profileName(c) == "default"; try++ {
+		if err := startEphemeral(c, s); err != nil && !errors.Is(err, errAnother) {
 			return err
 		}
 		a, err = submit()
@@ -111,6 +111,17 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return collect(c, s, client, a.ID, collectOptions{json: o.json})
 	}
 	return sayID(s, a, o.json)
+}
+
+// startTries is how often a command starts a dispatcher, or finds one that another
+// command has started, which then is not there any more: one without profiles ends with
+// its last result.
+const startTries = 10
+
+// noLonger reports whether a dispatcher is not there, or is ending and has taken nothing.
+func noLonger(err error) bool {
+	var e *control.Error
+	return errors.Is(err, control.ErrUnreachable) || errors.As(err, &e) && e.Code == "closed"
 }
 
 func readStdin(s streams, file string) ([]byte, error) {

@@ -203,33 +203,54 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	}
 	ctx, stop := interruptible(c)
 	defer stop()
-	a, err := client.Up(ctx, q)
 	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: o.keep, Up: q}
-	away := errors.Is(err, control.ErrUnreachable)
 	begin := func(a *control.UpAnswer, elsewhere bool) error {
 		return s.beginAll(ctx, c, client, list, a, launchWay{asker, elsewhere}, o.json)
 	}
-	undo := func() error { return s.downAll(client, list, a) }
-	if away && o.detach && ctx.Err() == nil {
-		a, err = detach(ctx, c, s, serve, nil)
-		undo = func() error { return s.noted(client.Shutdown(context.Background())) }
+	err = errAnother
+	for try := 0; try < startTries && errors.Is(err, errAnother); try++ {
+		err = bringUp(ctx, c, s, upWay{client, serve, o.detach, begin, list, bar, stop})
+	}
+	return err
+}
+
+// upWay says how profiles are brought up.
+type upWay struct {
+	client *control.Client
+	serve  serveOptions
+	detach bool
+	begin  func(a *control.UpAnswer, elsewhere bool) error
+	list   []profileToBe
+	bar    *progress
+	stop   func() // ends what signals mean to the command, as opposed to the dispatcher
+}
+
+// bringUp brings profiles up in the dispatcher that is there, or in one that it starts.
+// It returns errAnother if another command has started one at the same time.
+func bringUp(ctx context.Context, c *cli.Context, s streams, w upWay) error {
+	a, err := w.client.Up(ctx, w.serve.Up)
+	away := errors.Is(err, control.ErrUnreachable)
+	undo := func() error { return s.downAll(w.client, w.list, a) }
+	if away && w.detach && ctx.Err() == nil {
+		a, err = detach(ctx, c, s, w.serve, nil)
+		undo = func() error { return s.noted(w.client.Shutdown(context.Background())) }
 	}
 	switch {
 	case err == nil:
-		if err = begin(a, true); err != nil {
+		if err = w.begin(a, true); err != nil {
 			err = errors.Join(answered(err), answered(undo()))
 		}
 		return err
 	case ctx.Err() != nil:
 		return exitError(exitInterrupted)
-	case !away || o.detach:
+	case !away || w.detach:
 		return answered(err)
 	}
-	return s.serve(c, serve, bar, func(a *control.UpAnswer) error {
-		if err := begin(a, false); err != nil {
+	return s.serve(c, w.serve, w.bar, func(a *control.UpAnswer) error {
+		if err := w.begin(a, false); err != nil {
 			return err
 		}
-		stop() // from here on a dispatcher has its own way to end
+		w.stop() // from here on a dispatcher has its own way to end
 		s.err.Say("Ctrl-C or `muster down` ends it")
 		return nil
 	})

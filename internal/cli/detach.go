@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/control"
+	"muster/internal/host"
 	"muster/internal/self"
 	"muster/internal/state"
 )
@@ -82,6 +83,9 @@ func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, teth
 	}
 	if m.Answer == nil {
 		cmd.Wait()
+		if m.Another {
+			return nil, errAnother
+		}
 		var err error = errors.New(m.Error)
 		if m.Hint != "" {
 			err = hinted{err, m.Hint}
@@ -123,17 +127,29 @@ func locked(dir, name string) bool {
 	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
-// lock keeps a second dispatcher of the same name from being started.
+// lockPatience is how long a dispatcher that is started waits for one of its name that
+// is ending, or about to answer.
+const lockPatience = 30 * time.Second
+
+func tryLock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+
+// errAnother says that a dispatcher of the name is up that was started at the same time.
+var errAnother = errors.New("another command has just started this dispatcher")
+
+// lock keeps a second dispatcher of the same name from being started. It waits for one
+// that is ending, and returns errAnother if one answers that was started first.
 func lock(dir, name string) (unlock func(), err error) {
 	f, err := os.OpenFile(lockPath(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
 	}
-	// One that has just answered that it ends is gone in a moment.
-	deadline := time.Now().Add(endPatience)
-	for err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil && time.Now().Before(deadline); {
+	deadline := time.Now().Add(lockPatience)
+	for err = tryLock(f); err != nil && time.Now().Before(deadline); err = tryLock(f) {
+		if host.Listens(control.Socket(dir, name)) {
+			f.Close()
+			return nil, errAnother
+		}
 		time.Sleep(10 * time.Millisecond)
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	if err != nil {
 		f.Close()

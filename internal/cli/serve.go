@@ -42,6 +42,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 		bar.clear()
 		s.err.Say(format, args...)
 	}
+	path := control.Socket(opt.SocketDir, o.Name)
 	unlock, err := lock(opt.SocketDir, o.Name)
 	if err != nil {
 		return err
@@ -50,7 +51,6 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	signals := make(chan os.Signal, 4)
 	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	path := control.Socket(opt.SocketDir, o.Name)
 	if err := host.RemoveStale(path); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 		end()
 		return errors.Join(fmt.Errorf("let commands reach the dispatcher: %w", err), <-ended)
 	}
-	server := control.NewServer(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
+	server := control.NewWaiting(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
 	defer func() {
 		// A connection that has asked nothing yet is waited for, for 5 s.
 		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
@@ -79,6 +79,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	}()
 	a, err := upUnlessTold(c.Context, server, o.Up, signals)
 	if err == nil {
+		server.Serve() // who comes meanwhile finds what was asked for
 		if err = ready(a); errors.Is(err, exitError(exitInterrupted)) {
 			<-signals // the one that has interrupted it
 		}
@@ -179,6 +180,8 @@ type readyMessage struct {
 	Error  string            `json:"error,omitempty"`
 	Hint   string            `json:"hint,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
+	// Another says that another dispatcher of its name is up, which was first.
+	Another bool `json:"another,omitempty"`
 }
 
 // readyFd is where it says that.
@@ -207,7 +210,7 @@ func serveDetached(c *cli.Context, s streams) error {
 		return nil
 	})
 	if err != nil {
-		m := readyMessage{Error: err.Error(), Exit: exitFailure}
+		m := readyMessage{Error: err.Error(), Exit: exitFailure, Another: errors.Is(err, errAnother)}
 		var usage usageError
 		var hint hinted
 		if errors.As(err, &hint) {

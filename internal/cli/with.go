@@ -46,10 +46,15 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 	q := control.UpRequest{Profiles: []host.Spec{list[0].spec}}
 	ctx, done := interruptible(c)
 	defer done()
-	a, err := client.Up(ctx, q)
-	own := errors.Is(err, control.ErrUnreachable)
+	var a *control.UpAnswer
 	var tether io.Closer
-	if own && ctx.Err() == nil {
+	own := false
+	err = errAnother
+	for try := 0; try < startTries && errors.Is(err, errAnother); try++ {
+		a, err = client.Up(ctx, q)
+		if own = errors.Is(err, control.ErrUnreachable); !own || ctx.Err() != nil {
+			break
+		}
 		a, err = detach(ctx, c, s, serveOptions{Name: dispatcherName(c), Kind: "up", Up: q}, &tether)
 	}
 	if err != nil && ctx.Err() == nil {

@@ -18,7 +18,7 @@ import (
 // Server answers for one host.
 type Server struct {
 	Options
-	socket string
+	socket net.Listener
 	http   *http.Server
 	read   readings
 
@@ -40,10 +40,21 @@ type Options struct {
 
 // NewServer answers on l until Close.
 func NewServer(l net.Listener, opt Options) *Server {
-	s := &Server{Options: opt, socket: l.Addr().String()}
-	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
-	go s.http.Serve(limitClients(l, clientsAllowed())) // it ends with an error when it is closed, or l is
+	s := NewWaiting(l, opt)
+	s.Serve()
 	return s
+}
+
+// NewWaiting returns a server that answers from Serve on. Who asks before that waits.
+func NewWaiting(l net.Listener, opt Options) *Server {
+	s := &Server{Options: opt, socket: l}
+	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	return s
+}
+
+// Serve begins to answer.
+func (s *Server) Serve() {
+	go s.http.Serve(limitClients(s.socket, clientsAllowed())) // it ends with an error when it is closed, or the listener is
 }
 
 // Limits on what a client may send, in bytes.

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Server) now() Status {
-	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.kind(), Socket: s.socket, Run: s.Host.Run.ID, Pid: os.Getpid(),
+	st := Status{API: APIVersion, Version: s.Version, Name: s.Name, Kind: s.kind(), Socket: s.socket.Addr().String(), Run: s.Host.Run.ID, Pid: os.Getpid(),
 		Started: s.Host.Started(), URLs: s.Host.URLs(), Profiles: []ProfileStatus{}, Futures: []dispatcher.FutureStatus{}, Jobs: append([]string{}, s.Host.Fleet().Jobs()...), Standing: s.Host.Fleet().Standing()}
 	for _, p := range s.Host.D.Pools() {
 		ps := ProfileStatus{PoolStatus: p.Status()}

@@ -14,8 +14,8 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/plan"
-	"muster/internal/spool"
 	"muster/internal/self"
+	"muster/internal/spool"
 	"muster/internal/state"
 	"muster/internal/units"
 	"muster/task"
@@ -281,11 +281,18 @@ func (h *Host) stopWatching() {
 	}
 }
 
-// RemoveStale removes a socket that nobody listens on.
-func RemoveStale(path string) error {
+// Listens reports whether somebody listens on a socket.
+func Listens(path string) bool {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()
+	}
+	return err == nil
+}
+
+// RemoveStale removes a socket that nobody listens on.
+func RemoveStale(path string) error {
+	if Listens(path) {
 		return fmt.Errorf("%s is in use", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
