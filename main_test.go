@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"muster/internal/cli"
+	"muster/internal/state"
 	"muster/internal/testbed"
 )
 
@@ -92,16 +93,18 @@ func scriptParams() testscript.Params {
 				}
 				env.Setenv("PATH", racedFolder(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			}
-			// Sockets have short paths, and are the script's own.
-			sockets, err := os.MkdirTemp("", "m")
+			// The race detector has each program sleep a second before it exits.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
+			sockets, err := state.SocketDir(env.Getenv)
 			if err != nil {
 				return err
 			}
 			env.Defer(func() { os.RemoveAll(sockets) })
-			env.Setenv("XDG_RUNTIME_DIR", sockets)
-			// The race detector has each program sleep a second before it exits.
-			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			env.Setenv("MUSTER_STATE", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("SOCKETS", sockets)
+			if err := os.Remove(env.Getenv("MUSTER_STATE")); err != nil { // muster makes it
+				return err
+			}
 			env.Setenv("PARALLEL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("LC_ALL", "C.UTF-8")
 			examples, err := filepath.Abs("examples")

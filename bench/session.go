@@ -35,10 +35,7 @@ func runSession(tasks, workers int) error {
 	if err := b.build(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir+"/run", 0o700); err != nil {
-		return err
-	}
-	env := append(os.Environ(), "MUSTER_STATE="+dir+"/state", "XDG_RUNTIME_DIR="+dir+"/run")
+	env := append(os.Environ(), "MUSTER_STATE="+dir+"/state")
 	up := exec.Command(b.muster, "up", "-n", strconv.Itoa(workers), "--detach")
 	up.Env, up.Stderr = env, os.Stderr
 	if err := up.Run(); err != nil {

@@ -19,6 +19,7 @@ import (
 	"muster/future"
 	"muster/internal/control"
 	"muster/internal/host"
+	states "muster/internal/state"
 	"muster/task"
 )
 
@@ -32,16 +33,19 @@ type running struct {
 // start serves a dispatcher and a line to it, by which Connect finds it as "test".
 func start(t *testing.T) *running {
 	t.Helper()
-	sockets := got(os.MkdirTemp("", "m"))(t)
-	t.Cleanup(func() { os.RemoveAll(sockets) })
-	t.Setenv("XDG_RUNTIME_DIR", sockets)
-	dir := sockets + "/muster"
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	dir := sockets(t)
 	r := &running{line: lay(t, control.Socket(dir, "test"))}
 	r.serve(t, control.Socket(dir, "one"))
 	return r
+}
+
+// sockets gives the test a state directory of its own, and returns where its sockets are.
+func sockets(t *testing.T) string {
+	t.Helper()
+	t.Setenv("MUSTER_STATE", t.TempDir())
+	dir := got(states.SocketDir(os.Getenv))(t)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // serve starts a dispatcher and has the line lead to it.

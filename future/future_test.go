@@ -502,10 +502,7 @@ func TestRunningDispatcher(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", muster, "muster").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	sockets := got(os.MkdirTemp("", "m"))(t)
-	t.Cleanup(func() { os.RemoveAll(sockets) })
-	t.Setenv("XDG_RUNTIME_DIR", sockets)
-	t.Setenv("MUSTER_STATE", t.TempDir())
+	sockets(t)
 	if _, err := future.Connect(t.Context(), ""); err == nil {
 		t.Error("connected to nobody")
 	}

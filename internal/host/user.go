@@ -5,17 +5,17 @@ import (
 	"os"
 )
 
-// ListenUnix listens on a socket that is this user's alone, in a folder that is.
+// listenUnix listens on a socket that is this user's alone, in a folder that is.
 // Whoever dials it is this user too, or root: should others come that far, they are hung
 // up on without a word.
-func ListenUnix(path string) (net.Listener, error) {
+func listenUnix(path string) (ownListener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, err
+		return ownListener{}, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
-		return nil, err
+		return ownListener{}, err
 	}
 	return ownListener{l}, nil
 }

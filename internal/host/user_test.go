@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"muster/internal/control"
 	"muster/internal/host"
@@ -96,5 +98,64 @@ func TestAnotherUserGetsNothing(t *testing.T) {
 	}
 	if got := as(0, socketOfControl); !strings.Contains(got, http.StatusText(http.StatusOK)) {
 		t.Errorf("this user %s", got)
+	}
+}
+
+// TestSocketIsMadeAgain: a socket that somebody removes, with its folder, is there again,
+// and one that another has made in its place stays, also when the listener is closed.
+func TestSocketIsMadeAgain(t *testing.T) {
+	tmp, err := os.MkdirTemp("", "m") // short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	base := filepath.Join(tmp, "base")
+	path := filepath.Join(base, "dir", "socket")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := host.ListenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan error, 8)
+	go func() {
+		for {
+			c, err := l.Accept()
+			accepted <- err
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	for again := range 2 {
+		deadline := time.Now().Add(time.Minute)
+		for !host.Listens(path) {
+			if time.Now().After(deadline) {
+				t.Fatal("the socket is not made again")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := <-accepted; err != nil {
+			t.Fatal(err)
+		}
+		if again == 0 {
+			os.RemoveAll(base)
+		}
+	}
+	other := filepath.Join(tmp, "other")
+	if err := os.WriteFile(other, []byte("another's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("another's file is gone:", err)
 	}
 }

@@ -4,6 +4,8 @@ package state
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,40 +59,45 @@ func judge(dir string) error {
 	return nil
 }
 
-// SocketDir returns the directory of sockets: $XDG_RUNTIME_DIR/muster if that is a
-// folder that is the user's (runtimeDir), else
-// /tmp/muster-UID, else, if somebody else has taken that name, another in /tmp that the
-// file sockets in the state directory remembers. Sockets never lie in the state
+// SocketDir returns the directory of the sockets of the state directory: HASH, which is
+// made of that directory's path, in /tmp/muster-UID. Sockets never lie in the state
 // directory, which may be on a network file system and whose path may be too long for
-// one (108 bytes, unix(7)).
+// one (108 bytes, unix(7)); nor in $XDG_RUNTIME_DIR, which not all shells of a user have,
+// and which goes with the user's last session while dispatchers stay.
 func SocketDir(getenv func(string) string) (string, error) {
-	dir := filepath.Join("/tmp", "muster-"+strconv.Itoa(os.Getuid()))
-	if base := runtimeDir(getenv); base != "" {
-		dir = filepath.Join(base, "muster")
-	}
-	err := makeSocketDir(dir)
-	if !errors.Is(err, errTaken) {
-		return dir, err
-	}
-	stateDir, err := Dir(getenv)
+	dir, err := Dir(getenv)
 	if err != nil {
 		return "", err
 	}
-	return otherSocketDir(stateDir, dir)
+	return SocketDirIn("/tmp", dir)
 }
 
-// runtimeDir returns $XDG_RUNTIME_DIR, or nothing where that is of no use: a job has that
-// of the machine where it was submitted, which is not there, and a shell of su and sudo
-// that of another user, who could put other sockets into it.
-func runtimeDir(getenv func(string) string) string {
-	base := getenv("XDG_RUNTIME_DIR")
-	if base == "" || len(base) >= 60 {
-		return ""
+// SocketDirIn is SocketDir in another folder than /tmp. If somebody else has taken the
+// name muster-UID there, it is another that the file sockets in the state directory
+// remembers.
+func SocketDirIn(parent, stateDir string) (string, error) {
+	base := filepath.Join(parent, "muster-"+strconv.Itoa(os.Getuid()))
+	err := makeSocketDir(base)
+	if errors.Is(err, errTaken) {
+		base, err = otherSocketDir(stateDir, base)
 	}
-	if who, err := owner.Replacers(base); err != nil || who != "" {
-		return ""
+	if err != nil {
+		return "", err
 	}
-	return base
+	if stateDir, err = filepath.EvalSymlinks(stateDir); err != nil {
+		return "", fmt.Errorf("find the state directory: %w", err)
+	}
+	sum := sha256.Sum256([]byte(stateDir))
+	dir := filepath.Join(base, hex.EncodeToString(sum[:6]))
+	return dir, makeSocketDir(dir)
+}
+
+// RemakeSocketDir makes a directory again that SocketDir has returned, as it was.
+func RemakeSocketDir(dir string) error {
+	if err := makeSocketDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return makeSocketDir(dir)
 }
 
 // errTaken marks a name under which somebody else has put something.

@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -79,14 +78,15 @@ func TestUnsafeDirectoriesAreRefused(t *testing.T) {
 		}
 	}
 	// A neighbour may read a state directory, never reach a socket.
-	for _, dir := range []string{"state", "run/muster"} {
-		os.MkdirAll(filepath.Join(tmp, dir), 0o755)
-		os.Chmod(filepath.Join(tmp, dir), 0o755)
+	own := fmt.Sprintf("%s/run/muster-%d", tmp, os.Getuid())
+	for _, dir := range []string{tmp + "/state", own} {
+		os.MkdirAll(dir, 0o755)
+		os.Chmod(dir, 0o755)
 	}
 	if _, err := state.Dir(env("MUSTER_STATE", tmp+"/state")); err != nil {
 		t.Error(err)
 	}
-	if _, err := state.SocketDir(env("XDG_RUNTIME_DIR", tmp+"/run")); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+	if _, err := state.SocketDirIn(tmp+"/run", tmp+"/state"); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("sockets where others may enter: %v", err)
 	}
 	if os.Getuid() == 0 {
@@ -98,12 +98,41 @@ func TestUnsafeDirectoriesAreRefused(t *testing.T) {
 	}
 }
 
-func TestSocketPathsStayShort(t *testing.T) {
-	long := filepath.Join(t.TempDir(), strings.Repeat("x", 80))
-	os.Mkdir(long, 0o700)
-	dir, err := state.SocketDir(env("XDG_RUNTIME_DIR", long))
-	if want := fmt.Sprintf("/tmp/muster-%d", os.Getuid()); err != nil || dir != want {
-		t.Errorf("%q, %v; want %q", dir, err, want)
+// TestSocketsOfAStateDirectory: what a shell's environment says of other things does not
+// matter; each state directory has sockets of its own, whatever its name in a command;
+// and their paths stay short.
+func TestSocketsOfAStateDirectory(t *testing.T) {
+	tmp := t.TempDir()
+	long := filepath.Join(tmp, strings.Repeat("x", 200))
+	dirs := map[string]bool{}
+	for _, c := range []struct {
+		vars  []string
+		other bool // than those before
+	}{
+		{[]string{"MUSTER_STATE", long}, true},
+		{[]string{"MUSTER_STATE", long, "XDG_RUNTIME_DIR", tmp, "TMPDIR", tmp}, false},
+		{[]string{"MUSTER_STATE", tmp + "/link"}, false},
+		{[]string{"MUSTER_STATE", tmp + "/other"}, true},
+	} {
+		os.Symlink(long, tmp+"/link")
+		dir, err := state.SocketDir(env(c.vars...))
+		if want := fmt.Sprintf("/tmp/muster-%d/", os.Getuid()); err != nil || !strings.HasPrefix(dir, want) || len(dir) > len(want)+12 {
+			t.Fatalf("%v: %q, %v; want %sHASH", c.vars, dir, err, want)
+		}
+		if c.other == dirs[dir] {
+			t.Errorf("%v: %q, before it %v", c.vars, dir, dirs)
+		}
+		if !dirs[dir] {
+			t.Cleanup(func() { os.Remove(dir) })
+		}
+		dirs[dir] = true
+		os.Remove(dir)
+		if err := state.RemakeSocketDir(dir); err != nil {
+			t.Error(err)
+		}
+		if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%v: %v, %v", dir, st, err)
+		}
 	}
 }
 
@@ -351,12 +380,15 @@ func TestSocketsStepAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(tmp)
-			vars := env("XDG_RUNTIME_DIR", tmp, "MUSTER_STATE", filepath.Join(tmp, "state"))
-			take(filepath.Join(tmp, "muster"))
+			stateDir := filepath.Join(tmp, "state")
+			if err := os.Mkdir(stateDir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			take(fmt.Sprintf("%s/muster-%d", tmp, os.Getuid()))
 			found := make(chan string)
 			for range 8 {
 				go func() {
-					dir, err := state.SocketDir(vars)
+					dir, err := state.SocketDirIn(tmp, stateDir)
 					if err != nil {
 						t.Error(err)
 					}
@@ -369,44 +401,18 @@ func TestSocketsStepAside(t *testing.T) {
 					t.Errorf("two commands find %s and %s", dir, other)
 				}
 			}
-			if st, err := os.Lstat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(dir) != tmp {
+			if st, err := os.Lstat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(filepath.Dir(dir)) != tmp {
 				t.Fatalf("%s: %v %v", dir, st, err)
 			}
-			os.Remove(dir) // as those do who clear /tmp
-			if again, err := state.SocketDir(vars); err != nil || again != dir {
+			os.RemoveAll(filepath.Dir(dir)) // as those do who clear /tmp
+			if again, err := state.SocketDirIn(tmp, stateDir); err != nil || again != dir {
 				t.Errorf("after it was removed: %s, %v; want %s", again, err, dir)
 			}
-			os.Remove(dir)
-			take(dir)
-			if again, err := state.SocketDir(vars); err != nil || again == dir || filepath.Dir(again) != tmp {
+			os.RemoveAll(filepath.Dir(dir))
+			take(filepath.Dir(dir))
+			if again, err := state.SocketDirIn(tmp, stateDir); err != nil || again == dir || filepath.Dir(filepath.Dir(again)) != tmp {
 				t.Errorf("after the other was taken too: %s, %v", again, err)
 			}
 		})
-	}
-}
-
-// TestSocketsElsewhere: a folder that is named for sockets and is not there, or is not
-// the user's, is not used.
-func TestSocketsElsewhere(t *testing.T) {
-	tmp := t.TempDir()
-	for name, set := range map[string]func(path string) error{
-		"nothing":     func(string) error { return nil },
-		"another's":   func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chown(path, 12345, 12345)) },
-		"everybody's": func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, 0o777)) },
-		"another's link": func(path string) error {
-			return errors.Join(os.Mkdir(path+"2", 0o777), os.Chown(path+"2", 12345, 12345), os.Symlink(path+"2", path))
-		},
-	} {
-		if strings.HasPrefix(name, "another's") && os.Getuid() != 0 {
-			continue // only root can make it
-		}
-		base := filepath.Join(tmp, name)
-		if err := set(base); err != nil {
-			t.Fatal(err)
-		}
-		dir, err := state.SocketDir(env("XDG_RUNTIME_DIR", base, "MUSTER_STATE", filepath.Join(tmp, "state")))
-		if want := fmt.Sprintf("/tmp/muster-%d", os.Getuid()); err != nil || !strings.HasPrefix(dir, want) {
-			t.Errorf("%s: %s, %v; want %s", name, dir, err, want)
-		}
 	}
 }
