@@ -81,7 +81,16 @@ func terminal(w any) bool {
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	disposition.Inherit()
 	s := streams{stdin, stdout, safe.NewVoice(stderr)}
-	if asked, err := prompt.Askpass(args, os.Getenv, stdout); asked {
+	if wasClosed(stdout, stdin) {
+		closed := &closedOutput{}
+		s.out = closed
+		return s.reportLost(closed, s.main(args))
+	}
+	return s.main(args)
+}
+
+func (s streams) main(args []string) int {
+	if asked, err := prompt.Askpass(args, os.Getenv, s.out); asked {
 		return s.report(err)
 	}
 	words := &commandLine{}
@@ -90,7 +99,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	switch {
 	case err != nil:
 	case words.help != "":
-		err = show(stdout, words.help)
+		err = show(s.out, words.help)
 	default:
 		err = app.Run(args)
 	}

@@ -287,7 +287,7 @@ func taskDir(dir string) (string, error) {
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("find the working directory: %w", err)
+		return "", hinted{fmt.Errorf("find the working directory: %w", err), "somebody has removed the directory of this shell: cd to one that is there"}
 	}
 	var bad *fs.PathError
 	if st, err := os.Stat(abs); errors.As(err, &bad) {

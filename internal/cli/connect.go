@@ -16,6 +16,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/host"
 	"muster/internal/state"
+	safe "muster/internal/terminal"
 )
 
 // dispatcherFlags choose the dispatcher that a command talks to.
@@ -57,6 +58,9 @@ func runSocket(name string) string { return "run." + name }
 
 // connect returns a client of the dispatcher or the run that the options name.
 func connect(c *cli.Context) (*control.Client, error) {
+	if remark := state.Remark(os.Getenv); remark != "" {
+		safe.NewVoice(c.App.ErrWriter).Say("%s", remark)
+	}
 	dir, err := state.SocketDir(os.Getenv)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/report"
+	"muster/internal/state"
 	"muster/internal/units"
 	mtls "muster/tls"
 )
@@ -107,6 +108,9 @@ func (e *execution) open() (cleanup func(), err error) {
 	opt, err := hostOptions(e.s, e.log, e.bar)
 	if err != nil {
 		return cleanup, err
+	}
+	if remark := state.Remark(os.Getenv); remark != "" {
+		e.say("%s", remark)
 	}
 	opt.Say, opt.Keep = e.say, runKeep
 	if e.h, err = host.Open(opt); err != nil {

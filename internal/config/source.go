@@ -28,21 +28,24 @@ func Find(named string, getenv func(string) string) (Source, error) {
 		return Source{named, true}, nil
 	}
 	base := getenv("XDG_CONFIG_HOME")
-	if base == "" && getenv("HOME") != "" {
+	if !filepath.IsAbs(base) {
 		base = filepath.Join(getenv("HOME"), ".config")
 	}
-	paths := []string{"muster.hcl"}
-	if base != "" {
-		paths = append(paths, filepath.Join(base, "muster", "muster.hcl"))
+	const here = "muster.hcl"
+	if _, err := os.Stat(here); err == nil {
+		return Source{Path: here}, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return Source{}, fmt.Errorf("look for a config: %w", err)
 	}
-	for _, p := range paths {
-		if _, err := os.Stat(p); err == nil {
-			return Source{Path: p}, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return Source{}, fmt.Errorf("look for a config: %w", err)
-		}
+	own := filepath.Join(base, "muster", here)
+	_, err := os.Stat(own)
+	switch {
+	case err == nil && filepath.IsAbs(own):
+		return Source{Path: own}, nil
+	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR):
+		return Source{}, nil // HOME may be another's, under su
 	}
-	return Source{}, nil
+	return Source{}, fmt.Errorf("look for a config: %w", err)
 }
 
 // maxConfig bounds a config, and maxFile a file that one names, in bytes.

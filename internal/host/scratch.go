@@ -28,7 +28,11 @@ const (
 // returns the name of one that the slots will try to make, task by task. Remove
 // ends it.
 func makeScratch(log hclog.Logger) (dir string, remove func()) {
-	parent, prefix := scratchNames(log)
+	return makeScratchIn(scratchParent(os.TempDir(), log), log)
+}
+
+func makeScratchIn(parent string, log hclog.Logger) (dir string, remove func()) {
+	prefix := scratchNames(parent)
 	sweep(prefix)
 	dir, lock, err := lockedFolder(parent, prefix)
 	if err != nil {
@@ -41,28 +45,45 @@ func makeScratch(log hclog.Logger) (dir string, remove func()) {
 	}
 }
 
-// scratchNames returns the folder that scratch folders are in, and how the paths of
-// this host's begin.
-func scratchNames(log hclog.Logger) (parent, prefix string) {
-	parent = scratchParent(os.TempDir(), log)
-	return parent, filepath.Join(parent, scratchPrefix+hostLabel()+"-")
+// scratchNames returns how the paths of this host's scratch folders begin.
+func scratchNames(parent string) string {
+	return filepath.Join(parent, scratchPrefix+hostLabel()+"-")
 }
 
 // sweepScratch removes the scratch folders that workers of the same user have left
 // that were killed. Host.Leave calls it, which kills its own.
 func sweepScratch(log hclog.Logger) {
-	_, prefix := scratchNames(log)
-	sweep(prefix)
+	sweep(scratchNames(scratchParent(os.TempDir(), log)))
 }
 
-// scratchParent is TMPDIR, or /tmp where that does not exist.
+// scratchParent is TMPDIR, or /tmp where no folder can ever be made in that. A disk that
+// is full may have room again.
 func scratchParent(tmp string, log hclog.Logger) string {
-	st, err := os.Stat(tmp)
-	if err == nil && st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return tmp
+	parent, err := filepath.Abs(tmp) // tasks have other working directories
+	if err == nil {
+		err = tryFolder(parent)
 	}
-	log.Warn("TMPDIR is no directory; scratch folders are in /tmp", "TMPDIR", tmp)
+	if err == nil {
+		return parent
+	}
+	log.Warn("no folder can be made in TMPDIR; scratch folders are in /tmp", "TMPDIR", tmp, "error", err)
 	return "/tmp"
+}
+
+// tryFolder says why no folder can be made in parent; nil if one can, or could at
+// another time.
+func tryFolder(parent string) error {
+	dir, err := os.MkdirTemp(parent, newPrefix+hostLabel()+"-"+strconv.Itoa(os.Getpid())+"-")
+	if err == nil {
+		os.Remove(dir)
+		return nil
+	}
+	for _, never := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, never) {
+			return err
+		}
+	}
+	return nil
 }
 
 // hostLabel is the host's name as part of a file's.

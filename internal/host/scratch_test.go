@@ -48,28 +48,44 @@ func TestScratchOfTheDeadGoes(t *testing.T) {
 	}
 }
 
-// TestNoTMPDIR: a TMPDIR that does not exist, as sbatch may export one, does not
-// keep a worker from its work.
-func TestNoTMPDIR(t *testing.T) {
-	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
-	dir, remove := makeScratch(hclog.NewNullLogger())
-	defer remove()
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(dir) != "/tmp" {
-		t.Errorf("%s: %v, %v", dir, st, err)
+// TestUnusableTMPDIR: one in which no folder can be made, as sbatch may export it to a
+// node, does not keep a worker from its work.
+func TestUnusableTMPDIR(t *testing.T) {
+	tmp := t.TempDir()
+	file := filepath.Join(tmp, "file")
+	os.WriteFile(file, nil, 0o600)
+	locked := filepath.Join(tmp, "locked")
+	os.Mkdir(locked, 0o500)
+	if os.Getuid() == 0 {
+		locked = "/proc" // where root too can make none
+	}
+	for _, c := range []struct{ tmpdir, parent string }{
+		{filepath.Join(tmp, "nowhere"), "/tmp"},
+		{"nowhere", "/tmp"},
+		{file, "/tmp"},
+		{locked, "/tmp"},
+		{"", "/tmp"},
+		{tmp, tmp},
+		{".", tmp}, // where tasks find it, wherever they are
+	} {
+		t.Run(c.tmpdir, func(t *testing.T) {
+			t.Chdir(tmp)
+			t.Setenv("TMPDIR", c.tmpdir)
+			dir, remove := makeScratch(hclog.NewNullLogger())
+			defer remove()
+			if st, err := os.Stat(dir); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || filepath.Dir(dir) != c.parent {
+				t.Errorf("%s: %v, %v", dir, st, err)
+			}
+		})
 	}
 }
 
 // TestNoScratch: a worker that can make no folder lives, and its slots try.
 func TestNoScratch(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "full")
-	os.Mkdir(file, 0o500)
-	if os.Getuid() == 0 {
-		file = "/proc" // where root too can make none
-	}
-	t.Setenv("TMPDIR", file)
-	dir, remove := makeScratch(hclog.NewNullLogger())
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	dir, remove := makeScratchIn(nowhere, hclog.NewNullLogger())
 	defer remove()
-	if filepath.Dir(dir) != file {
+	if filepath.Dir(dir) != nowhere {
 		t.Errorf("it is to be %s", dir)
 	}
 }

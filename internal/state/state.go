@@ -18,31 +18,6 @@ import (
 	"muster/internal/owner"
 )
 
-// Dir returns the state directory, which it makes if it must: $MUSTER_STATE,
-// else $XDG_STATE_HOME/muster, else ~/.local/state/muster.
-func Dir(getenv func(string) string) (string, error) {
-	dir := getenv("MUSTER_STATE")
-	if dir == "" {
-		base := getenv("XDG_STATE_HOME")
-		if base == "" {
-			home := getenv("HOME")
-			if home == "" {
-				return "", errors.New("find the state directory: neither MUSTER_STATE nor XDG_STATE_HOME nor HOME is set")
-			}
-			base = filepath.Join(home, ".local", "state")
-		}
-		dir = filepath.Join(base, "muster")
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("find the state directory: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the state directory: %w; MUSTER_STATE names another", err)
-	}
-	return dir, judge(dir)
-}
-
 // judge refuses a state directory in which others could put keys, records of jobs or
 // programs: one that is open to them, or whose name could come to lead elsewhere.
 func judge(dir string) error {

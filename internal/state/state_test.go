@@ -56,8 +56,50 @@ func TestDirIsFoundInTheEnvironment(t *testing.T) {
 			t.Errorf("%s: %v %v, want mode 0700", c.want, st, err)
 		}
 	}
-	if _, err := state.Dir(env()); err == nil || !strings.Contains(err.Error(), "HOME") {
-		t.Errorf("with nothing set: %v", err)
+}
+
+// TestDirElsewhere: variables that point nowhere, or to another user's, do not keep muster
+// from its work. What is wrong is said, and where the state is instead.
+func TestDirElsewhere(t *testing.T) {
+	tmp := t.TempDir()
+	home := filepath.Join(tmp, "home")
+	for _, dir := range []string{home, filepath.Join(tmp, "theirs")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.WriteFile(filepath.Join(tmp, "file"), nil, 0o600)
+	inHome := filepath.Join(home, ".local", "state", "muster")
+	for _, c := range []struct {
+		xdg, remark string
+	}{
+		{"relative", "XDG_STATE_HOME cannot be used: relative: it is no absolute path; what muster keeps is in " + inHome},
+		{filepath.Join(tmp, "file"), "not a directory"},
+		{"/proc/nowhere", "no such file or directory"},
+	} {
+		vars := env("XDG_STATE_HOME", c.xdg, "HOME", home)
+		if dir, err := state.Dir(vars); err != nil || dir != inHome {
+			t.Errorf("XDG_STATE_HOME=%s: %s, %v", c.xdg, dir, err)
+		}
+		if remark := state.Remark(vars); !strings.Contains(remark, c.remark) || !strings.HasSuffix(remark, inHome) {
+			t.Errorf("XDG_STATE_HOME=%s: %q", c.xdg, remark)
+		}
+	}
+	if remark := state.Remark(env("HOME", home)); remark != "" {
+		t.Errorf("nothing is wrong: %q", remark)
+	}
+	if os.Chown(filepath.Join(tmp, "theirs"), 12345, 12345) != nil {
+		os.Remove(filepath.Join(tmp, "theirs")) // only root can give it away
+	}
+	for _, bad := range []string{"", "relative", filepath.Join(tmp, "file"), filepath.Join(tmp, "nowhere"), filepath.Join(tmp, "theirs")} {
+		vars := env("HOME", bad)
+		dir, err := state.Dir(vars)
+		if err != nil || !filepath.IsAbs(dir) || strings.HasPrefix(dir, tmp) {
+			t.Errorf("HOME=%s: %s, %v", bad, dir, err)
+		}
+		if remark := state.Remark(vars); !strings.HasPrefix(remark, "HOME cannot be used: ") || !strings.HasSuffix(remark, dir) {
+			t.Errorf("HOME=%s: %q", bad, remark)
+		}
 	}
 }
 
