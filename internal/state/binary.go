@@ -1,13 +1,18 @@
 package state
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"time"
 )
 
 // Binary keeps a copy of the program exe in the state directory, under the
@@ -19,6 +24,8 @@ func Binary(stateDir, exe string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(path); err == nil {
+		now := time.Now()
+		os.Chtimes(filepath.Dir(path), now, now) // pruneBinaries goes by it
 		return path, nil
 	}
 	if err := copyProgram(path, exe); err != nil {
@@ -26,6 +33,61 @@ func Binary(stateDir, exe string) (string, error) {
 	}
 	return path, nil
 }
+
+// mostBinaries is how many copies are kept beside those that launches need.
+const mostBinaries = 8
+
+// pruneBinaries removes the copies of the program that nothing has used for as long as
+// results are kept, or which are not among the last few that were used. One that a
+// launch's record or job script names stays.
+func pruneBinaries(stateDir string, now time.Time) {
+	entries, _ := os.ReadDir(filepath.Join(stateDir, "bin"))
+	type kept struct {
+		name string
+		used time.Time
+	}
+	var list []kept
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.IsDir() {
+			list = append(list, kept{e.Name(), info.ModTime()})
+		}
+	}
+	slices.SortFunc(list, func(a, b kept) int { return b.used.Compare(a.used) })
+	for i, k := range list {
+		if i < mostBinaries && now.Sub(k.used) < keepFor || named(stateDir, k.name) {
+			continue
+		}
+		os.RemoveAll(filepath.Join(stateDir, "bin", k.name))
+	}
+}
+
+// named reports whether a file of a launch holds a name, or cannot be read.
+func named(stateDir, name string) bool {
+	found := errors.New("found")
+	dirs, _ := filepath.Glob(filepath.Join(stateDir, "runs", "*", launches))
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			if info, err := e.Info(); err != nil || info.Size() > maxRecord {
+				return err // it is what a job has printed
+			}
+			text, err := os.ReadFile(path)
+			if err == nil && bytes.Contains(text, []byte(name)) {
+				err = found
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxRecord is longer than the files that are written for a launch, in bytes.
+const maxRecord = 1 << 20
 
 // BinaryPath is where Binary keeps the copy.
 func BinaryPath(stateDir, exe string) (string, error) {

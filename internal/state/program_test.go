@@ -3,11 +3,13 @@ package state_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"muster/internal/state"
 )
@@ -76,5 +78,48 @@ func TestProgramIsMissing(t *testing.T) {
 				t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 			}
 		}
+	}
+}
+
+// TestOldProgramsGo: of the copies of the program stay those that were used last, and
+// those that a launch needs which is not over.
+func TestOldProgramsGo(t *testing.T) {
+	dir := t.TempDir()
+	const day = 24 * time.Hour
+	now := time.Now()
+	copyOf := func(i int, age time.Duration) string {
+		t.Helper()
+		exe := filepath.Join(dir, "program")
+		if err := os.WriteFile(exe, fmt.Appendf(nil, "build %d", i), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		path, err := state.Binary(dir, exe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Chtimes(filepath.Dir(path), now.Add(-age), now.Add(-age))
+		return path
+	}
+	var builds []string
+	for i := range 12 {
+		builds = append(builds, copyOf(i, time.Duration(i)*day))
+	}
+	old, waits := copyOf(12, 30*day), copyOf(13, 30*day)
+	run, err := state.NewRun(dir, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(run.Launches(), "job.json"), fmt.Appendf(nil, "{\"program\": %q}", waits), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copyOf(10, 0) // it is used again
+	state.Prune(dir, now)
+	for i, path := range builds {
+		if want := i < 7 || i == 10; exists(path) != want {
+			t.Errorf("the build that was used %d days ago is there: %v, want %v", i, !want, want)
+		}
+	}
+	if exists(old) || !exists(waits) {
+		t.Errorf("the old one is there: %v; the one that a job waits for: %v", exists(old), exists(waits))
 	}
 }

@@ -172,8 +172,10 @@ const (
 // Prune removes the folders of runs that are over: at once what was killed
 // before it kept anything, then what is older than 14 days, then the oldest
 // beyond 5 GiB in all. It never touches a run whose process may still live, that has
-// jobs with a scheduler, or into which one may yet copy output.
+// jobs with a scheduler, or into which one may yet copy output. Copies of the program go
+// too that nothing has used for long.
 func Prune(stateDir string, now time.Time) {
+	defer pruneBinaries(stateDir, now)
 	runs := filepath.Join(stateDir, "runs")
 	entries, _ := os.ReadDir(runs)
 	type kept struct {
