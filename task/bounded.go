@@ -43,6 +43,12 @@ func (e *ErrorValue) bounded(most int) *ErrorValue {
 	return &short
 }
 
+// maxNote bounds the note of a result, in bytes.
+const maxNote = 512
+
+// BoundedNote returns the beginning of a note, of 512 bytes at most.
+func BoundedNote(note string) string { return cut(note, maxNote) }
+
 // maxSignal is longer than the name of any signal.
 const maxSignal = 32
 

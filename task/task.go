@@ -114,6 +114,7 @@ type Result struct {
 	Started time.Time     // by the clock of the worker; zero if it never started
 	Elapsed time.Duration // from the start of the process to its end
 	Err     *ErrorValue   // nil if the task succeeded
+	Note    string        // what is to be known of a task that succeeded all the same
 }
 
 // Info is the five counters of one profile, as mirai's info() has them.

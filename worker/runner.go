@@ -283,7 +283,7 @@ func (r *runner) run(m *wire.Assign) bool {
 	}
 	// It goes with the next task's Started, if there is a next one.
 	r.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(r.n), Started: rep.Started, Elapsed: rep.Elapsed,
-		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, State: state})
+		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, State: state, Note: rep.Note})
 	return rep.Err == nil
 }
 

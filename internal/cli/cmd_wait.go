@@ -278,6 +278,9 @@ func (co *collector) take(ctx context.Context, r *control.Result) error {
 	if t.Err != nil {
 		co.fail(ctx, &t)
 	}
+	if t.Note != "" && !co.o.json {
+		co.tell(fmt.Sprintf("task %d succeeded, but %s", t.Index, t.Note))
+	}
 	co.bar.add()
 	return err
 }

@@ -72,6 +72,9 @@ func (e *execution) print(r *dispatcher.Done) error {
 	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
 		e.say("task %s: %s", label(r), describe(r.Err))
 	}
+	if err == nil && r.Note != "" && !e.p.o.json {
+		e.say("task %s succeeded, but %s", label(r), r.Note)
+	}
 	return err
 }
 

@@ -164,6 +164,7 @@ type Result struct {
 	Argv    []string    `json:"argv"`
 	OK      bool        `json:"ok"`
 	Error   *ErrorValue `json:"error"`
+	Note    string      `json:"note,omitempty"` // what is to be known of one that succeeded all the same
 	Task    task.ID     `json:"task"`
 	Attempt int         `json:"attempt"`
 	Worker  string      `json:"worker"`
@@ -220,7 +221,7 @@ func (e *ErrorValue) Value() *task.ErrorValue {
 // Result is the result as the rest of muster has it, without its output.
 func (r *Result) Result() task.Result {
 	t := task.Result{ID: r.Task, Index: r.Index, Name: r.Name, Argv: r.Argv, Attempt: r.Attempt, Worker: r.Worker, Slot: r.Slot,
-		Elapsed: time.Duration(r.Seconds * float64(time.Second)), Err: r.Error.Value()}
+		Elapsed: time.Duration(r.Seconds * float64(time.Second)), Err: r.Error.Value(), Note: r.Note}
 	if r.Started != nil {
 		t.Started = *r.Started
 	}
@@ -246,7 +247,7 @@ func newResult(d *dispatcher.Done) (*Result, error) {
 		return nil, err
 	}
 	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name})
-	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Task: d.ID, Attempt: d.Attempt,
+	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Note: d.Note, Task: d.ID, Attempt: d.Attempt,
 		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stdout: stdout, Stderr: stderr}
 	if !d.Started.IsZero() {
 		r.Started = &d.Started

@@ -27,6 +27,7 @@ type record struct {
 	OK         bool         `json:"ok"`
 	Exit       *int         `json:"exit"`
 	Error      *recordError `json:"error"`
+	Note       string       `json:"note,omitempty"`
 	*streams
 	StdoutBytes int64   `json:"stdout_bytes"`
 	StderrBytes int64   `json:"stderr_bytes"`
@@ -62,7 +63,7 @@ type recordError struct {
 func newRecord(item *Item) *record {
 	r := &item.Result
 	rec := &record{
-		Index: r.Index, OK: r.OK(), Exit: exitStatus(r.Err), Error: newRecordError(r.Err),
+		Index: r.Index, OK: r.OK(), Exit: exitStatus(r.Err), Error: newRecordError(r.Err), Note: r.Note,
 		StdoutBytes: item.Output.Bytes(spool.Stdout), StderrBytes: item.Output.Bytes(spool.Stderr),
 		Worker: r.Worker, Slot: r.Slot, Attempt: r.Attempt, Seconds: r.Elapsed.Seconds(),
 	}

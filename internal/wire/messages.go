@@ -51,6 +51,8 @@ type Result struct {
 	Stderr  []byte
 	// State is what a task of Everywhere left behind; a slot tells its worker.
 	State *State
+	// Note is what is to be known of a task that succeeded all the same.
+	Note string
 }
 
 // State is the environment and the directory that later tasks run with. An
@@ -247,10 +249,10 @@ func (m *Result) append(b []byte) []byte {
 	b = appendErr(b, 7, m.Err)
 	b = putBytes(b, 8, m.Stdout)
 	b = putBytes(b, 9, m.Stderr)
-	if m.State == nil {
-		return b
+	if m.State != nil {
+		b = protowire.AppendBytes(protowire.AppendTag(b, 10, protowire.BytesType), m.State.append(nil))
 	}
-	return protowire.AppendBytes(protowire.AppendTag(b, 10, protowire.BytesType), m.State.append(nil))
+	return putString(b, 11, m.Note)
 }
 
 func (m *State) append(b []byte) []byte {
@@ -292,6 +294,8 @@ func (m *Result) parse(b []byte) error {
 		case 10:
 			m.State = &State{}
 			state = m.State.parse(s)
+		case 11:
+			m.Note = string(s)
 		}
 	})
 	return errors.Join(err, inner, state)

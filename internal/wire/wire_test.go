@@ -28,7 +28,7 @@ var messages = []Message{
 	&Started{ref, 2},
 	&Output{Ref: ref, Stream: 2, Data: []byte("out\x00put")},
 	&Credit{ref, 1 << 20},
-	&Result{Ref: ref, Slot: 3, Started: time.Unix(5, 6), Elapsed: time.Second, Stdout: []byte("o"), Stderr: []byte("e"),
+	&Result{Ref: ref, Slot: 3, Note: "n", Started: time.Unix(5, 6), Elapsed: time.Second, Stdout: []byte("o"), Stderr: []byte("e"),
 		Err: &task.ErrorValue{Kind: task.KindSignal, Code: 139, Message: "m", Signal: "SIGSEGV", Evidence: "e", Detail: json.RawMessage(`{"a":1}`)}},
 	&Cancel{ref, task.Timeout("why")},
 	&Recall{ref},

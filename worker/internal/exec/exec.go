@@ -60,6 +60,8 @@ type Report struct {
 	Elapsed time.Duration
 	// Err is nil if the command exited with status 0.
 	Err *task.ErrorValue
+	// Note is what is to be known of a task that succeeded all the same.
+	Note string
 	// Stdout and Stderr are the ends of the streams that out was not given.
 	Stdout, Stderr []byte
 }

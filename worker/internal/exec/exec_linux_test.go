@@ -84,6 +84,51 @@ func TestOutcomes(t *testing.T) {
 
 // TestLacks: what another machine may be able to do is no error of the task's, and
 // its process has not been announced.
+// TestOutOfMemory: the kernel counts what it kills; a file stands for its counter.
+func TestOutOfMemory(t *testing.T) {
+	r := newRunner(t)
+	file := filepath.Join(t.TempDir(), "memory.events")
+	if err := os.WriteFile(file, []byte("low 0\noom_kill 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Open(file, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	r.oom = &oomCounter{fd, file}
+	const kills = "n=$(sed -n 's/oom_kill //p' COUNTER); echo oom_kill $((n + 1)) >COUNTER; "
+	for _, c := range []struct {
+		text string
+		kind task.Kind
+		want string // in the message
+		says bool   // the evidence has the counter
+	}{
+		{kills + "kill -KILL $$", task.KindOOM, "out of memory", true},
+		{kills + "exit 137", task.KindOOM, "out of memory", true},
+		{kills + "exit 1", task.KindExit, "exit status 1, and the kernel killed a process for want of memory", true},
+		{kills + "kill -TERM $$", task.KindSignal, "killed by SIGTERM, and the kernel killed a process for want of memory", true},
+		{kills + `echo '{"message": "own"}' >$MUSTER_ERROR_FILE; exit 1`, task.KindError, "own", true},
+		{"kill -KILL $$", task.KindSignal, "killed by SIGKILL", false},
+		{"exit 1", task.KindExit, "exit status 1", false},
+	} {
+		rep := run(t, r, sh(strings.ReplaceAll(c.text, "COUNTER", file)))
+		if rep.Note != "" {
+			t.Errorf("%s: note %q", c.text, rep.Note)
+		}
+		if e := rep.Err; e == nil || e.Kind != c.kind || e.Message != c.want || strings.Contains(e.Evidence, "oom_kill in "+file+" rose from ") != c.says {
+			t.Errorf("%s: %+v", c.text, e)
+		}
+	}
+	rep := run(t, r, sh(strings.ReplaceAll(kills+"exit 0", "COUNTER", file)))
+	if rep.Err != nil || !strings.HasPrefix(rep.Note, "the kernel killed a process for want of memory: oom_kill in "+file) {
+		t.Errorf("one that succeeded: %+v", rep)
+	}
+	if rep := run(t, r, sh("exit 0")); rep.Note != "" {
+		t.Errorf("one in which nothing was killed: %+v", rep)
+	}
+}
+
 func TestLacks(t *testing.T) {
 	dir := t.TempDir()
 	locked := filepath.Join(dir, "locked")

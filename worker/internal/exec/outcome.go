@@ -19,6 +19,9 @@ func (r *Runner) outcome(j *job) *task.ErrorValue {
 	killed := false
 	switch s := j.status; {
 	case s.Exited() && s.ExitStatus() == 0:
+		if evidence := r.oom.rose(j.oomed); evidence != "" {
+			j.report.Note = killedOne + ": " + evidence
+		}
 		return nil
 	case s.Signaled():
 		e = signalled(s)
@@ -27,15 +30,21 @@ func (r *Runner) outcome(j *job) *task.ErrorValue {
 		e = &task.ErrorValue{Kind: task.KindExit, Code: s.ExitStatus(), Message: fmt.Sprintf("exit status %d", s.ExitStatus())}
 		killed = e.Code == 128+int(syscall.SIGKILL) // a shell, whose command was killed
 	}
-	if killed {
-		if evidence := r.oom.rose(j.oomed); evidence != "" {
-			e.Kind, e.Message, e.Evidence = task.KindOOM, "out of memory", evidence
-			return e
-		}
+	switch evidence := r.oom.rose(j.oomed); {
+	case evidence == "":
+	case killed:
+		e.Kind, e.Message, e.Evidence = task.KindOOM, "out of memory", evidence
+		return e
+	default: // one of its processes, perhaps, after which its script went on
+		e.Message += ", and " + killedOne
+		e.Evidence = join(e.Evidence, evidence)
 	}
 	r.describe(e)
 	return e
 }
+
+// killedOne says what is known if the count has grown. The cgroup may have other tasks.
+const killedOne = "the kernel killed a process for want of memory"
 
 func signalled(s syscall.WaitStatus) *task.ErrorValue {
 	sig := s.Signal()
