@@ -16,6 +16,7 @@ import (
 var layers = map[string][]string{
 	"muster":                             {"muster/internal/cli"},
 	"muster/task":                        {}, // the vocabulary imports nothing of ours
+	"muster/rng":                         {}, // whoever has a Go program may use it by itself
 	"muster/internal/near":               {},
 	"muster/internal/owner":              {},
 	"muster/tls":                         {"muster/internal/owner"}, // doors know nothing of each other, nor of tasks

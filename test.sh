@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 # What scripts start beside muster. As root on Debian it is installed.
 packages=
-for p in parallel:parallel curl:curl jq:jq zsh:zsh fish:fish setpriv:util-linux gcc:gcc awk:gawk find:findutils sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmrestd:slurmrestd munged:munge qconf:gridengine-client sge_qmaster:gridengine-master sge_execd:gridengine-exec sshd:openssh-server ssh:openssh-client sshpass:sshpass pgrep:procps script:bsdutils ip:iproute2 nft:nftables tcsh:tcsh openssl:openssl; do
+for p in parallel:parallel curl:curl jq:jq zsh:zsh fish:fish setpriv:util-linux gcc:gcc awk:gawk find:findutils sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmrestd:slurmrestd munged:munge qconf:gridengine-client sge_qmaster:gridengine-master sge_execd:gridengine-exec sshd:openssh-server ssh:openssh-client sshpass:sshpass pgrep:procps script:bsdutils ip:iproute2 nft:nftables tcsh:tcsh openssl:openssl Rscript:r-base-core; do
 	PATH=$PATH:/usr/sbin command -v "${p%%:*}" >/dev/null || packages="$packages ${p##*:}"
 done
 ls /usr/lib/*/slurm-wlm/auth_jwt.so >/dev/null 2>&1 || packages="$packages slurm-wlm-jwt-plugin"
