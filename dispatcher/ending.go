@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,6 +225,7 @@ func (s *session) resolve(a *attempt, r task.Result) {
 	r.ID, r.Attempt = a.Task, int(a.Attempt)
 	r.Index, r.Name, r.Argv = a.job.index, spec.Name, spec.Argv
 	r.Worker, r.Slot = s.id, a.slot
+	r.Stream = cmp.Or(spec.Stream, r.Stream)
 	s.ended++
 	a.job.owner.resolve(a.job, &Done{Result: r, Output: a.out})
 }

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"muster/dispatcher/internal/queue"
 	"muster/dispatcher/internal/results"
 	"muster/internal/wire"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -36,6 +38,7 @@ type Future struct {
 	self    owned
 	kind    Kind
 	stop    bool // cancel the others when one fails
+	streams rng.Streams
 	created time.Time
 	log     *results.Log
 
@@ -67,6 +70,9 @@ type FutureOptions struct {
 	Timeout time.Duration
 	// StopOnFailure cancels the other tasks when one has failed.
 	StopOnFailure bool
+	// Streams are those that the future's tasks get by their index, in the place of
+	// the profile's, among which they have no number then.
+	Streams rng.Streams
 	// Try has Submit return ErrFull instead of waiting when the queue is full.
 	Try bool
 }
@@ -94,7 +100,7 @@ func (p *Pool) NewFuture(kind Kind, opt FutureOptions) (*Future, error) {
 // newFuture makes a future that nobody knows. It calls room, without locks, when
 // its log was full and is not any more.
 func (p *Pool) newFuture(kind Kind, opt FutureOptions, room func()) *Future {
-	return &Future{pool: p, kind: kind, stop: opt.StopOnFailure, created: time.Now(), log: p.d.store.NewLog(room)}
+	return &Future{pool: p, kind: kind, stop: opt.StopOnFailure, streams: opt.Streams, created: time.Now(), log: p.d.store.NewLog(room)}
 }
 
 // register makes a future known.
@@ -150,6 +156,7 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	if spec.Index == 0 {
 		spec.Index = i
 	}
+	spec.Stream = f.stream(i)
 	f.items = append(f.items, item{spec: &spec})
 	if f.halted {
 		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: f.why}})
@@ -160,6 +167,15 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	f.items[i-1].id = p.push(job{owner: &f.self, index: i})
 	p.pump(time.Now())
 	return nil
+}
+
+// stream returns the stream of the task of an index that is submitted now. Under Pool.mu.
+func (f *Future) stream(i int) rng.Stream {
+	if !f.streams.IsZero() {
+		return f.streams.Of(uint64(i))
+	}
+	f.pool.numbered++
+	return f.pool.opt.Streams.Of(f.pool.numbered)
 }
 
 // checkInput checks that a task's input fits into a frame.
@@ -264,6 +280,7 @@ func (f *Future) resolve(j job, done *Done) {
 	}
 	if done.ID = it.id; done.Argv == nil {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
+		done.Stream = cmp.Or(it.spec.Stream, done.Stream)
 	}
 	it.spec = nil
 	f.pool.completed++
@@ -365,6 +382,23 @@ func (f *Future) Result(i int) (done *Done, more bool, changed <-chan struct{}) 
 // Resolved is Result for the i-th task to resolve.
 func (f *Future) Resolved(i int) (done *Done, more bool, changed <-chan struct{}) {
 	return f.log.AtResolved(i + 1)
+}
+
+// Streams returns the streams of the future's tasks, by index, or nothing if they follow
+// from no seed. That of a task that has resolved is the zero one.
+func (f *Future) Streams() []rng.Stream {
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	if f.streams.IsZero() && f.pool.opt.Streams.IsZero() {
+		return nil
+	}
+	list := make([]rng.Stream, len(f.items))
+	for i, it := range f.items {
+		if it.spec != nil {
+			list[i] = it.spec.Stream
+		}
+	}
+	return list
 }
 
 // Finish resolves the future's next task from outside: in a profile without

@@ -10,6 +10,7 @@ import (
 
 	"muster/dispatcher/internal/queue"
 	"muster/internal/wire"
+	"muster/rng"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -24,6 +25,9 @@ type PoolOptions struct {
 	// RoundRobin binds each task to the next worker in turn when it is
 	// submitted, instead of giving it to whichever is free first.
 	RoundRobin bool
+	// Streams are those that tasks get by their number, in the order of submission;
+	// without a seed each slot gives its tasks streams of its own.
+	Streams rng.Streams
 }
 
 // LaunchOptions says how a pool treats the workers of a launch, and what whoever
@@ -96,6 +100,7 @@ type Pool struct {
 	absent    int                 // sessions that have no connection
 	joined    uint64              // workers ever admitted
 	completed uint64              // tasks resolved
+	numbered  uint64              // tasks that have a number among opt.Streams
 	left      [wire.LeftMaxTasks + 1]int
 	timer     *time.Timer
 	closed    bool
@@ -318,7 +323,7 @@ func (p *Pool) fail(d queue.Decision[job]) {
 	}
 	j := d.Payload
 	spec := j.owner.spec(j).InSlot(0)
-	j.owner.resolve(j, &Done{Result: task.Result{ID: d.Task, Index: j.index, Attempt: int(d.Attempt), Name: spec.Name, Argv: spec.Argv, Err: d.Lack.Err()}})
+	j.owner.resolve(j, &Done{Result: task.Result{ID: d.Task, Index: j.index, Attempt: int(d.Attempt), Name: spec.Name, Argv: spec.Argv, Stream: spec.Stream, Err: d.Lack.Err()}})
 }
 
 // pass seals the everywheres that have passed, and reports whether one has.

@@ -129,7 +129,11 @@ func (r *Run) cancel(why *task.ErrorValue) {
 	}
 }
 
-func (r *Run) spec(j job) task.Spec { return r.render(j.row, j.index) }
+func (r *Run) spec(j job) task.Spec {
+	spec := r.render(j.row, j.index)
+	spec.Stream = r.pool.opt.Streams.Of(uint64(j.index))
+	return spec
+}
 
 func (r *Run) needs(job) queue.Needs { return r.common }
 

@@ -161,7 +161,7 @@ func (s *session) result(m *wire.Result, now time.Time) {
 	s.spool(a, 1, m.Stdout)
 	s.spool(a, 2, m.Stderr)
 	s.d.keep(a.out)
-	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Err: m.Err.Bounded(), Note: task.BoundedNote(m.Note)}
+	r := task.Result{Started: m.Started, Elapsed: m.Elapsed, Stream: m.Stream, Err: m.Err.Bounded(), Note: task.BoundedNote(m.Note)}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	if m.Slot > 0 {

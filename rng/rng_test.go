@@ -66,6 +66,21 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// TestSequence: with a seed its streams come in order; without one no two are the same.
+func TestSequence(t *testing.T) {
+	q := rng.Seeded(9).Sequence()
+	for n := uint64(1); n < 5; n++ {
+		if got, want := q.Next(), rng.Seeded(9).Of(n); got != want {
+			t.Errorf("stream %d is %v, want %v", n, got, want)
+		}
+	}
+	a, b := rng.Streams{}.Sequence(), rng.Streams{}.Sequence()
+	first, second, other := a.Next(), a.Next(), b.Next()
+	if first.Sub() != second || first == other || !other.Valid() {
+		t.Errorf("%v, %v and %v", first, second, other)
+	}
+}
+
 func TestParse(t *testing.T) {
 	for text, want := range map[string]int32{"0": 0, "-5": -5, "42": 42, "2147483647": math.MaxInt32, "-2147483647": -math.MaxInt32} {
 		if got, err := rng.ParseStreams(text); err != nil || got != rng.Seeded(want) || got.String() != text {

@@ -61,3 +61,30 @@ func (s *Streams) UnmarshalJSON(b []byte) (err error) {
 	}
 	return err
 }
+
+// Sequence hands out streams, each once: those of a seed in their order or, without
+// one, the substreams of a random stream. It is for use by one goroutine.
+type Sequence struct {
+	streams Streams
+	n       uint64 // streams of the seed that were handed out
+	last    Stream // without a seed: the substream that was
+}
+
+// Sequence returns the sequence that begins with the first stream.
+func (s Streams) Sequence() *Sequence {
+	q := &Sequence{streams: s}
+	if !s.seeded {
+		q.last = Random()
+	}
+	return q
+}
+
+// Next returns the next stream.
+func (q *Sequence) Next() Stream {
+	if q.streams.seeded {
+		q.n++
+		return q.streams.Of(q.n)
+	}
+	q.last = q.last.Sub()
+	return q.last
+}

@@ -1,5 +1,6 @@
 // Package task is muster's vocabulary: what a task is, the states it passes
-// through, and what it resolves to. It imports nothing of muster's own, so
+// through, and what it resolves to. It imports nothing of muster's own but
+// random streams, so
 // that every other package can share it.
 package task
 
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"muster/rng"
 )
 
 // ID names a task within one dispatcher. IDs grow by one from 1 in the order
@@ -40,6 +43,9 @@ type Spec struct {
 	// Name is what the user calls the result; empty if they gave none. In it
 	// SlotMark stands for the number of the slot.
 	Name string
+	// Stream is where the task's random numbers begin, which follows from a seed. With
+	// the zero one its slot gives it one.
+	Stream rng.Stream
 }
 
 // SlotMark stands for the number of the slot that runs a task, which is known
@@ -60,6 +66,16 @@ func (s Spec) InSlot(n int) Spec {
 		}
 	}
 	return s
+}
+
+// RandomEnv returns the variables by which a command knows the stream of its random
+// numbers: MUSTER_SEED, a whole number from 1 that is made of it, and MUSTER_RNG_STREAM,
+// R's .Random.seed[2:7].
+func (s *Spec) RandomEnv() (seed, stream string) {
+	if s.Stream.IsZero() {
+		return "MUSTER_SEED=", "MUSTER_RNG_STREAM="
+	}
+	return "MUSTER_SEED=" + strconv.Itoa(int(s.Stream.SmallSeed())), "MUSTER_RNG_STREAM=" + s.Stream.String()
 }
 
 // Size returns the length of all that the spec holds, in bytes, with what an
@@ -113,6 +129,7 @@ type Result struct {
 	Slot    int           // the slot on that worker, from 1; 0 if it never started
 	Started time.Time     // by the clock of the worker; zero if it never started
 	Elapsed time.Duration // from the start of the process to its end
+	Stream  rng.Stream    // of its random numbers; the zero one if nobody knows
 	Err     *ErrorValue   // nil if the task succeeded
 	Note    string        // what is to be known of a task that succeeded all the same
 }

@@ -9,6 +9,7 @@ import (
 
 	"muster/internal/proctree"
 	"muster/internal/wire"
+	"muster/rng"
 	"muster/task"
 	"muster/worker/internal/exec"
 )
@@ -38,6 +39,7 @@ func (r *runner) call(ctx context.Context, spec *task.Spec, out func(int, []byte
 		ctx, cancel = context.WithTimeoutCause(ctx, spec.Timeout, task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout)))
 		defer cancel()
 	}
+	ctx = rng.NewContext(ctx, spec.Stream)
 	r.calls.RLock()
 	watched := r.watch(ctx)
 	output, err := returnOf(ctx, fn, spec.Input)

@@ -10,6 +10,7 @@ import (
 
 	"muster/internal/proctree"
 	"muster/internal/wire"
+	"muster/rng"
 	"muster/task"
 	"muster/worker/internal/exec"
 )
@@ -34,8 +35,9 @@ type runner struct {
 	exec    *exec.Runner // of commands
 	output  Output
 	scratch string
-	failed  bool   // a task has, and the worker did not know when it sent what comes now
-	dir     string // where tasks run instead of their own directory, if an everywhere said so
+	failed  bool          // a task has, and the worker did not know when it sent what comes now
+	streams *rng.Sequence // of tasks that bring none
+	dir     string        // where tasks run instead of their own directory, if an everywhere said so
 
 	functions map[string]Function
 	calls     *sync.RWMutex // read-locked while a function runs
@@ -55,7 +57,7 @@ type runner struct {
 var errWorkerGone = &task.ErrorValue{Kind: task.KindReset, Code: task.CodeReset, Message: task.TextReset}
 
 func newRunner(n int, out sender, output Output) *runner {
-	r := &runner{n: n, out: out, output: output, windows: map[wire.Ref]*window{}}
+	r := &runner{n: n, out: out, output: output, streams: rng.Streams{}.Sequence(), windows: map[wire.Ref]*window{}}
 	r.cond.L = &r.mu
 	return r
 }
@@ -259,7 +261,8 @@ func (r *runner) run(m *wire.Assign) bool {
 	r.mu.Lock()
 	ctx, win := r.ctx, r.windows[m.Ref]
 	r.mu.Unlock()
-	rep, state := r.execute(ctx, m, func(stream int, p []byte) error {
+	spec, given := r.specOf(m)
+	rep, state := r.execute(ctx, m, spec, func(stream int, p []byte) error {
 		if r.output != OutputCollect && r.output != "" {
 			r.echo(stream, p)
 			if r.output == OutputDiscard {
@@ -283,7 +286,7 @@ func (r *runner) run(m *wire.Assign) bool {
 	}
 	// It goes with the next task's Started, if there is a next one.
 	r.out.Queue(&wire.Result{Ref: m.Ref, Slot: uint32(r.n), Started: rep.Started, Elapsed: rep.Elapsed,
-		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, State: state, Note: rep.Note})
+		Err: rep.Err, Stdout: rep.Stdout, Stderr: rep.Stderr, Stream: given, State: state, Note: rep.Note})
 	return rep.Err == nil
 }
 
@@ -310,12 +313,22 @@ func (r *runner) echo(stream int, p []byte) {
 	}
 }
 
-// execute runs a command, a function, or an everywhere.
-func (r *runner) execute(ctx context.Context, m *wire.Assign, out func(int, []byte) error) (exec.Report, *wire.State) {
-	spec := m.Spec.InSlot(r.n)
+// specOf returns a task as it runs here, and the stream that it was given for want of
+// one.
+func (r *runner) specOf(m *wire.Assign) (spec task.Spec, given rng.Stream) {
+	spec = m.Spec.InSlot(r.n)
 	if r.dir != "" {
 		spec.Dir = r.dir
 	}
+	if spec.Stream.IsZero() {
+		given = r.streams.Next()
+		spec.Stream = given
+	}
+	return spec, given
+}
+
+// execute runs a command, a function, or an everywhere.
+func (r *runner) execute(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
 	switch {
 	case spec.Func != "":
 		r.out.Queue(&wire.Started{Ref: m.Ref, Slot: uint32(r.n)})

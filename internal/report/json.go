@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"muster/internal/spool"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -29,13 +30,14 @@ type record struct {
 	Error      *recordError `json:"error"`
 	Note       string       `json:"note,omitempty"`
 	*streams
-	StdoutBytes int64   `json:"stdout_bytes"`
-	StderrBytes int64   `json:"stderr_bytes"`
-	Worker      string  `json:"worker"`
-	Slot        int     `json:"slot"`
-	Attempt     int     `json:"attempt"`
-	Started     *string `json:"started"`
-	Seconds     float64 `json:"seconds"`
+	StdoutBytes int64      `json:"stdout_bytes"`
+	StderrBytes int64      `json:"stderr_bytes"`
+	Worker      string     `json:"worker"`
+	Slot        int        `json:"slot"`
+	Attempt     int        `json:"attempt"`
+	Started     *string    `json:"started"`
+	Seconds     float64    `json:"seconds"`
+	Stream      rng.Stream `json:"stream"`
 }
 
 // streams is the part of a record that carries the output.
@@ -65,7 +67,7 @@ func newRecord(item *Item) *record {
 	rec := &record{
 		Index: r.Index, OK: r.OK(), Exit: exitStatus(r.Err), Error: newRecordError(r.Err), Note: r.Note,
 		StdoutBytes: item.Output.Bytes(spool.Stdout), StderrBytes: item.Output.Bytes(spool.Stderr),
-		Worker: r.Worker, Slot: r.Slot, Attempt: r.Attempt, Seconds: r.Elapsed.Seconds(),
+		Worker: r.Worker, Slot: r.Slot, Attempt: r.Attempt, Seconds: r.Elapsed.Seconds(), Stream: r.Stream,
 	}
 	if utf8.ValidString(r.Name) {
 		rec.Name = r.Name

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"muster/internal/report"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -34,12 +35,12 @@ func printJSON(t *testing.T, items ...report.Item) string {
 func TestJSONLine(t *testing.T) {
 	m := newMaker(t)
 	good := m.item(3, "a <b>\n", "")
-	good.Result.Name = "third"
+	good.Result.Name, good.Result.Stream = "third", rng.Seed(1234)
 	good.Row, good.Columns = []string{"1", "two\n"}, []string{"z", "a"}
 	want := `{"index":3,"name":"third","argv":["echo","x"],"row":{"z":"1","a":"two\n"},"ok":true,"exit":0,"error":null,` +
 		`"stdout":"a <b>\n","stdout_truncated":false,"stderr":"","stderr_truncated":false,` +
 		`"stdout_bytes":6,"stderr_bytes":0,"worker":"w1","slot":2,"attempt":1,` +
-		`"started":"2026-03-04T05:06:07.89Z","seconds":1.5}` + "\n"
+		`"started":"2026-03-04T05:06:07.89Z","seconds":1.5,"stream":[-305777535,-1394370482,-1723143049,2071488076,1659356893,-1081051142]}` + "\n"
 	if got := printJSON(t, good); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -47,7 +48,7 @@ func TestJSONLine(t *testing.T) {
 	want = `{"index":1,"argv":["x"],"ok":false,"exit":null,` +
 		`"error":{"kind":"cancelled","class":"neither","code":20,"message":"Operation canceled","evidence":"Ctrl-C"},` +
 		`"stdout":"","stdout_truncated":false,"stderr":"","stderr_truncated":false,` +
-		`"stdout_bytes":0,"stderr_bytes":0,"worker":"","slot":0,"attempt":0,"started":null,"seconds":0}` + "\n"
+		`"stdout_bytes":0,"stderr_bytes":0,"worker":"","slot":0,"attempt":0,"started":null,"seconds":0,"stream":null}` + "\n"
 	if got := printJSON(t, never); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}

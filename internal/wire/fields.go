@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -38,6 +39,14 @@ func putString(b []byte, num protowire.Number, v string) []byte {
 		return b
 	}
 	return putElement(b, num, v)
+}
+
+func putStream(b []byte, num protowire.Number, s rng.Stream) []byte {
+	if s.IsZero() {
+		return b
+	}
+	bytes, _ := s.AppendBinary(nil) // it has no error
+	return putBytes(b, num, bytes)
 }
 
 // putElement writes one element of a list, which may be empty and still counts.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -49,6 +50,8 @@ type Result struct {
 	Err     *task.ErrorValue
 	Stdout  []byte
 	Stderr  []byte
+	// Stream is that which the slot gave a task that had none.
+	Stream rng.Stream
 	// State is what a task of Everywhere left behind; a slot tells its worker.
 	State *State
 	// Note is what is to be known of a task that succeeded all the same.
@@ -166,10 +169,12 @@ func (m *Assign) append(b []byte) []byte {
 	b = putBool(b, 12, m.OnlyAfterSuccess)
 	b = putBool(b, 13, m.Spec.Everywhere)
 	b = putString(b, 14, m.Spec.Func)
-	return putBytes(b, 15, m.Spec.Input)
+	b = putBytes(b, 15, m.Spec.Input)
+	return putStream(b, 16, m.Spec.Stream)
 }
 
 func (m *Assign) parse(b []byte) error {
+	var inner error
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
@@ -196,9 +201,11 @@ func (m *Assign) parse(b []byte) error {
 			m.Spec.Func = string(s)
 		case 15:
 			m.Spec.Input = append([]byte(nil), s...)
+		case 16:
+			inner = m.Spec.Stream.UnmarshalBinary(s)
 		}
 	})
-	if err == nil && len(m.Spec.Argv) == 0 {
+	if err = errors.Join(err, inner); err == nil && len(m.Spec.Argv) == 0 {
 		err = errors.New("a task without a command")
 	}
 	return err
@@ -252,7 +259,7 @@ func (m *Result) append(b []byte) []byte {
 	if m.State != nil {
 		b = protowire.AppendBytes(protowire.AppendTag(b, 10, protowire.BytesType), m.State.append(nil))
 	}
-	return putString(b, 11, m.Note)
+	return putStream(putString(b, 11, m.Note), 12, m.Stream)
 }
 
 func (m *State) append(b []byte) []byte {
@@ -274,7 +281,7 @@ func (m *State) parse(b []byte) error {
 }
 
 func (m *Result) parse(b []byte) error {
-	var inner, state error
+	var inner, state, stream error
 	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
 		switch num {
 		default:
@@ -296,9 +303,11 @@ func (m *Result) parse(b []byte) error {
 			state = m.State.parse(s)
 		case 11:
 			m.Note = string(s)
+		case 12:
+			stream = m.Stream.UnmarshalBinary(s)
 		}
 	})
-	return errors.Join(err, inner, state)
+	return errors.Join(err, inner, state, stream)
 }
 
 func (m *Cancel) append(b []byte) []byte { return appendErr(appendRef(b, m.Ref), 4, m.Err) }

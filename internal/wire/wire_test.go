@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"muster/rng"
 	"muster/task"
 )
 
@@ -24,11 +25,11 @@ var ref = Ref{Task: 7, Attempt: 2, Epoch: 1 << 40}
 // messages has every frame with every field set.
 var messages = []Message{
 	&Assign{Ref: ref, Window: MinWindow, OnlyAfterSuccess: true, Spec: task.Spec{Argv: []string{"a", "", "c d"},
-		Dir: "/x", Env: []string{"A=1", "B="}, Timeout: time.Minute, Index: 9, Name: "n"}},
+		Dir: "/x", Env: []string{"A=1", "B="}, Timeout: time.Minute, Index: 9, Name: "n", Stream: rng.Seed(1)}},
 	&Started{ref, 2},
 	&Output{Ref: ref, Stream: 2, Data: []byte("out\x00put")},
 	&Credit{ref, 1 << 20},
-	&Result{Ref: ref, Slot: 3, Note: "n", Started: time.Unix(5, 6), Elapsed: time.Second, Stdout: []byte("o"), Stderr: []byte("e"),
+	&Result{Ref: ref, Slot: 3, Note: "n", Started: time.Unix(5, 6), Elapsed: time.Second, Stdout: []byte("o"), Stderr: []byte("e"), Stream: rng.Seed(2),
 		Err: &task.ErrorValue{Kind: task.KindSignal, Code: 139, Message: "m", Signal: "SIGSEGV", Evidence: "e", Detail: json.RawMessage(`{"a":1}`)}},
 	&Cancel{ref, task.Timeout("why")},
 	&Recall{ref},
@@ -105,15 +106,17 @@ func TestWhatIsUnknownIsSkipped(t *testing.T) {
 func TestBadFramesAreRefused(t *testing.T) {
 	huge := binary.BigEndian.AppendUint32(nil, MaxFrame+1)
 	for name, b := range map[string][]byte{
-		"too long":            append(huge, make([]byte, 10)...),
-		"too short":           {0, 0, 0, 1, 1, 0},
-		"no command":          frame(byte(TypeAssign), 1, nil),
-		"a chunk too large":   appendFrame(nil, &Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk+1)}),
-		"no stream":           appendFrame(nil, &Output{Ref: ref, Data: []byte("x")}),
-		"a third stream":      appendFrame(nil, &Output{Ref: ref, Stream: 3, Data: []byte("x")}),
-		"a cut-off field":     frame(byte(TypeLost), 1, []byte{4<<3 | 2, 100, 'x'}),
-		"a bad field number":  frame(byte(TypePing), 1, []byte{0, 1}),
-		"a bad inner message": frame(byte(TypeResult), 1, []byte{7<<3 | 2, 1, 0xff}),
+		"too long":             append(huge, make([]byte, 10)...),
+		"too short":            {0, 0, 0, 1, 1, 0},
+		"no command":           frame(byte(TypeAssign), 1, nil),
+		"a chunk too large":    appendFrame(nil, &Output{Ref: ref, Stream: 1, Data: make([]byte, MaxChunk+1)}),
+		"no stream":            appendFrame(nil, &Output{Ref: ref, Data: []byte("x")}),
+		"a third stream":       appendFrame(nil, &Output{Ref: ref, Stream: 3, Data: []byte("x")}),
+		"a cut-off field":      frame(byte(TypeLost), 1, []byte{4<<3 | 2, 100, 'x'}),
+		"a bad field number":   frame(byte(TypePing), 1, []byte{0, 1}),
+		"half a random stream": frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{11<<3 | 2}, make([]byte, 12))),
+		"no random stream":     frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{11<<3 | 2}, make([]byte, 24))),
+		"a bad inner message":  frame(byte(TypeResult), 1, []byte{7<<3 | 2, 1, 0xff}),
 	} {
 		if m, err := NewReader(bytes.NewReader(b)).Read(); err == nil {
 			t.Errorf("%s: read as %+v", name, m)

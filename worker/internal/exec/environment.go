@@ -16,6 +16,8 @@ const (
 	varSlot      = "MUSTER_SLOT"
 	varTaskDir   = "MUSTER_TASK_DIR"
 	varErrorFile = "MUSTER_ERROR_FILE"
+	varSeed      = "MUSTER_SEED"
+	varStream    = "MUSTER_RNG_STREAM"
 )
 
 // environment is what all tasks of a runner share.
@@ -31,7 +33,7 @@ func newEnvironment(o Options, s scratch) environment {
 		e.base = e.set(e.base, kv)
 	}
 	for _, kv := range []string{varWorkerID + "=" + o.WorkerID, varSlot + "=" + strconv.Itoa(o.Slot),
-		varTaskDir + "=" + s.dir, varErrorFile + "=" + s.errorFile, varTaskID + "=", varIndex + "=", varName + "="} {
+		varTaskDir + "=" + s.dir, varErrorFile + "=" + s.errorFile, varTaskID + "=", varIndex + "=", varName + "=", varSeed + "=", varStream + "="} {
 		e.base = e.set(e.base, kv)
 	}
 	if i, ok := e.at["PATH"]; ok {
@@ -61,6 +63,7 @@ func (e *environment) of(id task.ID, s *task.Spec) (env []string, path string) {
 	env[e.at[varTaskID]] = varTaskID + "=" + strconv.FormatUint(uint64(id), 10)
 	env[e.at[varIndex]] = varIndex + "=" + strconv.Itoa(s.Index)
 	env[e.at[varName]] = varName + "=" + s.Name
+	env[e.at[varSeed]], env[e.at[varStream]] = s.RandomEnv()
 	path = e.path
 	extra := len(env)
 	for _, kv := range s.Env {
