@@ -15,8 +15,8 @@ import (
 // here may not exist: a new package finds its place first.
 var layers = map[string][]string{
 	"muster":                             {"muster/internal/cli"},
-	"muster/task":                        {}, // the vocabulary imports nothing of ours
-	"muster/rng":                         {}, // whoever has a Go program may use it by itself
+	"muster/task":                        {"muster/rng"}, // the vocabulary imports nothing of ours
+	"muster/rng":                         {},             // whoever has a Go program may use it by itself
 	"muster/internal/near":               {},
 	"muster/internal/owner":              {},
 	"muster/tls":                         {"muster/internal/owner"}, // doors know nothing of each other, nor of tasks
@@ -42,8 +42,8 @@ var layers = map[string][]string{
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/internal/proctree", "muster/internal/quiet", "muster/internal/self", "muster/internal/shell", "muster/internal/wire", "muster/rng", "muster/task", "muster/tls", "muster/worker/internal/exec"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},
-	"muster/internal/config":             {"muster/internal/address", "muster/internal/near", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal", "muster/internal/units"},
-	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/units", "muster/ssh"},
+	"muster/internal/config":             {"muster/internal/address", "muster/internal/near", "muster/internal/owner", "muster/internal/proctree", "muster/internal/terminal", "muster/internal/units", "muster/rng"},
+	"muster/internal/plan":               {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/remote", "muster/internal/shell", "muster/internal/units", "muster/rng", "muster/ssh"},
 	"muster/internal/prompt":             {"muster/internal/terminal"},
 	"muster/internal/remote":             {"muster/internal/prompt", "muster/internal/terminal", "muster/ssh", "muster/ssh/relay"},
 	"muster/internal/fleet":              {"muster/hpc", "muster/http", "muster/internal/config", "muster/internal/owner", "muster/internal/plan", "muster/internal/remote", "muster/internal/shell", "muster/internal/terminal", "muster/ssh/relay"},
@@ -51,11 +51,11 @@ var layers = map[string][]string{
 	"muster/http":                        {"muster/internal/terminal"},
 	"muster/hpc":                         {"muster/internal/shell", "muster/internal/terminal", "muster/templates"},
 	"muster/internal/testbed":            {}, // for tests and measurements only
-	"muster/internal/host":               {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/disposition", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/self", "muster/internal/spool", "muster/internal/state", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
-	"muster/internal/control":            {"muster/dispatcher", "muster/internal/host", "muster/internal/fleet", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/task"},
-	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/self", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/host":               {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/disposition", "muster/internal/fleet", "muster/internal/plan", "muster/internal/proctree", "muster/internal/remote", "muster/internal/self", "muster/internal/spool", "muster/internal/state", "muster/internal/units", "muster/rng", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/control":            {"muster/dispatcher", "muster/internal/fleet", "muster/internal/host", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/rng", "muster/task"},
+	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/self", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/rng", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/self", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/self", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/rng", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

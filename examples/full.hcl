@@ -201,6 +201,7 @@ profile "cluster" {
   reattach   = "10m"
   everywhere = ["export OMP_NUM_THREADS=8"]
   sync       = false
+  seed       = 42
   worker {
     slots     = 8
     idletime  = "5m"

@@ -37,6 +37,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"muster/rng"
 	"muster/task"
 	"muster/worker"
 )
@@ -126,6 +127,7 @@ type Future[T any] struct {
 
 	got    bool
 	value  T
+	stream rng.Stream
 	failed error
 }
 
@@ -144,6 +146,7 @@ type call struct {
 	try     bool
 	stop    bool
 	names   []string
+	streams rng.Streams
 	env     []string
 	dir     string
 }
@@ -157,6 +160,10 @@ func Names(names ...string) CallOption { return func(c *call) { c.names = names 
 
 // StopOnFailure cancels the rest of a map when one of its tasks has failed.
 func StopOnFailure() CallOption { return func(c *call) { c.stop = true } }
+
+// TaskSeed numbers the random streams of a submission's tasks from 1, those of a seed,
+// in the place of the profile's: see [Seed].
+func TaskSeed(seed int32) CallOption { return func(c *call) { c.streams = rng.Seeded(seed) } }
 
 // Env gives a command variables, NAME=VALUE.
 func Env(kv ...string) CallOption { return func(c *call) { c.env = kv } }
@@ -236,26 +243,41 @@ func decode[T any](b []byte, to *T) error {
 // resolved to, or ctx's. It may be called again, and by several at once.
 func (f *Future[T]) Collect(ctx context.Context) (T, error) {
 	var none T
-	if err := f.turn.take(ctx); err != nil {
+	if err := f.get(ctx); err != nil {
 		return none, err
+	}
+	return f.value, f.failed
+}
+
+// Stream waits for the future and returns the stream of its random numbers; the zero
+// one if the task never began, or was lost and had no seed.
+func (f *Future[T]) Stream(ctx context.Context) (rng.Stream, error) {
+	err := f.get(ctx)
+	return f.stream, err
+}
+
+// get waits until the fields that tell of the result are set, which then never change.
+func (f *Future[T]) get(ctx context.Context) error {
+	if err := f.turn.take(ctx); err != nil {
+		return err
 	}
 	defer f.turn.give()
 	if f.got {
-		return f.value, f.failed
+		return nil
 	}
 	r, err := f.h.result(ctx, 0)
 	if errors.Is(err, errNoMore) {
 		err = ErrForgotten
 	}
 	if err != nil {
-		return none, err
+		return err
 	}
-	f.got, f.failed = true, r.err
+	f.got, f.stream, f.failed = true, r.stream, r.err
 	if r.err == nil {
 		f.failed = decode(r.output, &f.value)
 	}
 	f.h.forget(ctx)
-	return f.value, f.failed
+	return nil
 }
 
 // Unresolved reports whether the value is not there yet. It does not wait for

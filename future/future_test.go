@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/future"
+	"muster/rng"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -523,6 +524,14 @@ func TestRunningDispatcher(t *testing.T) {
 	}
 	if values := got(m.Flat(ctx))(t); !slices.Equal(values, []int{1, 4, 9}) {
 		t.Errorf("%v", values)
+	}
+	seeded := got(future.Map(ctx, s, normals, []int{1, 2}, future.TaskSeed(1234)))(t)
+	if r := got(seeded.Collect(ctx))(t); r[1].Value != "19.55834 22.30159" || r[1].Stream != rng.Seeded(1234).Of(2) {
+		t.Errorf("with a seed: %+v", r)
+	}
+	one := got(future.Submit(ctx, s, normals, 1, future.TaskSeed(1234)))(t)
+	if text := got(one.Collect(ctx))(t); text != "19.86409" || got(one.Stream(ctx))(t) != rng.Seed(1234) {
+		t.Errorf("one with a seed: %s", text)
 	}
 	f, _ := future.Submit(ctx, s, sleep, time.Hour)
 	quick, _ := future.Submit(ctx, s, big, 1<<20)

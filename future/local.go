@@ -114,7 +114,7 @@ func (l *local) submit(ctx context.Context, spec task.Spec, c call) (handle, err
 	if err != nil {
 		return nil, err
 	}
-	f, err := p.Pool.Submit(ctx, spec, dispatcher.FutureOptions{Timeout: c.timeout, Try: c.try})
+	f, err := p.Pool.Submit(ctx, spec, dispatcher.FutureOptions{Timeout: c.timeout, Streams: c.streams, Try: c.try})
 	if err != nil {
 		return nil, asOurs(err)
 	}
@@ -126,7 +126,7 @@ func (l *local) mapping(ctx context.Context, c call, each func(func(task.Spec) e
 	if err != nil {
 		return nil, err
 	}
-	f, err := p.Pool.NewFuture(dispatcher.KindMap, dispatcher.FutureOptions{StopOnFailure: c.stop})
+	f, err := p.Pool.NewFuture(dispatcher.KindMap, dispatcher.FutureOptions{StopOnFailure: c.stop, Streams: c.streams})
 	if err != nil {
 		return nil, asOurs(err)
 	}
@@ -267,7 +267,7 @@ func (h *localHandle) wait(ctx context.Context, changed <-chan struct{}) error {
 }
 
 func outcomeOf(done *dispatcher.Done) (outcome, error) {
-	o := outcome{name: done.Name}
+	o := outcome{name: done.Name, stream: done.Stream}
 	if done.Err != nil {
 		o.err = done.Err
 		return o, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"muster/rng"
 	"muster/task"
 )
 
@@ -27,10 +28,11 @@ func (m *Mapping[T]) waits() handle { return m.h }
 
 // Result is what one task of a map, or one worker of an everywhere, resolved to.
 type Result[T any] struct {
-	Index int    // from 0
-	Name  string // of the input; of the worker for an everywhere
-	Value T
-	Err   error // nil if it succeeded
+	Index  int    // from 0
+	Name   string // of the input; of the worker for an everywhere
+	Value  T
+	Stream rng.Stream // of its random numbers; the zero one as Future.Stream says
+	Err    error      // nil if it succeeded
 }
 
 // MapError is the first failure of a map, by index.
@@ -163,7 +165,7 @@ func (m *Mapping[T]) next(ctx context.Context, i int) error {
 	case err != nil:
 		return err
 	}
-	one := Result[T]{Index: i, Name: r.name, Err: r.err}
+	one := Result[T]{Index: i, Name: r.name, Stream: r.stream, Err: r.err}
 	if r.err == nil {
 		one.Err = decode(r.output, &one.Value)
 	}

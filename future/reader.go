@@ -247,7 +247,7 @@ func (h *remoteHandle) look(i int) (r *control.Result, changed <-chan struct{}, 
 // outcome makes an outcome of a result, whose output may have to be fetched.
 func (h *remoteHandle) outcome(ctx context.Context, r *control.Result) (outcome, error) {
 	t := r.Result()
-	o := outcome{name: t.Name}
+	o := outcome{name: t.Name, stream: t.Stream}
 	switch {
 	case t.Err != nil:
 		o.err = t.Err

@@ -125,7 +125,7 @@ func taskOf(spec task.Spec, c call) control.Task {
 }
 
 func (r *remote) submit(ctx context.Context, spec task.Spec, c call) (handle, error) {
-	a, err := r.client.Submit(ctx, profileOf(ctx), control.SubmitRequest{Task: taskOf(spec, c), Try: c.try})
+	a, err := r.client.Submit(ctx, profileOf(ctx), control.SubmitRequest{Task: taskOf(spec, c), Seed: c.streams, Try: c.try})
 	if err != nil {
 		return nil, fromServer(err)
 	}
@@ -138,7 +138,7 @@ func (r *remote) mapping(ctx context.Context, c call, each func(func(task.Spec) 
 		enc := json.NewEncoder(w)
 		w.CloseWithError(each(func(spec task.Spec) error { return enc.Encode(taskOf(spec, c)) }))
 	}()
-	a, err := r.client.Map(ctx, profileOf(ctx), c.stop, body)
+	a, err := r.client.Map(ctx, profileOf(ctx), c.stop, c.streams, body)
 	if err != nil {
 		return nil, fromServer(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"muster/internal/plan"
 	"muster/internal/state"
 	"muster/internal/units"
+	"muster/rng"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -60,6 +61,7 @@ type handle interface {
 
 type outcome struct {
 	name   string
+	stream rng.Stream
 	output []byte
 	err    error
 }
@@ -107,6 +109,12 @@ func RoundRobin() Option { return func(s *settings) { s.spec.RoundRobin = true }
 // Retries is how often a task is tried again whose worker was lost; 2 without it.
 func Retries(n int) Option { return func(s *settings) { s.spec.Retries = n } }
 
+// Seed is the seed of the profile's random streams, as R's daemons(seed = ) has it: the
+// N-th task that is submitted has the N-th, in which worker ever it runs, and however
+// often. [rng.FromContext] draws from it. Without a seed each slot has a stream that
+// nobody chooses.
+func Seed(seed int32) Option { return func(s *settings) { s.spec.Seed = rng.Seeded(seed) } }
+
 // Reattach is how long a worker on another machine is waited for whose connection
 // broke, with its tasks; 10 minutes without it, and 0 is not at all.
 func Reattach(d time.Duration) Option {
@@ -130,7 +138,7 @@ func TLS(cert tls.Certificate) Option {
 }
 
 // Sync runs every task in the goroutine that submits it, before Submit returns:
-// for debugging. There are no workers, and no other option has effect.
+// for debugging. There are no workers, and no other option has effect but Seed.
 func Sync() Option { return func(s *settings) { s.spec.Sync = true } }
 
 // StateDir is where the dispatcher keeps what outlives it, instead of
@@ -205,7 +213,7 @@ func Up(ctx context.Context, opts ...Option) (*Session, error) {
 		return nil, err
 	}
 	if st.spec.Sync {
-		return &Session{sync: true, backend: newSyncBackend()}, nil
+		return &Session{sync: true, backend: newSyncBackend(st.spec.Seed)}, nil
 	}
 	if st.spec.Workers > 0 && insideTask() {
 		return nil, errors.New("this is a task already, and workers here would be started in every task: use a session with a profile for inner tasks, started outside")

@@ -9,23 +9,38 @@ import (
 	"os/exec"
 	"sync"
 
+	"muster/rng"
 	"muster/task"
 )
 
 // syncBackend runs every task at once, in the goroutine of whoever submits it.
 type syncBackend struct {
-	mu        sync.Mutex // guards completed
+	mu        sync.Mutex // guards all below, and every sequence
 	completed int
+	streams   *rng.Sequence // of the session's tasks
+	unseeded  *rng.Sequence // of what has no number among them
 }
 
-func newSyncBackend() *syncBackend { return &syncBackend{} }
+func newSyncBackend(seed rng.Streams) *syncBackend {
+	return &syncBackend{streams: seed.Sequence(), unseeded: rng.Streams{}.Sequence()}
+}
 
-func (b *syncBackend) run(ctx context.Context, spec task.Spec, c call) outcome {
+// sequence returns the streams of a submission's tasks.
+func (b *syncBackend) sequence(c call) *rng.Sequence {
+	if c.streams.IsZero() {
+		return b.streams
+	}
+	return c.streams.Sequence()
+}
+
+func (b *syncBackend) run(ctx context.Context, spec task.Spec, streams *rng.Sequence) outcome {
 	b.mu.Lock()
 	b.completed++
+	spec.Stream = streams.Next()
 	b.mu.Unlock()
-	o := outcome{name: spec.Name}
+	o := outcome{name: spec.Name, stream: spec.Stream}
 	if spec.Func != "" {
+		ctx = rng.NewContext(ctx, spec.Stream)
 		output, v := registered[spec.Func](ctx, spec.Input)
 		if o.output = output; v != nil {
 			o.err = v
@@ -37,7 +52,8 @@ func (b *syncBackend) run(ctx context.Context, spec task.Spec, c call) outcome {
 		cmd = exec.CommandContext(ctx, "/bin/sh", "-c", spec.Argv[0])
 	}
 	var out bytes.Buffer
-	cmd.Dir, cmd.Env = spec.Dir, append(os.Environ(), spec.Env...)
+	seed, stream := spec.RandomEnv()
+	cmd.Dir, cmd.Env = spec.Dir, append(append(os.Environ(), seed, stream), spec.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, &out, os.Stderr
 	err := cmd.Run()
 	o.output = out.Bytes()
@@ -51,20 +67,20 @@ func (b *syncBackend) run(ctx context.Context, spec task.Spec, c call) outcome {
 }
 
 func (b *syncBackend) submit(ctx context.Context, spec task.Spec, c call) (handle, error) {
-	return syncHandle{b.run(ctx, spec, c)}, nil
+	return syncHandle{b.run(ctx, spec, b.sequence(c))}, nil
 }
 
 func (b *syncBackend) mapping(ctx context.Context, c call, each func(func(task.Spec) error) error) (handle, error) {
-	h := syncHandle{}
+	h, streams := syncHandle{}, b.sequence(c)
 	return &h, each(func(spec task.Spec) error {
-		h = append(h, b.run(ctx, spec, c))
+		h = append(h, b.run(ctx, spec, streams))
 		return nil
 	})
 }
 
 func (b *syncBackend) everywhere(ctx context.Context, spec task.Spec) (handle, error) {
 	spec.Everywhere = true
-	return b.submit(ctx, spec, call{})
+	return syncHandle{b.run(ctx, spec, b.unseeded)}, nil
 }
 
 func (b *syncBackend) info(context.Context) (Info, error) {

@@ -21,6 +21,7 @@ import (
 	"muster/internal/plan"
 	"muster/internal/shell"
 	safe "muster/internal/terminal"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -107,7 +108,8 @@ type runPlan struct {
 	name *expand.Template // nil without --name
 	dir  string
 	env  []string
-	pool *pool // of the profile; nil is one worker on this machine
+	seed rng.Streams // without a seed the profile has none either
+	pool *pool       // of the profile; nil is one worker on this machine
 
 	everywhere []string
 	fromStdin  bool // inputs are read from standard input
@@ -153,8 +155,14 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if p.env, err = taskEnv(c); err != nil {
 		return nil, err
 	}
+	if p.seed, err = seedOf(c); err != nil {
+		return nil, err
+	}
 	if err := p.findPool(c, s); err != nil {
 		return nil, err
+	}
+	if p.seed.IsZero() && p.pool != nil {
+		p.seed = p.pool.set.Seed
 	}
 	return p, p.openInputs(c, s, words)
 }

@@ -34,6 +34,7 @@ func taskFlags(dir, name *string, timeout *time.Duration, timeoutUsage string) [
 		envFlag(), envFileFlag(),
 		&cli.DurationFlag{Name: "timeout", Destination: timeout, Usage: timeoutUsage},
 		&cli.StringFlag{Name: "name", Destination: name, Usage: "name the result `NAME`"},
+		seedFlag(),
 	}
 }
 
@@ -78,7 +79,12 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if spec.Env, err = taskEnv(c); err != nil {
 		return usageError{err}
 	}
+	seed, err := seedOf(c)
+	if err != nil {
+		return usageError{err}
+	}
 	if o.sync {
+		spec.Stream = seed.Sequence().Next()
 		return exitOf(s, runHere(spec, s.in, s.out, s.err.Exact()))
 	}
 	if o.stdin != "" {
@@ -90,7 +96,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if err != nil {
 		return err
 	}
-	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try}
+	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try, Seed: seed}
 	submit := func() (control.SubmitAnswer, error) { return client.Submit(c.Context, profileName(c), q) }
 	a, err := submitting(c.Context, s, client, profileName(c), submit)
 	for try := 0; try < startTries && noLonger(err) && profileName(c) == "default"; try++ {
@@ -103,6 +109,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return answered(err)
 	}
 	if a.Sync {
+		spec.Stream = a.Stream(1)
 		if err := finishHere(c, s, client, a.ID, spec); err != nil {
 			return err
 		}
@@ -161,7 +168,7 @@ func finishHere(c *cli.Context, s streams, client *control.Client, id dispatcher
 	var kept tailBuffer
 	began := time.Now()
 	v := runHere(spec, s.in, io.MultiWriter(s.err.Exact(), &kept), s.err.Exact())
-	q := control.FinishRequest{Started: began, Seconds: time.Since(began).Seconds(), Stdout: kept.b, Error: control.NewErrorValue(v)}
+	q := control.FinishRequest{Started: began, Seconds: time.Since(began).Seconds(), Stdout: kept.b, Stream: spec.Stream, Error: control.NewErrorValue(v)}
 	return answered(client.Finish(c.Context, id, q))
 }
 
@@ -238,6 +245,10 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 		return usageError{hinted{fmt.Errorf("this is a task of profile %s, and a map onto the same profile would wait for slots that its own callers hold", profileName(c)),
 			"start another profile for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here"}}
 	}
+	seed, err := seedOf(c)
+	if err != nil {
+		return usageError{err}
+	}
 	var lines io.Reader
 	var p *runPlan
 	if o.tasks != "" {
@@ -256,11 +267,11 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 			return usageError{err}
 		}
 	} else {
-		var err error
 		if p, err = newMapPlan(c, s, o, words); err != nil {
 			return usageError{err}
 		}
 		defer p.in.Close()
+		p.seed = seed
 		if o.sync {
 			return p.runSync(s)
 		}
@@ -273,7 +284,7 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 		lines = p.lines()
 	}
 	a, err := submitting(c.Context, s, client, profileName(c), func() (control.SubmitAnswer, error) {
-		return client.Map(c.Context, profileName(c), o.stop, lines)
+		return client.Map(c.Context, profileName(c), o.stop, seed, lines)
 	})
 	var bad *inputError
 	switch {
@@ -359,7 +370,9 @@ func (p *runPlan) finishAll(c *cli.Context, s streams, client *control.Client, a
 		if err != nil {
 			return err
 		}
-		if err := finishHere(c, s, client, a.ID, p.render(row, i).InSlot(1)); err != nil {
+		spec := p.render(row, i).InSlot(1)
+		spec.Stream = a.Stream(i)
+		if err := finishHere(c, s, client, a.ID, spec); err != nil {
 			return err
 		}
 	}
@@ -472,5 +485,6 @@ func inputFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`", DefaultText: "this one"},
 		envFlag(), envFileFlag(),
 		&cli.DurationFlag{Name: "timeout", Destination: &o.timeout, Usage: "stop a task that runs longer than `DURATION`, such as 90s"},
+		seedFlag(),
 	}
 }

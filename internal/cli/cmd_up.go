@@ -156,7 +156,7 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	if set.Sync {
 		pl.drafts = nil
 	}
-	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"),
+	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"), Seed: set.Seed,
 		Slots: max(set.Worker.Slots, 1), Reattach: units.Duration(set.Reattach), Walltime: units.Duration(set.Worker.Walltime), Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options()}
 	if len(pl.drafts) > 0 {
 		spec.Launchers = plan.Digest(pl.drafts)

@@ -40,7 +40,8 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 	own := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, plan.JoinVariable+"=") || strings.HasPrefix(kv, plan.JoinVariable+"_FILE=")
 	})
-	cmd.Env = append(append(own, spec.Env...), fmt.Sprintf("MUSTER_INDEX=%d", spec.Index), "MUSTER_NAME="+spec.Name)
+	seed, stream := spec.RandomEnv()
+	cmd.Env = append(append(append(own, seed, stream), spec.Env...), fmt.Sprintf("MUSTER_INDEX=%d", spec.Index), "MUSTER_NAME="+spec.Name)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -64,7 +65,7 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 
 // runSync is a run in sync mode.
 func (p *runPlan) runSync(s streams) error {
-	failed, n := 0, 0
+	failed, n, streams := 0, 0, p.seed.Sequence()
 	for n = 1; ; n++ {
 		row, err := p.in.Next()
 		if err == io.EOF {
@@ -74,6 +75,7 @@ func (p *runPlan) runSync(s streams) error {
 			return usageError{err}
 		}
 		spec := p.render(row, n).InSlot(1)
+		spec.Stream = streams.Next()
 		stdin := s.in
 		if p.fromStdin {
 			stdin = nil // it is where the inputs come from

@@ -12,6 +12,7 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"muster/internal/units"
+	"muster/rng"
 )
 
 // secret marks values that come from outside; a value of exec() that was not run
@@ -108,6 +109,8 @@ func (r reading) typed(f *Field, v cty.Value) (any, error) {
 	case Count:
 		n, err := wholeNumber(v)
 		return Count{n, true}, err
+	case rng.Streams:
+		return seed(v)
 	case bool:
 		v, err := known(v, cty.Bool)
 		if err != nil {
@@ -305,18 +308,35 @@ func (r reading) data(v cty.Value) (Data, error) {
 }
 
 func wholeNumber(v cty.Value) (int, error) {
-	if inner, _ := v.UnmarkDeep(); inner.Type() == cty.String && inner.IsWhollyKnown() && !inner.IsNull() {
-		return units.ParseCount(inner.AsString())
-	}
-	v, err := known(v, cty.Number)
+	text, err := numeral(v)
 	if err != nil {
 		return 0, err
 	}
+	return units.ParseCount(text)
+}
+
+func seed(v cty.Value) (rng.Streams, error) {
+	text, err := numeral(v)
+	if err != nil {
+		return rng.Streams{}, err
+	}
+	return rng.ParseStreams(text)
+}
+
+// numeral is the text of a number, written as a number or as a string.
+func numeral(v cty.Value) (string, error) {
+	if inner, _ := v.UnmarkDeep(); inner.Type() == cty.String && inner.IsWhollyKnown() && !inner.IsNull() {
+		return inner.AsString(), nil
+	}
+	v, err := known(v, cty.Number)
+	if err != nil {
+		return "", err
+	}
 	n := v.AsBigFloat()
 	if n.IsInt() && n.MantExp(nil) < 64 {
-		return units.ParseCount(n.Text('f', 0))
+		return n.Text('f', 0), nil
 	}
-	return units.ParseCount(n.Text('g', -1))
+	return n.Text('g', -1), nil
 }
 
 // known returns a value without its marks, as the type that is wanted.

@@ -11,6 +11,7 @@ import (
 
 	"muster/internal/config"
 	"muster/internal/plan"
+	"muster/rng"
 )
 
 func TestValues(t *testing.T) {
@@ -46,6 +47,7 @@ profile "p" {
 profile "q" {
   url      = "tcp://h:1"
   reattach = "0s"
+  seed     = -5
 }`)
 	e := f.Evaluate(config.Options{Getenv: getenv})
 	a := f.Launchers[0]
@@ -76,7 +78,7 @@ profile "q" {
 	if err := e.Profile(f.Profiles[0], &p); err != nil || !reflect.DeepEqual(p, wantP) {
 		t.Errorf("%+v, %v\nwant %+v", p, err, wantP)
 	}
-	wantP = plan.ProfileSettings{URL: config.URLs{"tcp://h:1"}, Worker: plan.WorkerSettings{Cleanup: true}}
+	wantP = plan.ProfileSettings{URL: config.URLs{"tcp://h:1"}, Seed: rng.Seeded(-5), Worker: plan.WorkerSettings{Cleanup: true}}
 	if err := e.Profile(f.Profiles[1], &p); err != nil || !reflect.DeepEqual(p, wantP) {
 		t.Errorf("%+v, %v\nwant %+v", p, err, wantP)
 	}

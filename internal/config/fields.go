@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
+
+	"muster/rng"
 )
 
 // Field is one setting as the tags of a struct's field declare it:
@@ -126,7 +128,7 @@ func typeWords(t reflect.Type) string {
 		return "string"
 	case []string:
 		return "list of strings"
-	case int, Count:
+	case int, Count, rng.Streams:
 		return "whole number"
 	case bool:
 		return "true or false"

@@ -11,6 +11,7 @@ import (
 
 	"muster/internal/config"
 	"muster/internal/plan"
+	"muster/rng"
 )
 
 // everyType has a setting of each type.
@@ -23,6 +24,7 @@ type everyType struct {
 	Bytes  config.Size     `set:"bytes" doc:"d" default:"1MiB"`
 	Array  config.Array    `set:"array" doc:"d"`
 	Count  config.Count    `set:"count" doc:"d"`
+	Seed   rng.Streams     `set:"seed" doc:"d"`
 	URLs   config.URLs     `set:"urls" doc:"d"`
 	File   config.TextFile `set:"file" doc:"d"`
 	Token  string          `set:"token" doc:"d" expr:"env(\"T\")" secret:"true"`
@@ -45,7 +47,7 @@ func TestFields(t *testing.T) {
 		lines = append(lines, strings.Join([]string{f.Name, f.Block, f.Type, f.Example, f.Default}, "|"))
 	}
 	want := []string{`text||string|"$${x}"|`, `list||list of strings|["a"]|`, "number||whole number||3", "truth||true or false||true", `time||duration|"4h"|90s`, `bytes||size|""|1MiB`,
-		`array||string or number|""|`, "count||whole number||", "urls||string or list of strings||", `file||path|""|`, `token||string|env("T")|`, "codes||list of strings||", "pin||whole number||", `limit||duration|""|`, `memory||size|""|`,
+		`array||string or number|""|`, "count||whole number||", "seed||whole number||", "urls||string or list of strings||", `file||path|""|`, `token||string|env("T")|`, "codes||list of strings||", "pin||whole number||", `limit||duration|""|`, `memory||size|""|`,
 		"inner|inner|block||", `inner.text|inner|string|""|`, "later|later|block||", `later.text|later|string|""|`}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q\nwant %q", lines, want)
@@ -53,10 +55,10 @@ func TestFields(t *testing.T) {
 	if f := fields[0]; !slices.Equal(f.Near, []string{"words", "letters"}) || !slices.Equal(f.OneOf, []string{"a", "b"}) || f.Secret || f.Later || f.Doc != "d" {
 		t.Errorf("%+v", f)
 	}
-	if f := fields[16]; f.Unset != "nothing" || f.Later {
+	if f := fields[17]; f.Unset != "nothing" || f.Later {
 		t.Errorf("%+v", f)
 	}
-	if !fields[10].Secret || !fields[17].Later || !fields[18].Later {
+	if !fields[11].Secret || !fields[18].Later || !fields[19].Later {
 		t.Error("what is secret, or to come, is not told")
 	}
 }
@@ -67,19 +69,19 @@ func TestSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got everyType
-	for _, s := range [][]string{{"text", "a"}, {"list", "a,b", "c"}, {"number", "7"}, {"truth", "true"}, {"time", "90"}, {"bytes", "2000"}, {"limit", "1d"}, {"memory", "2G"}, {"array", "1-3"}, {"count", "0"},
+	for _, s := range [][]string{{"text", "a"}, {"list", "a,b", "c"}, {"number", "7"}, {"truth", "true"}, {"time", "90"}, {"bytes", "2000"}, {"limit", "1d"}, {"memory", "2G"}, {"array", "1-3"}, {"count", "0"}, {"seed", "-5"},
 		{"urls", "u", "v"}, {"file", file}, {"token", "t"}, {"inner.text", "i"}} {
 		if err := config.Set(&got, s[0], s[1:]...); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
-	want := everyType{Text: "a", List: []string{"a,b", "c"}, Number: 7, Truth: true, Time: 90 * time.Second, Bytes: 2000, Limit: 24 * time.Hour, Memory: 2 << 30, Array: "1-3", Count: config.Count{Given: true},
+	want := everyType{Text: "a", List: []string{"a,b", "c"}, Number: 7, Truth: true, Time: 90 * time.Second, Bytes: 2000, Limit: 24 * time.Hour, Memory: 2 << 30, Array: "1-3", Count: config.Count{Given: true}, Seed: rng.Seeded(-5),
 		URLs: config.URLs{"u", "v"}, File: config.TextFile{Path: file, Text: "x"}, Token: "t"}
 	want.Inner.Text = "i"
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
-	for _, s := range [][]string{{"text", "c"}, {"text", "a", "b"}, {"number", "-1"}, {"number", "x"}, {"truth", "perhaps"}, {"time", "4 hours"}, {"bytes", "16 bits"}, {"limit", "240"}, {"memory", "16"}, {"count", "1.5"}, {"nothing", "x"}, {"inner", "x"}, {"file", "/nowhere"}, {"number"}} {
+	for _, s := range [][]string{{"text", "c"}, {"text", "a", "b"}, {"number", "-1"}, {"number", "x"}, {"truth", "perhaps"}, {"time", "4 hours"}, {"bytes", "16 bits"}, {"limit", "240"}, {"memory", "16"}, {"count", "1.5"}, {"seed", "1.5"}, {"seed", "2147483648"}, {"seed", "-2147483648"}, {"seed", ""}, {"seed", "NA"}, {"nothing", "x"}, {"inner", "x"}, {"file", "/nowhere"}, {"number"}} {
 		if err := config.Set(&got, s[0], s[1:]...); err == nil {
 			t.Errorf("%q is taken", s)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -194,9 +195,10 @@ func (c *Client) Submit(ctx context.Context, profile string, q SubmitRequest) (a
 	return a, c.call(ctx, "POST", "/profiles/"+profile+"/submit", q, &a)
 }
 
-// Map queues tasks, one JSON object a line.
-func (c *Client) Map(ctx context.Context, profile string, stop bool, lines io.Reader) (a SubmitAnswer, err error) {
-	out, err := c.do(ctx, "POST", fmt.Sprintf("/profiles/%s/map?stop=%t", profile, stop), lines)
+// Map queues tasks, one JSON object a line. Their random streams are those of the seed,
+// if there is one, and else the profile's.
+func (c *Client) Map(ctx context.Context, profile string, stop bool, seed rng.Streams, lines io.Reader) (a SubmitAnswer, err error) {
+	out, err := c.do(ctx, "POST", fmt.Sprintf("/profiles/%s/map?stop=%t&seed=%v", profile, stop, seed), lines)
 	if err != nil {
 		return a, err
 	}

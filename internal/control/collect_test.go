@@ -12,6 +12,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/rng"
 )
 
 // computed is a map whose tasks have been run by their caller, each with size bytes
@@ -22,7 +23,7 @@ func computed(t *testing.T, c *control.Client, n, size int) dispatcher.ID {
 	if _, err := c.Up(ctx, control.UpRequest{Profiles: []host.Spec{{Name: "sync", Sync: true, Slots: 1}}}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := c.Map(ctx, "sync", false, strings.NewReader(strings.Repeat(`{"argv": ["x"]}`+"\n", n)))
+	a, err := c.Map(ctx, "sync", false, rng.Streams{}, strings.NewReader(strings.Repeat(`{"argv": ["x"]}`+"\n", n)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/spool"
 	"muster/internal/units"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -171,6 +172,7 @@ type Result struct {
 	Slot    int         `json:"slot"`
 	Started *time.Time  `json:"started"`
 	Seconds float64     `json:"seconds"`
+	Stream  rng.Stream  `json:"stream"` // of its random numbers; null if nobody knows
 	Stdout  Stream      `json:"stdout"`
 	Stderr  Stream      `json:"stderr"`
 	Base64  bool        `json:"base64,omitempty"` // name and argv are base64
@@ -221,7 +223,7 @@ func (e *ErrorValue) Value() *task.ErrorValue {
 // Result is the result as the rest of muster has it, without its output.
 func (r *Result) Result() task.Result {
 	t := task.Result{ID: r.Task, Index: r.Index, Name: r.Name, Argv: r.Argv, Attempt: r.Attempt, Worker: r.Worker, Slot: r.Slot,
-		Elapsed: time.Duration(r.Seconds * float64(time.Second)), Err: r.Error.Value(), Note: r.Note}
+		Elapsed: time.Duration(r.Seconds * float64(time.Second)), Stream: r.Stream, Err: r.Error.Value(), Note: r.Note}
 	if r.Started != nil {
 		t.Started = *r.Started
 	}
@@ -248,7 +250,7 @@ func newResult(d *dispatcher.Done) (*Result, error) {
 	}
 	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name})
 	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Note: d.Note, Task: d.ID, Attempt: d.Attempt,
-		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stdout: stdout, Stderr: stderr}
+		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stream: d.Stream, Stdout: stdout, Stderr: stderr}
 	if !d.Started.IsZero() {
 		r.Started = &d.Started
 	}

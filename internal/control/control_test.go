@@ -20,6 +20,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -152,7 +153,7 @@ func TestMapIsAllOrNothing(t *testing.T) {
 		io.WriteString(w, `{"argv": ["true"], "dir": "/"}`+"\n")
 		w.CloseWithError(errors.New("the disk is gone"))
 	}()
-	if _, err := c.Map(t.Context(), "default", false, body); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+	if _, err := c.Map(t.Context(), "default", false, rng.Streams{}, body); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("%v", err)
 	}
 	err := c.Watch(t.Context(), func(st *control.Status) error {
@@ -172,7 +173,7 @@ func TestRunTakesNoTasks(t *testing.T) {
 	if _, err := c.Submit(t.Context(), "default", control.SubmitRequest{Task: control.Task{Argv: []string{"true"}}}); !errors.As(err, &e) || e.Status != 409 {
 		t.Errorf("submit: %v", err)
 	}
-	if _, err := c.Map(t.Context(), "default", false, strings.NewReader("")); !errors.As(err, &e) || e.Status != 409 {
+	if _, err := c.Map(t.Context(), "default", false, rng.Streams{}, strings.NewReader("")); !errors.As(err, &e) || e.Status != 409 {
 		t.Errorf("map: %v", err)
 	}
 	if _, err := c.Up(t.Context(), control.UpRequest{Profiles: []host.Spec{{Name: "x"}}}); !errors.As(err, &e) || e.Status != 409 {

@@ -13,6 +13,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/spool"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -218,6 +219,7 @@ type FinishRequest struct {
 	Seconds float64     `json:"seconds"`
 	Error   *ErrorValue `json:"error"`
 	Stdout  []byte      `json:"stdout"` // base64
+	Stream  rng.Stream  `json:"stream"` // that the caller gave it, if it had none
 }
 
 func (s *Server) finish(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -237,7 +239,7 @@ func (s *Server) finish(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	err = f.Finish(&dispatcher.Done{Output: out, Result: task.Result{Attempt: 1, Worker: "caller", Slot: 1, Started: q.Started,
-		Elapsed: time.Duration(q.Seconds * float64(time.Second)), Err: q.Error.Value()}})
+		Elapsed: time.Duration(q.Seconds * float64(time.Second)), Stream: q.Stream, Err: q.Error.Value()}})
 	if err != nil {
 		out.Close() // nobody has it
 	}

@@ -9,12 +9,15 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/host"
+	"muster/rng"
 )
 
 // SubmitRequest is the body of a submission.
 type SubmitRequest struct {
 	Task Task `json:"task"`
 	Try  bool `json:"try,omitempty"` // answer with 429 instead of waiting for room
+	// Seed is of a random stream for this task, in the place of one of the profile's.
+	Seed rng.Streams `json:"seed,omitzero"`
 }
 
 // SubmitAnswer is the id of what was submitted.
@@ -22,6 +25,17 @@ type SubmitAnswer struct {
 	ID    dispatcher.ID `json:"id"`
 	Total int           `json:"total"`
 	Sync  bool          `json:"sync,omitempty"` // the caller runs it, and says what came of it
+	// Streams are the random streams of a sync profile's tasks, if they follow from a seed.
+	Streams []rng.Stream `json:"streams,omitempty"`
+}
+
+// Stream returns the random stream of a sync profile's task, by its index from 1; that
+// of one that has none is random.
+func (a SubmitAnswer) Stream(i int) rng.Stream {
+	if i <= len(a.Streams) && a.Streams[i-1].Valid() {
+		return a.Streams[i-1]
+	}
+	return rng.Random()
 }
 
 func (s *Server) takesTasks(p *host.Profile) error {
@@ -47,7 +61,7 @@ func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	opt := dispatcher.FutureOptions{Timeout: spec.Timeout, Try: q.Try}
+	opt := dispatcher.FutureOptions{Timeout: spec.Timeout, Try: q.Try, Streams: q.Seed}
 	spec.Timeout = 0
 	f, err := p.Pool.Submit(r.Context(), spec, opt)
 	if err != nil {
@@ -59,7 +73,16 @@ func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	return SubmitAnswer{f.ID(), 1, p.Spec.Sync}, nil
+	return submitted(p, f, 1), nil
+}
+
+// submitted is the answer to a submission of n tasks.
+func submitted(p *host.Profile, f *dispatcher.Future, n int) SubmitAnswer {
+	a := SubmitAnswer{ID: f.ID(), Total: n, Sync: p.Spec.Sync}
+	if p.Spec.Sync {
+		a.Streams = f.Streams()
+	}
+	return a
 }
 
 // mapping queues one task a line, each when there is room for it.
@@ -74,7 +97,13 @@ func (s *Server) mapping(r *http.Request) (any, error) {
 	if p.Spec.Ephemeral {
 		return nil, &Error{http.StatusConflict, "bad", "a map needs workers, and there are none", "`muster up -n N` starts some"}
 	}
-	f, err := p.Pool.NewFuture(dispatcher.KindMap, dispatcher.FutureOptions{StopOnFailure: r.URL.Query().Get("stop") == "true"})
+	opt := dispatcher.FutureOptions{StopOnFailure: r.URL.Query().Get("stop") == "true"}
+	if seed := r.URL.Query().Get("seed"); seed != "" {
+		if opt.Streams, err = rng.ParseStreams(seed); err != nil {
+			return nil, bad("%v", err)
+		}
+	}
+	f, err := p.Pool.NewFuture(dispatcher.KindMap, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +125,7 @@ func (s *Server) mapping(r *http.Request) (any, error) {
 		return nil, err
 	}
 	f.Seal()
-	return SubmitAnswer{f.ID(), n, p.Spec.Sync}, nil
+	return submitted(p, f, n), nil
 }
 
 // Lines calls f with each line of r that is not blank.
@@ -155,5 +184,5 @@ func (s *Server) everywhere(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return SubmitAnswer{f.ID(), f.Status().Total, false}, nil
+	return SubmitAnswer{ID: f.ID(), Total: f.Status().Total}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"muster/internal/spool"
 	"muster/internal/state"
 	"muster/internal/units"
+	"muster/rng"
 	"muster/task"
 	mtls "muster/tls"
 )
@@ -34,6 +35,7 @@ type Spec struct {
 	Memory     units.Size     `json:"memory,omitempty"` // bytes of queued tasks
 	RoundRobin bool           `json:"round_robin,omitempty"`
 	Retries    int            `json:"retries"`
+	Seed       rng.Streams    `json:"seed,omitzero"`
 	Reattach   units.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
 	Slots      int            `json:"slots"`              // of each worker on this machine
 	Walltime   units.Duration `json:"walltime,omitempty"`
@@ -97,7 +99,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
 		}
 	}
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin})
+	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
 	if err != nil {
 		return nil, err
 	}

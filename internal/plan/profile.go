@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"muster/internal/config"
+	"muster/rng"
 )
 
 // DefaultReattach is how long a worker may be cut off from its dispatcher
@@ -20,7 +21,7 @@ type ProfileSettings struct {
 	Reattach   time.Duration     `set:"reattach" doc:"how long a worker is waited for whose connection broke, with its tasks; 0s is not at all" example:"10m" default:"10m" near:"lease,reconnect,heartbeat_timeout"`
 	Everywhere []string          `set:"everywhere" doc:"lines of shell that every worker runs before its first task" example:"[\"export OMP_NUM_THREADS=8\"]" unset:"none" near:"setup,prologue,env,environment"`
 	Sync       bool              `set:"sync" doc:"for debugging: tasks run where they are submitted, one after another, without workers" example:"false" default:"false" near:"synchronous"`
-	Seed       int               `set:"seed" doc:"the seed of the tasks' random streams" example:"42" unset:"none" later:"true" near:"random_seed,rng"`
+	Seed       rng.Streams       `set:"seed" doc:"the seed of random streams, which tasks have in the order of their submission" example:"42" unset:"streams of their slots, others each time" near:"random_seed,rng"`
 	Worker     WorkerSettings    `set:"worker" doc:"options of each worker" near:"daemon"`
 	TLS        TLSSettings       `set:"tls" doc:"a certificate by which workers know the dispatcher, in the place of a pinned key" near:"ssl,certificates"`
 }

@@ -114,8 +114,8 @@ func TestBadFramesAreRefused(t *testing.T) {
 		"a third stream":       appendFrame(nil, &Output{Ref: ref, Stream: 3, Data: []byte("x")}),
 		"a cut-off field":      frame(byte(TypeLost), 1, []byte{4<<3 | 2, 100, 'x'}),
 		"a bad field number":   frame(byte(TypePing), 1, []byte{0, 1}),
-		"half a random stream": frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{11<<3 | 2}, make([]byte, 12))),
-		"no random stream":     frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{11<<3 | 2}, make([]byte, 24))),
+		"half a random stream": frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{12<<3 | 2}, make([]byte, 12))),
+		"no random stream":     frame(byte(TypeResult), 1, protowire.AppendBytes([]byte{12<<3 | 2}, make([]byte, 24))),
 		"a bad inner message":  frame(byte(TypeResult), 1, []byte{7<<3 | 2, 1, 0xff}),
 	} {
 		if m, err := NewReader(bytes.NewReader(b)).Read(); err == nil {
