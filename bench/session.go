@@ -14,6 +14,7 @@ import (
 
 	"muster/dispatcher"
 	"muster/internal/control"
+	"muster/internal/state"
 )
 
 const (
@@ -47,7 +48,17 @@ func runSession(tasks, workers int) error {
 		down.Run()
 	}()
 	ctx := context.Background()
-	c := control.NewClient(control.Socket(dir+"/run/muster", "default"))
+	sockets, err := state.SocketDir(func(name string) string {
+		if name == "MUSTER_STATE" {
+			return dir + "/state"
+		}
+		return os.Getenv(name)
+	})
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(sockets)
+	c := control.NewClient(control.Socket(sockets, "default"))
 	st, err := allJoined(ctx, c, workers)
 	if err != nil {
 		return err

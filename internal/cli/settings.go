@@ -42,7 +42,7 @@ func settingFlags() []cli.Flag {
 // since some are secret.
 func profileFields() (list []config.Field) {
 	for _, f := range config.Fields(plan.ProfileSettings{}) {
-		if !f.Later && f.Type != "block" && f.Name != "launcher" && f.Name != "workers" && f.Block != "tls" {
+		if f.Type != "block" && f.Name != "launcher" && f.Name != "workers" && f.Block != "tls" {
 			list = append(list, f)
 		}
 	}

@@ -28,7 +28,6 @@ import (
 //	words    "true" if a Formula gives a list of strings
 //	kind     of a Reference: the kind of launcher that it may name
 //	secret   "true" if its value is never shown
-//	later    "true" if it is known and not implemented yet
 //
 // A field that is a struct of settings is an inner block.
 type Field struct {
@@ -42,7 +41,6 @@ type Field struct {
 	Near    []string
 	OneOf   []string
 	Secret  bool
-	Later   bool
 
 	unit  bool
 	like  map[string]string
@@ -81,7 +79,7 @@ func fieldsOf(t reflect.Type, outer Field, index []int) []Field {
 		sf := t.Field(i)
 		f := newField(sf, append(index[:len(index):len(index)], i))
 		if outer.Name != "" {
-			f.Block, f.Later = outer.Name, f.Later || outer.Later
+			f.Block = outer.Name
 			f.Name = outer.Name + "." + f.Name
 		}
 		if f.Type == blockType {
@@ -98,7 +96,7 @@ func fieldsOf(t reflect.Type, outer Field, index []int) []Field {
 func newField(sf reflect.StructField, index []int) Field {
 	f := Field{Name: sf.Tag.Get("set"), Doc: sf.Tag.Get("doc"), Default: sf.Tag.Get("default"), Unset: sf.Tag.Get("unset"),
 		Near: words(sf.Tag.Get("near")), OneOf: words(sf.Tag.Get("oneof")), Secret: sf.Tag.Get("secret") == "true",
-		Later: sf.Tag.Get("later") == "true", unit: sf.Tag.Get("unit") == "true", over: words(sf.Tag.Get("over")), words: sf.Tag.Get("words") == "true", kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
+		unit: sf.Tag.Get("unit") == "true", over: words(sf.Tag.Get("over")), words: sf.Tag.Get("words") == "true", kind: sf.Tag.Get("kind"), typ: sf.Type, index: index, like: map[string]string{}}
 	if f.Name == "" || f.Doc == "" {
 		panic(fmt.Sprintf("config: the field %s of settings has no name or no meaning", sf.Name))
 	}
@@ -230,11 +228,10 @@ func (f *Field) set(v reflect.Value, texts []string) error {
 	return nil
 }
 
-// inBlock are the fields that may stand in an inner block, or in the block itself, but for
-// those that are to come.
+// inBlock are the fields that may stand in an inner block, or in the block itself.
 func inBlock(inner string, fields []Field) (list []Field) {
 	for _, f := range fields {
-		if !f.Later && (f.Type == blockType && inner == "" || f.Type != blockType && f.Block == inner) {
+		if f.Type == blockType && inner == "" || f.Type != blockType && f.Block == inner {
 			list = append(list, f)
 		}
 	}

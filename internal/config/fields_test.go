@@ -35,9 +35,6 @@ type everyType struct {
 	Inner  struct {
 		Text string `set:"text" doc:"d" unset:"nothing"`
 	} `set:"inner" doc:"a block"`
-	Later struct {
-		Text string `set:"text" doc:"d"`
-	} `set:"later" doc:"a block" later:"true"`
 }
 
 func TestFields(t *testing.T) {
@@ -48,18 +45,18 @@ func TestFields(t *testing.T) {
 	}
 	want := []string{`text||string|"$${x}"|`, `list||list of strings|["a"]|`, "number||whole number||3", "truth||true or false||true", `time||duration|"4h"|90s`, `bytes||size|""|1MiB`,
 		`array||string or number|""|`, "count||whole number||", "seed||whole number||", "urls||string or list of strings||", `file||path|""|`, `token||string|env("T")|`, "codes||list of strings||", "pin||whole number||", `limit||duration|""|`, `memory||size|""|`,
-		"inner|inner|block||", `inner.text|inner|string|""|`, "later|later|block||", `later.text|later|string|""|`}
+		"inner|inner|block||", `inner.text|inner|string|""|`}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q\nwant %q", lines, want)
 	}
-	if f := fields[0]; !slices.Equal(f.Near, []string{"words", "letters"}) || !slices.Equal(f.OneOf, []string{"a", "b"}) || f.Secret || f.Later || f.Doc != "d" {
+	if f := fields[0]; !slices.Equal(f.Near, []string{"words", "letters"}) || !slices.Equal(f.OneOf, []string{"a", "b"}) || f.Secret || f.Doc != "d" {
 		t.Errorf("%+v", f)
 	}
-	if f := fields[17]; f.Unset != "nothing" || f.Later {
+	if f := fields[17]; f.Unset != "nothing" {
 		t.Errorf("%+v", f)
 	}
-	if !fields[11].Secret || !fields[18].Later || !fields[19].Later {
-		t.Error("what is secret, or to come, is not told")
+	if !fields[11].Secret {
+		t.Error("what is secret is not told")
 	}
 }
 

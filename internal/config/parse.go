@@ -165,9 +165,6 @@ func (p *parser) settings(body *hclsyntax.Body, b *Block, inner string) {
 		case f.Type == blockType:
 			p.bad(a.NameRange, f.assignment(), "%s is a block", a.Name)
 			continue
-		case f.Later && inner == "":
-			p.bad(a.NameRange, "take the line out for now", "%s is not implemented yet", a.Name)
-			continue
 		}
 		at := &attribute{field: f, expr: a.Expr}
 		b.attrs[f.Name] = at
@@ -183,8 +180,6 @@ func (p *parser) settings(body *hclsyntax.Body, b *Block, inner string) {
 			p.bad(in.TypeRange, p.meant(in.Type, inner, b.fields), "there is no block %q here", in.Type)
 		case f.Type != blockType:
 			p.bad(in.TypeRange, f.assignment(), "%s is a setting, and no block", in.Type)
-		case f.Later:
-			p.bad(in.TypeRange, "take the block out for now", "%s is not implemented yet", in.Type)
 		case len(in.Labels) > 0:
 			p.bad(in.LabelRanges[0], f.assignment(), "the block %s has no name", in.Type)
 		case seen[in.Type]:

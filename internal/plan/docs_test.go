@@ -37,16 +37,13 @@ func (p *page) settings(title, doc string, settings any) {
 		if f.Type == "block" {
 			at[f.Block] = len(p.Blocks)
 			inner := block{Title: title + ", block `" + f.Name + "`", Doc: sentence(f.Doc)}
-			if f.Later {
-				inner.Doc += " Not implemented yet: such a block is an error at its line."
-			}
 			p.Blocks = append(p.Blocks, inner)
 			continue
 		}
 		name := strings.TrimPrefix(f.Name, f.Block+".")
 		b := &p.Blocks[at[f.Block]]
 		b.Fields = append(b.Fields, line{"`" + cell(name+" = "+f.Example) + "`", f.Type, without(f), cell(meaning(f))})
-		if len(f.Near) > 0 && !f.Later {
+		if len(f.Near) > 0 {
 			p.Near = append(p.Near, nearName{cell(b.Title), "`" + strings.Join(f.Near, "`, `") + "`", name})
 		}
 	}
@@ -72,9 +69,6 @@ func meaning(f config.Field) string {
 	}
 	if f.Secret && !strings.HasSuffix(text, "secret") {
 		text += "; never shown"
-	}
-	if f.Later && f.Block == "" {
-		text += "; not implemented yet"
 	}
 	return text
 }

@@ -68,13 +68,13 @@ func TestFullExample(t *testing.T) {
 	}
 	for _, k := range plan.Schema().Kinds {
 		for _, s := range config.Fields(k.Settings) {
-			if !s.Later && s.Type != "block" && !has(k.Name, s.Name) {
+			if s.Type != "block" && !has(k.Name, s.Name) {
 				t.Errorf("no launcher of kind %s has %s", k.Name, s.Name)
 			}
 		}
 	}
 	for _, s := range config.Fields(plan.Schema().Profile) {
-		if !s.Later && s.Type != "block" && !slices.ContainsFunc(f.Profiles, func(p *config.Profile) bool { return p.Has(s.Name) }) {
+		if s.Type != "block" && !slices.ContainsFunc(f.Profiles, func(p *config.Profile) bool { return p.Has(s.Name) }) {
 			t.Errorf("no profile has %s", s.Name)
 		}
 	}
@@ -103,7 +103,7 @@ func TestExamplesOfSettings(t *testing.T) {
 		}
 	}
 	for _, s := range config.Fields(plan.ProfileSettings{}) {
-		if s.Later || s.Type == "block" {
+		if s.Type == "block" {
 			continue
 		}
 		f, err := config.Parse("f", []byte("launcher \"cluster\" \"slurm\" {}\nprofile \"p\" {\n"+example(s)+"\n}"), plan.Schema())
