@@ -250,7 +250,7 @@ func (f *Future[T]) Collect(ctx context.Context) (T, error) {
 }
 
 // Stream waits for the future and returns the stream of its random numbers; the zero
-// one if the task never began, or was lost and had no seed.
+// one if there is no seed and the task never began or was lost.
 func (f *Future[T]) Stream(ctx context.Context) (rng.Stream, error) {
 	err := f.get(ctx)
 	return f.stream, err

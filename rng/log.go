@@ -2,12 +2,13 @@ package rng
 
 import "math"
 
-// log returns the natural logarithm of a number between 0 and 1, rounded right but for
-// one case in thousands. That of package math is one bit off now and then, by other
-// bits on other processors, and the C library's, which R has, hardly ever is.
+// log returns the natural logarithm of a number between 0 and 1, correctly rounded: an
+// error takes a number so near to the middle of two others that one in thousands is.
+// R has the logarithm of its C library, which is correctly rounded nearly as often. That
+// of package math is not for one number in 40, and differs between processors.
 //
-// With x = m*2^k it is k*log(2) + 2*(s + s^3/3 + s^5/5 + ...), s = (m-1)/(m+1), in
-// which the terms that count are the sums of two numbers.
+// With x = m*2^k the logarithm is k*log(2) + 2*(s + s^3/3 + s^5/5 + ...), where
+// s = (m-1)/(m+1). What is large in this sum is computed with twice the usual precision.
 func log(x float64) float64 {
 	m, k := math.Frexp(x)
 	if m < math.Sqrt2/2 {

@@ -41,7 +41,8 @@ func (r *Source) next() uint32 {
 func (r *Source) Unif() float64 { return float64(float64(r.next()) * normc) }
 
 // Norm returns a number of the standard normal distribution, by inversion: R's
-// rnorm(1). R's rnorm(1, mean, sd) is mean + sd*Norm().
+// rnorm(1), but for the last bit of one number in 70,000; see log. R's
+// rnorm(1, mean, sd) is mean + sd*Norm().
 func (r *Source) Norm() float64 {
 	const big = 1 << 27 // one uniform number has too few bits
 	u := float64(int(big * r.Unif()))
