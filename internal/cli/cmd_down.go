@@ -56,7 +56,7 @@ it on the machine where they were started.
 				return err
 			}
 			switch {
-			case o.workers < 0:
+			case o.workers == 0 && c.IsSet("n"):
 				return usagef("-n %d: at least one worker leaves", o.workers)
 			case o.workers > 0:
 				return retire(c, s, o.workers)

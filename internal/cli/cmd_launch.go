@@ -87,7 +87,7 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	switch {
 	case !o.print && (c.IsSet("valid") || o.download || o.showSecrets):
 		return usagef("--valid, --with-download and --show-secrets are for --print")
-	case o.valid <= 0:
+	case o.valid == 0:
 		return usagef("--valid %v: it is more than nothing", o.valid)
 	}
 	if o.local && (o.launcher != "" || o.print) {
@@ -245,7 +245,7 @@ func plannedProfile(c *cli.Context) (string, error) {
 // planLaunch drafts what the launchers of a profile are asked for. It reports whether
 // there is one.
 func planLaunch(c *cli.Context, s streams, o launchOptions, name string) (pl *pool, planned bool, err error) {
-	if o.workers < 0 || o.workers == 0 && c.IsSet("n") {
+	if o.workers == 0 && c.IsSet("n") {
 		return nil, false, fmt.Errorf("-n %d: at least one worker is started", o.workers)
 	}
 	if o.workers > plan.MaxWorkers {

@@ -74,10 +74,7 @@ type profileToBe struct {
 
 // profilesToBe evaluates the profiles that are to be up.
 func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error) {
-	if workers < 0 {
-		return nil, fmt.Errorf("-n %d: it cannot be negative", workers)
-	}
-	if n := c.Int("retries"); n < 0 || n > 100 {
+	if n := c.Int("retries"); n > 100 {
 		return nil, fmt.Errorf("--retries %d: 0 to 100", n)
 	}
 	f, found, err := loadConfig(c)

@@ -70,6 +70,8 @@ func TestMisuse(t *testing.T) {
 		{"join new -o f --uses x", "--uses: \"x\" is no count: write a whole number, such as 8 or 1e3"},
 		{"join new -o f --uses 0x10", "--uses: \"0x10\" is no count"},
 		{"down -n -1", "-n: \"-1\" is negative"},
+		{"down -n 0", "muster: -n 0: at least one worker leaves\n"}, // and not the dispatcher
+		{"launch -n 0", "-n 0: at least one worker"},
 		{"everywhere --min 1.5 -- true", "--min: \"1.5\" is no count"},
 		{"worker -n x --join-file f", "-n: \"x\" is no count"},
 		{"worker --restart x --join-file f", "--restart: \"x\" is no count"},
