@@ -159,6 +159,9 @@ func (e full) Unwrap() error { return e.error }
 
 // hostOptions are those of every dispatcher that a command runs.
 func hostOptions(s streams, log hclog.Logger, bar *progress) (host.Options, error) {
+	if err := keepDescriptors(); err != nil {
+		return host.Options{}, err
+	}
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return host.Options{}, err

@@ -20,6 +20,11 @@ const (
 	threadsOfWorker = 12
 	threadsOfSlot   = 8
 
+	// Of a dispatcher: its own with those of commands that talk to it, and for each
+	// worker on this machine a pipe, a process and a connection.
+	filesOfHost  = 32
+	filesOfLocal = 3
+
 	// manyThreads is a limit that nobody comes near to by workers.
 	manyThreads = 100_000
 )
@@ -47,6 +52,28 @@ func filesFor(slots int, limit uint64) error {
 	}
 	return fmt.Errorf("a worker with %s needs %d open files and may have %d here: %sraise the limit with `ulimit -n %[2]d`",
 		slotsText(slots), need, limit, fewer((int(limit)-filesOfWorker)/filesOfSlot))
+}
+
+// enoughForLocals checks that this process may open as many files as so many workers on
+// this machine need.
+func enoughForLocals(workers int) error {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return nil // it is not known
+	}
+	return localsFor(workers, limit.Max)
+}
+
+func localsFor(workers int, limit uint64) error {
+	need := filesOfHost + workers*filesOfLocal
+	if workers == 0 || limit >= uint64(need) {
+		return nil
+	}
+	advice := ""
+	if most := (int(limit) - filesOfHost) / filesOfLocal; most > 0 {
+		advice = fmt.Sprintf("take at most %[1]d of them (-n %[1]d), or ", most)
+	}
+	return fmt.Errorf("with %d workers on this machine the dispatcher needs %d open files and may have %d here: %sraise the limit with `ulimit -n %[2]d`", workers, need, limit, advice)
 }
 
 // fewer is the advice to take so many slots, if that is any.
@@ -82,8 +109,11 @@ func threadsFor(slots, have, limit int) error {
 
 // explainStart says what to do about a process that could not be started.
 func explainStart(err error) error {
-	if errors.Is(err, syscall.EAGAIN) {
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
 		return fmt.Errorf("%w: this user may have no more processes; end some, or raise the limit with `ulimit -u`", err)
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w: the dispatcher may open no more; start it again where `ulimit -n` is higher", err)
 	}
 	return err
 }

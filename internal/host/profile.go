@@ -157,6 +157,9 @@ func (p *Profile) start() error {
 			return err
 		}
 	}
+	if err := enoughForLocals(p.Spec.Workers); err != nil {
+		return err
+	}
 	for range p.Spec.Workers {
 		if _, err := p.StartLocal(p.Spec.Slots, nil); err != nil {
 			return err

@@ -47,6 +47,11 @@ func (w WorkerProcess) Run(ctx context.Context, stdin io.Reader, log hclog.Logge
 	if w.Join, err = w.judged(readJoin(w.JoinFile, in)); err != nil {
 		return worker.Ended, err
 	}
+	if w.Functions == nil { // else it is a user's program, which may have its own
+		if err := closeInherited(); err != nil {
+			return worker.Ended, err
+		}
+	}
 	if w.JoinFile != "-" {
 		w.Rejoin = w.rejoin(w.Join, log)
 	}
