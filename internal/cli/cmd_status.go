@@ -119,7 +119,10 @@ func runStatus(c *cli.Context, s streams, watch, asJSON bool) error {
 	if asJSON {
 		return writeJSON(s.out, st)
 	}
-	return showStatus(s.out, st)
+	if err := showStatus(s.out, st); err != nil {
+		return err
+	}
+	return showKept(s.out)
 }
 
 // noDispatcher says which runs there are, if any.

@@ -219,6 +219,21 @@ func Prune(stateDir string, now time.Time) {
 	}
 }
 
+// Kept returns how many runs that are over have left output or records, and how many
+// bytes that is.
+func Kept(stateDir string) (runs int, bytes int64) {
+	dirs, _ := filepath.Glob(filepath.Join(stateDir, "runs", "[0-9]*"))
+	for _, dir := range dirs {
+		if _, over := fate(dir); !over {
+			continue
+		}
+		if n, err := size(dir); err == nil {
+			runs, bytes = runs+1, bytes+n
+		}
+	}
+	return runs, bytes
+}
+
 // size adds up the files of dir, in bytes. It fails if there is no dir.
 func size(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

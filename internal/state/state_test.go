@@ -264,6 +264,19 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// TestKept: what runs have left that are over, and not what one has that lives.
+func TestKept(t *testing.T) {
+	dir := t.TempDir()
+	over := func(o map[string]any) { o["boot"] = "another" }
+	owned(t, dir, over, 1000, 0)
+	owned(t, dir, over, 2000, 0)
+	owned(t, dir, func(map[string]any) {}, 4000, 0)
+	runs, bytes := state.Kept(dir)
+	if runs != 2 || bytes < 3000 || bytes >= 4000 {
+		t.Errorf("%d runs, %d bytes", runs, bytes)
+	}
+}
+
 // TestOutputThatIsStillToCome: a scheduler copies what a job printed into a folder of
 // its launch when the job has ended, and the run with it.
 func TestOutputThatIsStillToCome(t *testing.T) {
