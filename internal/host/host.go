@@ -114,6 +114,9 @@ func Open(opt Options) (h *Host, err error) {
 	if h.children, err = newChildren(opt.Shared); err != nil {
 		return nil, err
 	}
+	if text := shortFiles(); text != "" {
+		opt.Say("%s", text)
+	}
 	state.Prune(opt.StateDir, time.Now())
 	state.PruneSockets(opt.SocketDir, time.Now())
 	if h.id == nil {

@@ -25,13 +25,53 @@ const (
 	filesOfHost  = 32
 	filesOfLocal = 3
 
+	addressSpace = 1_300_000_000 // bytes
+	longFile     = 64 << 20      // what nobody calls short, in bytes
+
 	// manyThreads is a limit that nobody comes near to by workers.
 	manyThreads = 100_000
 )
 
 // enough checks that a worker with so many slots may have what it needs, so that
 // what is short is said once and not by each task.
-func enough(slots int) error { return errors.Join(enoughFiles(slots), enoughThreads(slots)) }
+func enough(slots int) error {
+	return errors.Join(enoughMemory(), enoughFiles(slots), enoughThreads(slots))
+}
+
+// enoughMemory checks that a process may reserve the address space that Go's runtime does
+// when a program starts. One that may not crashes.
+func enoughMemory() error {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil {
+		return nil // it is not known
+	}
+	return memoryFor(limit.Cur)
+}
+
+func memoryFor(limit uint64) error {
+	if limit >= addressSpace {
+		return nil
+	}
+	return fmt.Errorf("each of muster's processes reserves %d MB of address space, of which it uses little, and may have %d MB here: raise the limit with `ulimit -v %d`",
+		addressSpace/1_000_000, limit/1_000_000, addressSpace/1024)
+}
+
+// shortFiles says that files may not become as long as those in which outputs are kept;
+// "" if they may.
+func shortFiles() string {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_FSIZE, &limit) != nil {
+		return ""
+	}
+	return shortFilesText(limit.Cur)
+}
+
+func shortFilesText(limit uint64) string {
+	if limit >= longFile {
+		return ""
+	}
+	return fmt.Sprintf("files may have no more than %d KB here, so that longer outputs cannot be kept: raise the limit with `ulimit -f`", limit/1000)
+}
 
 // enoughFiles checks that a worker with so many slots may open as many files as
 // it needs. Go's runtime raises the soft limit to the hard one when a program

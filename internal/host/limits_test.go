@@ -6,6 +6,18 @@ import (
 	"testing"
 )
 
+func TestShortFiles(t *testing.T) {
+	for limit, want := range map[uint64]string{
+		1 << 63:  "",
+		64 << 20: "",
+		4096:     "files may have no more than 4 KB here, so that longer outputs cannot be kept: raise the limit with `ulimit -f`",
+	} {
+		if got := shortFilesText(limit); got != want {
+			t.Errorf("%d: %q", limit, got)
+		}
+	}
+}
+
 // TestWhatIsShort is said with what to do about it.
 func TestWhatIsShort(t *testing.T) {
 	for _, c := range []struct {
@@ -15,6 +27,8 @@ func TestWhatIsShort(t *testing.T) {
 		{filesFor(40, 344), ""},
 		{filesFor(40, 343), "a worker with 40 slots needs 344 open files and may have 343 here: take at most 39 slots (-n 39), or raise the limit with `ulimit -n 344`"},
 		{filesFor(1, 16), "a worker with 1 slot needs 32 open files and may have 16 here: raise the limit with `ulimit -n 32`"},
+		{memoryFor(1_300_000_000), ""},
+		{memoryFor(1_299_000_000), "each of muster's processes reserves 1300 MB of address space, of which it uses little, and may have 1299 MB here: raise the limit with `ulimit -v 1269531`"},
 		{localsFor(0, 8), ""},
 		{localsFor(40, 152), ""},
 		{localsFor(40, 64), "with 40 workers on this machine the dispatcher needs 152 open files and may have 64 here: take at most 10 of them (-n 10), or raise the limit with `ulimit -n 152`"},
