@@ -170,6 +170,16 @@ func (p *Pool) Running() int {
 	return c.Running + c.Assigned
 }
 
+// Busy returns how many slots have a task.
+func (p *Pool) Busy() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sessions {
+		n += min(len(s.attempts), int(s.hello.Slots))
+	}
+	return n
+}
+
 // Retire tells n workers to finish what they run and leave, idle ones first,
 // and returns how many it told; n below 0 is all. Those that are lost are not told.
 func (p *Pool) Retire(n int) int {

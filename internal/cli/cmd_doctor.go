@@ -98,11 +98,12 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
+	bar, s := newCopyProgress(s)
+	defer bar.end()
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
 	}
-	bar := newCopyProgress(s)
 	opt, err := hostOptions(s, log, bar)
 	if err != nil {
 		return err
@@ -112,7 +113,6 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		d.mu.Lock()
 		d.said = fmt.Sprintf(format, args...)
 		d.mu.Unlock()
-		d.bar.clear()
 		s.err.Say(format, args...)
 	}
 	opt.Step = func(what, found string) { d.ok(what, found) }
@@ -152,6 +152,7 @@ func (d *doctor) leaveAtNext() {
 	if err := d.h.Leave(); err != nil {
 		d.s.err.Say("%v", err)
 	}
+	d.bar.leave()
 	os.Exit(exitInterrupted)
 }
 
@@ -174,7 +175,6 @@ func (d *doctor) note(f finding) {
 	if d.o.json {
 		return
 	}
-	d.bar.clear()
 	word := "ok  "
 	if !f.OK {
 		word = "FAIL"

@@ -99,11 +99,13 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	if c.String("profile") != "" {
 		return nil
 	}
+	bar, s := newCopyProgress(s)
+	defer bar.end()
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err
 	}
-	found, err := takeBackAll(ctx, s, log)
+	found, err := takeBackAll(ctx, s, log, bar)
 	if !found && ended == 0 && err == nil {
 		s.err.Say("no dispatcher is running, and there is nothing left with a scheduler")
 	}
@@ -212,14 +214,13 @@ func (s streams) noted(a control.DownAnswer, err error) error {
 	return err
 }
 
-func takeBackAll(ctx context.Context, s streams, log hclog.Logger) (found bool, err error) {
+func takeBackAll(ctx context.Context, s streams, log hclog.Logger, bar *progress) (found bool, err error) {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return false, err
 	}
 	runs := state.Ended(dir)
 	var failed []error
-	bar := newCopyProgress(s)
 	f, end, err := newFleet(s, log, nil, bar)
 	if err != nil {
 		return false, err

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
 	"muster/hpc"
@@ -80,8 +79,7 @@ dispatcher, or by muster join revoke.
 }
 
 func runLaunch(c *cli.Context, s streams, o launchOptions) error {
-	log, err := logger(c, s.err)
-	if err != nil {
+	if _, err := logger(c, s.err); err != nil {
 		return err
 	}
 	switch {
@@ -116,7 +114,7 @@ func runLaunch(c *cli.Context, s streams, o launchOptions) error {
 	}
 	pl.warn(s)
 	if allForeign(pl.drafts) {
-		return launchForeign(c, s, pl, o, log)
+		return launchForeign(c, s, pl, o)
 	}
 	return launchAttached(c, s, pl, o)
 }
@@ -303,7 +301,7 @@ func hasLauncher(f *config.File, name string) bool {
 }
 
 // launchForeign submits other people's workers, and prints the jobs' ids.
-func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hclog.Logger) error {
+func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 	dir, err := state.Dir(os.Getenv)
 	if err != nil {
 		return err
@@ -313,7 +311,12 @@ func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions, log hcl
 		return err
 	}
 	defer run.Close() // stays as long as a job is on record
-	bar := newCopyProgress(s)
+	bar, s := newCopyProgress(s)
+	defer bar.end()
+	log, err := logger(c, s.err)
+	if err != nil {
+		return err
+	}
 	asker, end, err := answerer(bar, pl)
 	if err != nil {
 		return err

@@ -124,7 +124,8 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 	if o.dryRun {
 		return p.dryRun(s.out)
 	}
-	log, err := logger(c, s.err)
+	bar, above := p.newProgress(s)
+	log, err := logger(c, above.err)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 	if err := p.guard(c); err != nil {
 		return err
 	}
-	return p.execute(s, log)
+	return p.execute(above, log, bar)
 }
 
 func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runPlan, error) {

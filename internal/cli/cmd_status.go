@@ -17,6 +17,7 @@ import (
 	"muster/internal/control"
 	"muster/internal/fleet"
 	"muster/internal/host"
+	"muster/internal/live"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
 	"muster/internal/units"
@@ -138,21 +139,15 @@ func noDispatcher(err error) error {
 func watchStatus(c *cli.Context, s streams, client *control.Client, asJSON bool) error {
 	ctx, stop := interruptible(c)
 	defer stop()
-	live := terminal(s.out) && !asJSON && os.Getenv("TERM") != "dumb"
+	show, end := pageOn(s.out)
+	defer end()
 	err := client.Watch(ctx, func(st *control.Status) error {
 		if asJSON {
 			return writeLine(s.out, st)
 		}
 		var b strings.Builder
-		if live {
-			b.WriteString("\x1b[H\x1b[2J") // home, clear the screen (ECMA-48, CUP and ED)
-		}
 		showStatus(&b, st)
-		if !live {
-			b.WriteByte('\n')
-		}
-		_, err := io.WriteString(s.out, b.String())
-		return err
+		return show(b.String())
 	})
 	if errors.Is(err, control.ErrUnreachable) {
 		return noDispatcher(err)
@@ -161,6 +156,19 @@ func watchStatus(c *cli.Context, s streams, client *control.Client, asJSON bool)
 		return nil // that is how one ends it
 	}
 	return answered(err)
+}
+
+// pageOn returns what shows one text after another, on a terminal in place of the one
+// before, and what ends that.
+func pageOn(out io.Writer) (show func(string) error, end func()) {
+	if live.Dumb(out) {
+		return func(text string) error {
+			_, err := io.WriteString(out, text+"\n")
+			return err
+		}, func() {}
+	}
+	p := live.NewPage(out.(*os.File))
+	return p.Show, p.Close
 }
 
 // shownWorkers and shownFutures are how many lines each gets; --json has all.

@@ -188,7 +188,8 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 		}
 		q.Profiles, pools = append(q.Profiles, p.spec), append(pools, p.pool)
 	}
-	bar := newCopyProgress(s)
+	bar, s := newCopyProgress(s)
+	defer bar.end()
 	asker, end, err := answerer(bar, pools...)
 	if err != nil {
 		return err

@@ -90,8 +90,7 @@ list it prints, from 1, at once if one is already; 0 is the answer to no list. W
 				ctx, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
-			go tellIdle(ctx, client, func(text string) { s.err.Say("%s", text) }, list...)
-			a, err := client.Wait(ctx, control.WaitRequest{IDs: list, Any: any, Poll: poll})
+			a, err := awaitFutures(ctx, s, client, control.WaitRequest{IDs: list, Any: any, Poll: poll})
 			switch {
 			case errors.Is(err, context.DeadlineExceeded):
 				return fmt.Errorf("%s after %s", task.TextTimeout, timeout)
@@ -105,6 +104,21 @@ list it prints, from 1, at once if one is already; 0 is the answer to no list. W
 			return nil
 		},
 	}
+}
+
+// awaitFutures waits, and shows meanwhile how the futures stand.
+func awaitFutures(ctx context.Context, s streams, client *control.Client, q control.WaitRequest) (control.WaitAnswer, error) {
+	if !q.Poll {
+		bar, above := newProgress("auto", s, 0)
+		s = above
+		bar.start()
+		defer bar.end()
+		bar.watchFutures(ctx, client, q.IDs...)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go tellIdle(ctx, client, func(text string) { s.err.Say("%s", text) }, q.IDs...)
+	return client.Wait(ctx, q)
 }
 
 func sayPoll(s streams, a control.WaitAnswer) error {
@@ -224,19 +238,20 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	defer run.Close()
 	co := &collector{c: c, client: client, id: id, o: o, s: s, dir: spool.Open(run.Out()), single: st.Kind == dispatcher.KindSubmit}
 	if !co.single {
-		total := st.Total
-		if st.Kind == dispatcher.KindEverywhere && st.State != "resolved" {
-			total = -1
-		}
-		co.bar = newProgress(o.progress, s, total)
+		co.bar, co.s = newProgress(o.progress, s, st.Total)
 	}
-	co.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog})
+	co.out, err = report.New(report.Options{Stdout: co.s.out, Stderr: co.s.err.Exact(), Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog})
 	if err != nil {
 		return usageError{err}
 	}
+	co.bar.start()
+	defer co.bar.end()
+	co.bar.watchFutures(ctx, client, id)
 	go tellIdle(ctx, client, co.tell, id)
 	err = client.Results(ctx, id, func(r *control.Result) error { return co.take(ctx, r) })
-	co.bar.clear()
+	if berr := co.bar.end(); err == nil {
+		err = berr
+	}
 	if cerr := co.out.Close(); err == nil {
 		err = cerr
 	}
@@ -259,11 +274,8 @@ func isUnknown(err error) bool {
 	return errors.As(err, &refused) && refused.Code == "unknown"
 }
 
-// tell prints a line for a person, above the progress bar.
-func (co *collector) tell(text string) {
-	co.bar.clear()
-	co.s.err.Say("%s", text)
-}
+// tell prints a line for a person.
+func (co *collector) tell(text string) { co.s.err.Say("%s", text) }
 
 func (co *collector) take(ctx context.Context, r *control.Result) error {
 	t := r.Result()
@@ -273,7 +285,6 @@ func (co *collector) take(ctx context.Context, r *control.Result) error {
 			return err
 		}
 	}
-	co.bar.clear()
 	err := co.out.Write(report.Item{Result: t, Output: out, Host: ":", Command: shell.Join(t.Argv)})
 	if t.Err != nil {
 		co.fail(ctx, &t)
@@ -281,7 +292,7 @@ func (co *collector) take(ctx context.Context, r *control.Result) error {
 	if t.Note != "" && !co.o.json {
 		co.tell(fmt.Sprintf("task %d succeeded, but %s", t.Index, t.Note))
 	}
-	co.bar.add()
+	co.bar.add(t.Err != nil && t.Err.Kind != task.KindCancelled)
 	return err
 }
 

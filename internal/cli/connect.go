@@ -15,6 +15,7 @@ import (
 
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/internal/live"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
 )
@@ -174,7 +175,7 @@ func hostOptions(s streams, log hclog.Logger, bar *progress) (host.Options, erro
 	if err != nil {
 		return host.Options{}, fmt.Errorf("find muster's own path: %w", err)
 	}
-	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: s.err.Exact(), Build: Version, Askpass: askpass, Copied: bar.copied(), Worker: []string{exe, "worker"}}, nil
+	return host.Options{StateDir: dir, SocketDir: sockets, Log: log, Stderr: live.Below(s.err.Exact()), Build: Version, Askpass: askpass, Copied: bar.copied(), Worker: []string{exe, "worker"}}, nil
 }
 
 // dispatchers lists the names of dispatchers that may be up.

@@ -34,7 +34,6 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 	default:
 	}
 	e.tally.add(r)
-	e.bar.clear()
 	err := e.out.File(e.item(r))
 	if e.order == nil {
 		err = errors.Join(err, e.print(r))
@@ -42,7 +41,7 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 		e.order.add(r)
 		err = errors.Join(err, e.printTurns())
 	}
-	e.bar.add()
+	e.bar.add(r.Err != nil && r.Err.Kind != task.KindCancelled)
 	return err
 }
 

@@ -59,18 +59,13 @@ type execution struct {
 }
 
 // execute runs the plan and tears everything down that it set up.
-func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
+func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error) {
 	// A closed pipe is an error of the write, so that the clean-up still runs.
 	// It is caught, not ignored: tasks would inherit that.
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	e := &execution{p: p, s: s, log: log, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
-	total := -1
-	if n, known := p.in.Total(); known {
-		total = n
-	}
-	e.bar = newProgress(p.o.progress, s, total)
+	e := &execution{p: p, s: s, log: log, bar: bar, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
@@ -80,6 +75,8 @@ func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
 	signals := make(chan os.Signal, 4)
 	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	e.bar.start()
+	defer e.bar.end() // after what cleaning up says
 	cleanup, err := e.open()
 	defer cleanup()
 	if err != nil {
@@ -87,9 +84,12 @@ func (p *runPlan) execute(s streams, log hclog.Logger) (err error) {
 	}
 	go e.watchSignals(signals)
 	go e.feed()
+	e.watch()
 	err = e.loop()
 	e.h.D.Forget(e.b.Future)
-	e.bar.clear()
+	if berr := e.bar.end(); err == nil {
+		err = berr
+	}
 	if cerr := e.out.Close(); err == nil && cerr != nil {
 		err = cerr
 	}

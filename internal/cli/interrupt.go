@@ -70,6 +70,7 @@ func (e *execution) stopAll(why string) {
 // waiting for anything that could hang.
 func (e *execution) leave() {
 	err := e.h.Leave()
+	e.bar.leave()
 	e.s.sayLeft(e.h.Fleet())
 	if e.p.o.joinFile != "" {
 		os.Remove(e.p.o.joinFile)
@@ -80,8 +81,5 @@ func (e *execution) leave() {
 	os.Exit(exitInterrupted)
 }
 
-// say prints a line for a person, above the progress bar.
-func (e *execution) say(format string, args ...any) {
-	e.bar.clear()
-	e.s.err.Say(format, args...)
-}
+// say prints a line for a person.
+func (e *execution) say(format string, args ...any) { e.s.err.Say(format, args...) }

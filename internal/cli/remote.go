@@ -91,12 +91,8 @@ func newFleet(s streams, log hclog.Logger, run *state.Run, bar *progress) (*flee
 	if err != nil {
 		return nil, nil, err
 	}
-	say := func(format string, args ...any) {
-		bar.clear()
-		s.err.Say(format, args...)
-	}
-	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: say, Progress: bar.copied()}
-	f := &fleet.Fleet{Run: here(), User: userName(), Log: log, Say: say, Program: program}
+	o := remote.Options{Program: host.ProgramFor(dir), Build: Version, SocketDir: sockets, Askpass: askpass, Log: log, Say: s.err.Say, Progress: bar.copied()}
+	f := &fleet.Fleet{Run: here(), User: userName(), Log: log, Say: s.err.Say, Program: program}
 	f.Reopen = reopen
 	if run != nil {
 		o.Run, f.Dir = run.ID, run.Launches()

@@ -38,10 +38,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 		return err
 	}
 	opt.Keep = o.Keep
-	opt.Say = func(format string, args ...any) {
-		bar.clear()
-		s.err.Say(format, args...)
-	}
+	opt.Say = s.err.Say
 	path := control.Socket(opt.SocketDir, o.Name)
 	unlock, err := lock(opt.SocketDir, o.Name)
 	if err != nil {
@@ -205,7 +202,9 @@ func serveDetached(c *cli.Context, s streams) error {
 			ready.Close()
 		}
 	}
-	err := s.serve(c, o, newCopyProgress(s), func(a *control.UpAnswer) error {
+	bar, s := newCopyProgress(s)
+	defer bar.end()
+	err := s.serve(c, o, bar, func(a *control.UpAnswer) error {
 		tell(readyMessage{Answer: a})
 		return nil
 	})

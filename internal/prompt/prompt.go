@@ -37,7 +37,7 @@ var ErrNobody = errors.New("nobody can be asked: there is no terminal")
 
 // Terminal asks at this process's terminal, one question at a time.
 type Terminal struct {
-	// Before is called before a question is shown, to clear a progress bar, and
+	// Before is called before a question is shown, to remove a line of progress, and
 	// After when it was answered or given up.
 	Before, After func()
 

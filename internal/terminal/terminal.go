@@ -169,8 +169,8 @@ func (v Voice) Lines() io.Writer { return lines{v.w, Safe} }
 // JSON is for lines of JSON, which keep their meaning.
 func (v Voice) JSON() io.Writer { return lines{v.w, escaped} }
 
-// Exact is for what is nobody's but the user's: what their own commands print, and
-// muster's progress bar.
+// Exact is for what is nobody's but the user's, what their own commands print, and for
+// what leaves room for the line of progress.
 func (v Voice) Exact() io.Writer { return v.w }
 
 // lines makes what is written safe. Each write has whole characters.
