@@ -31,7 +31,8 @@ var errNoCommand = errors.New("no command to run")
 type runOptions struct {
 	slots                  int
 	csv, tsv, jsonl        bool
-	noHeader, link, shell  bool
+	noHeader, link         bool
+	shell, bash            bool
 	name, replace, dir     string
 	keep, json, flat, stop bool
 	results, joblog        string
@@ -44,6 +45,7 @@ type runOptions struct {
 	estimate               time.Duration
 	run                    string
 	sync                   bool
+	sourceOptions
 }
 
 func newRun(s streams, words *commandLine) *cli.Command {
@@ -52,8 +54,9 @@ func newRun(s streams, words *commandLine) *cli.Command {
 		Name:      "run",
 		Usage:     "run a command once for each input",
 		UsageText: "muster run [OPTIONS] [::: INPUT...] -- CMD [ARG...] [::: INPUT...]",
-		Description: `Each input is one line of stdin or of a file (-a), one word after :::, or one row
-of a table (--csv, --tsv, --jsonl). In CMD's words these stand for it:
+		Description: `Each input is one line of stdin or of a file (-a, or after ::::), one word after :::,
+or one row of a table (--csv, --tsv, --jsonl, --colsep). In CMD's words these stand for
+it:
 
    {}  the input         {.}  without its extension   {/}  its last path element
    {//}  its directory   {/.}  both                   {#}  its number, from 1
@@ -113,6 +116,9 @@ type runPlan struct {
 
 	everywhere []string
 	fromStdin  bool // inputs are read from standard input
+
+	shuf uint64                           // how --shuf shuffles
+	say  func(format string, args ...any) // tells a person about the inputs
 }
 
 func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
@@ -142,7 +148,7 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if len(words.argv) == 0 {
 		return nil, hinted{errNoCommand, "muster run -a inputs.txt -- ./simulate {}"}
 	}
-	if err := o.check(); err != nil {
+	if err := o.check(c); err != nil {
 		return nil, err
 	}
 	if c.IsSet("n") && o.slots == 0 {
@@ -170,29 +176,23 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 
 // openInputs finds the inputs, and compiles the command for them.
 func (p *runPlan) openInputs(c *cli.Context, s streams, words *commandLine) error {
-	o := p.o
-	var sources []input.Source
-	var err error
-	for _, f := range c.StringSlice("arg-file") {
-		sources = append(sources, input.Source{File: f})
+	if err := checkCommand(words.argv, p.o.shellProgram() != ""); err != nil {
+		return err
 	}
-	sources = append(sources, words.sources...)
-	if len(sources) == 0 {
-		if terminal(s.in) {
-			return hinted{errors.New("no inputs"), "give them after :::, in a file with -a, or on standard input"}
-		}
-		sources = []input.Source{{File: "-"}}
-	}
-	p.fromStdin = slices.ContainsFunc(sources, func(s input.Source) bool { return s.File == "-" })
-	p.in, err = input.Open(input.Options{Sources: sources, CSV: o.csv, TSV: o.tsv, JSONL: o.jsonl,
-		NoHeader: o.noHeader, Link: o.link, Stdin: s.in})
+	sources, err := p.sources(c, s, words)
 	if err != nil {
 		return err
 	}
-	if err := p.compile(words.argv); err != nil {
+	p.fromStdin = slices.ContainsFunc(sources, func(s input.Source) bool { return s.File == "-" })
+	if p.in, err = input.Open(p.inputOptions(s, sources)); err != nil {
+		return err
+	}
+	p.group()
+	if err := p.compile(s, words.argv); err != nil {
 		p.in.Close()
 		return err
 	}
+	p.pack()
 	return nil
 }
 
@@ -213,7 +213,7 @@ func nested(command, what string) error {
 		"start one pool for the inner tasks outside, `muster up -p inner -n 4`, and use `muster map -p inner` here; or say how many with run -n"}}
 }
 
-func (o *runOptions) check() error {
+func (o *runOptions) check(c *cli.Context) error {
 	formats := 0
 	for _, set := range []bool{o.csv, o.tsv, o.jsonl} {
 		if set {
@@ -235,8 +235,10 @@ func (o *runOptions) check() error {
 		return fmt.Errorf("--run %q: a name has letters, digits, - and _, 40 at most", o.run)
 	case o.listen != "" && o.joinFile == "":
 		return errors.New("--listen is for workers started by hand: give --join-file too")
+	case o.shell && o.bash:
+		return errors.New("--shell and --bash exclude each other")
 	}
-	return nil
+	return o.sourceOptions.check(c)
 }
 
 // findPool plans the workers that the run will have.
@@ -307,14 +309,31 @@ func taskDir(dir string) (string, error) {
 	return abs, nil
 }
 
-func (p *runPlan) compile(argv []string) error {
-	opt := expand.Options{Replace: p.o.replace, Columns: p.in.Columns(), Width: p.in.Width(), Shell: p.o.shell}
+// shellProgram runs CMD if that is shell text; empty if it is not.
+func (o *runOptions) shellProgram() string { return shellProgram(o.shell, o.bash) }
+
+// shellProgram is what --shell and --bash stand for.
+func shellProgram(shell, bash bool) string {
+	switch {
+	case bash:
+		return "bash"
+	case shell:
+		return "/bin/sh"
+	}
+	return ""
+}
+
+func (p *runPlan) compile(s streams, argv []string) error {
+	opt := expand.Options{Replace: p.o.replace, Columns: p.in.Columns(), Width: p.in.Width(), Literal: p.o.literal, Shell: p.o.shellProgram(), Many: p.o.many()}
 	var err error
 	if p.cmd, err = expand.Compile(argv, opt); err != nil {
 		return err
 	}
+	if p.cmd.InQuotes() {
+		s.err.Hint("a placeholder stands in quotes in the shell text, and values are quoted as they are put in: leave the quotes around it away")
+	}
 	if p.o.name != "" {
-		opt.Shell = false
+		opt.Shell = ""
 		if p.name, err = expand.CompileName(p.o.name, opt); err != nil {
 			return fmt.Errorf("--name: %w", err)
 		}
@@ -361,7 +380,7 @@ func (p *runPlan) dryRun(out io.Writer) error {
 
 // commandLine shows a task's command as a person would type it.
 func (p *runPlan) commandLine(argv []string) string {
-	if p.o.shell && len(argv) == 3 {
+	if p.o.shellProgram() != "" && len(argv) == 3 {
 		return argv[2]
 	}
 	return shell.Join(argv)

@@ -22,7 +22,7 @@ import (
 type submitOptions struct {
 	dir, name, stdin string
 	timeout          time.Duration
-	shell            bool
+	shell, bash      bool
 	try, wait, sync  bool
 	json             bool
 }
@@ -54,7 +54,8 @@ when the result has been collected.
 		Flags: append(append(append(append(dispatcherFlags(), profileFlag()),
 			taskFlags(&o.dir, &o.name, &o.timeout, "resolve it with 5, Timed out, `DURATION` after it was submitted")...),
 			&cli.StringFlag{Name: "stdin", Destination: &o.stdin, Usage: "give it `FILE` on standard input; - is this command's"},
-			&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text"},
+			&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text, for /bin/sh"},
+			&cli.BoolFlag{Name: "bash", Destination: &o.bash, Usage: "CMD is shell text, for bash"},
 			&cli.BoolFlag{Name: "try", Destination: &o.try, Usage: "if the queue is full, do not wait: exit with 6"},
 			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &o.wait, Usage: "wait for the result and collect it, instead of printing the id"},
 			&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run it here, in this terminal, now"},
@@ -68,8 +69,10 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if len(argv) == 0 {
 		return usageError{hinted{errNoCommand, "muster submit -- ./simulate 1"}}
 	}
-	if o.shell {
-		argv = []string{"/bin/sh", "-c", strings.Join(argv, " ")}
+	if program := shellProgram(o.shell, o.bash); program != "" {
+		argv = []string{program, "-c", strings.Join(argv, " ")}
+	} else if err := checkCommand(argv, false); err != nil {
+		return usageError{err}
 	}
 	spec := task.Spec{Argv: argv, Name: o.name, Timeout: o.timeout, Index: 1}
 	var err error
@@ -238,8 +241,11 @@ of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "
 
 func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 	o.retries, o.joinUses, o.runOptions.slots = 0, 1, 0
-	if err := o.check(); err != nil {
+	if err := o.check(c); err != nil {
 		return usageError{err}
+	}
+	if o.packs() && o.group == 0 {
+		return usagef("a map does not know how many slots there will be: say with -N how many inputs a task gets at most")
 	}
 	if os.Getenv("MUSTER_TASK_ID") != "" && os.Getenv("MUSTER_TASK_PROFILE") == profileName(c) {
 		return usageError{hinted{fmt.Errorf("this is a task of profile %s, and a map onto the same profile would wait for slots that its own callers hold", profileName(c)),
@@ -472,7 +478,7 @@ leaves behind are those of later tasks on that worker: module load, export, cd.
 
 // inputFlags are the flags that say what a command's inputs are.
 func inputFlags(o *runOptions) []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "arg-file", Aliases: []string{"a"}, Usage: "read inputs from `FILE`, one a line; - is stdin; repeat for several sources"},
 		&cli.BoolFlag{Name: "csv", Destination: &o.csv, Usage: "inputs are CSV; the first row names the columns"},
 		&cli.BoolFlag{Name: "tsv", Destination: &o.tsv, Usage: "inputs are tab-separated; the first row names the columns"},
@@ -480,11 +486,12 @@ func inputFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "no-header", Destination: &o.noHeader, Usage: "the first row of --csv or --tsv is data"},
 		&cli.BoolFlag{Name: "link", Destination: &o.link, Usage: "take several sources side by side instead of all combinations"},
 		&cli.StringFlag{Name: "I", Destination: &o.replace, Value: "{}", Usage: "use `STR` for {}"},
-		&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text; what is put in is quoted"},
+		&cli.BoolFlag{Name: "shell", Destination: &o.shell, Usage: "CMD is shell text, for /bin/sh; what is put in is quoted"},
+		&cli.BoolFlag{Name: "bash", Destination: &o.bash, Usage: "as --shell, for bash"},
 		&cli.StringFlag{Name: "name", Destination: &o.name, Usage: "name results by `TEMPLATE`, with CMD's placeholders"},
 		&cli.StringFlag{Name: "cd", Destination: &o.dir, Usage: "run tasks in `DIR`", DefaultText: "this one"},
 		envFlag(), envFileFlag(),
 		&cli.DurationFlag{Name: "timeout", Destination: &o.timeout, Usage: "stop a task that runs longer than `DURATION`, such as 90s"},
 		seedFlag(),
-	}
+	}, sourceFlags(&o.sourceOptions)...)
 }

@@ -66,6 +66,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 	e := &execution{p: p, s: s, log: log, bar: bar, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
+	p.say = e.say
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {

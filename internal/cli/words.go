@@ -35,14 +35,17 @@ type commandLine struct {
 //
 // The first --, or the first word that is neither an option nor an option's
 // value, starts CMD. The first ::: before that starts inputs, verbatim up to
-// the --. A ::: inside CMD starts inputs if none were given before.
+// the --. A ::: inside CMD starts inputs if none were given so; they come after those of
+// -a. What is said here of ::: is true of :::+, :::: and ::::+ too.
 func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
 	}
-	global, rest := splitOptions(app.Flags, args[1:])
+	global, rest, err := splitOptions(app.Flags, args[1:])
+	if err != nil {
+		return args, err
+	}
 	if asksHelp(app.Flags, global) {
-		var err error
 		l.help, err = helpFor(app, rest[:min(len(rest), 1)])
 		return args, err
 	}
@@ -56,15 +59,18 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 	}
 	flags := cmd.Flags
 	if !slices.Contains(takesCommand, name) {
-		own := optionsFirst(flags, rest[1:])
+		own, err := optionsFirst(flags, rest[1:])
 		if asksHelp(flags, own) {
 			l.help = commandHelp(cmd)
 		}
-		return slices.Concat(args[:1], global, []string{name}, own), nil
+		return slices.Concat(args[:1], global, []string{name}, own), err
 	}
-	own, rest := splitOptions(flags, rest[1:])
+	own, rest, err := splitOptions(flags, rest[1:])
 	if asksHelp(flags, own) {
 		l.help = commandHelp(cmd)
+	}
+	if err != nil {
+		return nil, err
 	}
 	options := slices.Concat(args[:1], global, []string{name}, own)
 	if name != "run" && name != "map" {
@@ -85,75 +91,78 @@ func (l *commandLine) take(app *cli.App, args []string) ([]string, error) {
 		if stop == len(rest) {
 			return nil, usageError{hinted{errNoCommand, "inputs after ::: end at --: muster run ::: a b -- CMD; or put them last: muster run -- CMD ::: a b"}}
 		}
-		l.sources = sources(rest[:stop])
+		if l.sources, err = sources(rest[:stop]); err != nil {
+			return nil, err
+		}
 		rest = rest[stop:]
 	}
 	if len(rest) > 0 && rest[0] == "--" {
 		rest = rest[1:]
 	}
 	l.argv = rest
-	if len(l.sources) == 0 && !hasInputFile(own) {
-		for i, w := range rest {
-			if w == ":::" {
-				l.argv, l.sources = rest[:i], sources(rest[i:])
-				break
-			}
-		}
+	if i := slices.IndexFunc(rest, isSource); i >= 0 && len(l.sources) == 0 {
+		l.argv = rest[:i]
+		l.sources, err = sources(rest[i:])
 	}
-	return options, nil
+	return options, err
 }
 
 // optionsFirst puts a command's options before its other words: people write
 // them in either place, and urfave/cli takes them in one. Who asks for help gets
 // that of the command, whatever else there is.
-func optionsFirst(flags []cli.Flag, words []string) []string {
+func optionsFirst(flags []cli.Flag, words []string) ([]string, error) {
 	var options, others []string
 	for len(words) > 0 {
 		var own []string
-		own, words = splitOptions(flags, words)
+		var err error
+		if own, words, err = splitOptions(flags, words); err != nil {
+			return nil, err
+		}
 		if asksHelp(flags, own) {
-			return []string{"--help"}
+			return []string{"--help"}, nil
 		}
 		options = append(options, own...)
 		if len(words) == 0 {
 			break
 		}
 		if words[0] == "--" {
-			return slices.Concat(options, []string{"--"}, others, words[1:])
+			return slices.Concat(options, []string{"--"}, others, words[1:]), nil
 		}
 		others, words = append(others, words[0]), words[1:]
 	}
-	return slices.Concat(options, others)
+	return slices.Concat(options, others), nil
 }
 
-func isSource(w string) bool { return w == ":::" || w == ":::+" }
+func isSource(w string) bool { return slices.Contains([]string{":::", ":::+", "::::", "::::+"}, w) }
 
-// sources splits words that start with ::: into one source for each.
-func sources(words []string) []input.Source {
+// sources splits words that start with ::: or :::: into sources: the words after the
+// first are one, and each file after the second.
+func sources(words []string) ([]input.Source, error) {
 	var list []input.Source
-	for _, w := range words {
-		if isSource(w) {
-			list = append(list, input.Source{Args: []string{}, Linked: w == ":::+"})
+	for len(words) > 0 {
+		mark := words[0]
+		n := 1 + max(0, slices.IndexFunc(append(words[1:len(words):len(words)], mark), isSource))
+		args := words[1:n:n]
+		words = words[n:]
+		linked := strings.HasSuffix(mark, "+")
+		if !strings.HasPrefix(mark, "::::") {
+			list = append(list, input.Source{Args: append([]string{}, args...), Linked: linked})
 			continue
 		}
-		last := &list[len(list)-1]
-		last.Args = append(last.Args, w)
-	}
-	return list
-}
-
-func hasInputFile(options []string) bool {
-	for _, w := range options {
-		if w == "-a" || w == "--arg-file" || strings.HasPrefix(w, "-a=") || strings.HasPrefix(w, "--arg-file=") {
-			return true
+		if len(args) == 0 {
+			return nil, usagef("%s: the names of files with inputs come after it", mark)
+		}
+		for _, file := range args {
+			list = append(list, input.Source{File: file, Linked: linked})
 		}
 	}
-	return false
+	return list, nil
 }
 
 // splitOptions takes the options off the front of args, each in the form that
-// the flag package knows: -kn4 becomes -k -n 4, as getopt(3) has it.
-func splitOptions(flags []cli.Flag, args []string) (options, rest []string) {
+// the flag package knows: -kn4 becomes -k -n 4, as getopt(3) has it. A value that is --
+// is refused: who writes that has forgotten the value.
+func splitOptions(flags []cli.Flag, args []string) (options, rest []string, err error) {
 	for len(args) > 0 {
 		w := args[0]
 		if w == "--" || len(w) < 2 || w[0] != '-' {
@@ -164,11 +173,14 @@ func splitOptions(flags []cli.Flag, args []string) (options, rest []string) {
 		options = append(options, words...)
 		last := words[len(words)-1]
 		if valueFollows(flags, last) && len(args) > 0 {
+			if args[0] == "--" {
+				return nil, nil, usagef("%s needs a value before the --; %s=-- is what has that value", last, last)
+			}
 			options = append(options, args[0])
 			args = args[1:]
 		}
 	}
-	return options, args
+	return options, args, nil
 }
 
 // valueFollows reports whether the word behind a word is its value.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"reflect"
 	"slices"
@@ -29,7 +30,7 @@ func TestTake(t *testing.T) {
 		"run -kx c":                 {"run -kx", "c", ""}, // the flag package says that there is no -kx
 		"run --name n -- c":         {"run --name n", "c", ""},
 		"run --name=n c":            {"run --name=n", "c", ""},
-		"run --name -- -- c":        {"run --name --", "c", ""}, // a value, whatever it looks like
+		"run --name=-- -- c":        {"run --name=--", "c", ""},
 		"run --timeout 5s c":        {"run --timeout 5s", "c", ""},
 		"run -I % c % ::: a":        {"run -I %", "c %", "a"},
 		"run c ::: a b":             {"run", "c", "a b"},
@@ -42,8 +43,13 @@ func TestTake(t *testing.T) {
 		"run ::: -k -n -- c":        {"run", "c", "-k -n"},
 		"run -k ::: a -- c ::: b":   {"run -k", "c ::: b", "a"}, // inputs were given
 		"run ::: a :::+ b -- c":     {"run", "c", "a|+b"},
-		"run -a f -- c ::: b":       {"run -a f", "c ::: b", ""},
-		"run --arg-file=f c ::: b":  {"run --arg-file=f", "c ::: b", ""},
+		"run -a f -- c ::: b":       {"run -a f", "c", "b"}, // sources of -a come first
+		"run --arg-file=f c ::: b":  {"run --arg-file=f", "c", "b"},
+		"run c :::: f g ::::+ h":    {"run", "c", "<f|<g|+<h"},
+		"run c :::+ a :::: f":       {"run", "c", "+a|<f"},
+		"run :::: f -- c ::: b":     {"run", "c ::: b", "<f"},
+		"run -0k -C, -N2 c":         {"run -0 -k -C=, -N=2", "c", ""},
+		"run -X -m c":               {"run -X -m", "c", ""},
 		"run":                       {"run", "", ""},
 		"run --":                    {"run", "", ""},
 		"--log-level info run -k c": {"--log-level info run -k", "c", ""},
@@ -69,6 +75,9 @@ func TestTake(t *testing.T) {
 		var list []string
 		for _, s := range l.sources {
 			text := strings.Join(s.Args, " ")
+			if s.File != "" {
+				text = "<" + s.File
+			}
 			if s.Linked {
 				text = "+" + text
 			}
@@ -79,9 +88,28 @@ func TestTake(t *testing.T) {
 			t.Errorf("%q is taken as %q, want %q", line, got, want)
 		}
 	}
-	l := &commandLine{}
-	if _, err := l.take(newApp(streams{}, l), strings.Fields("muster run ::: a b")); err == nil {
-		t.Error("inputs without a command are taken")
+}
+
+// TestTakeRefuses asserts what is a mistake before any option is looked at.
+func TestTakeRefuses(t *testing.T) {
+	for line, want := range map[string]string{
+		"run ::: a b":             "no command to run",
+		"run c ::::":              "::::: the names of files",
+		"run c :::: ::: a":        "::::: the names of files",
+		"run ::::+ -- c":          "::::+: the names of files",
+		"run --results -- echo":   "--results needs a value before the --",
+		"run -n -- c":             "-n needs a value before the --",
+		"run -kn -- c":            "-n needs a value before the --",
+		"--log-level -- run c":    "--log-level needs a value before the --",
+		"submit --name -- c":      "--name needs a value before the --",
+		"collect 1 --results -- ": "--results needs a value before the --",
+	} {
+		l := &commandLine{}
+		_, err := l.take(newApp(streams{}, l), append([]string{"muster"}, strings.Fields(line)...))
+		var usage usageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %s", line, err, want)
+		}
 	}
 }
 
@@ -105,7 +133,7 @@ func FuzzTake(f *testing.F) {
 		}
 		kept := strings.Join(options, "") + strings.Join(l.argv, "")
 		for _, s := range l.sources {
-			kept += strings.Join(s.Args, "")
+			kept += s.File + strings.Join(s.Args, "")
 		}
 		// Clusters are written out and ::: and -- go: letters and digits stay.
 		// Of a command without a CMD the options come first.
@@ -114,7 +142,7 @@ func FuzzTake(f *testing.F) {
 		}
 		again := &commandLine{}
 		round := append(slices.Clone(options), append([]string{"--"}, l.argv...)...)
-		if len(l.sources) == 0 && len(l.argv) > 0 && slices.Contains(options, "run") && !slices.Contains(l.argv, ":::") {
+		if len(l.sources) == 0 && len(l.argv) > 0 && slices.Contains(options, "run") && !slices.ContainsFunc(l.argv, isSource) {
 			if o, err := again.take(app, round); err != nil || !slices.Equal(o, options) || !reflect.DeepEqual(nonNil(again.argv), nonNil(l.argv)) {
 				t.Errorf("%q: taken again, options %q and CMD %q became %q and %q", line, options, l.argv, o, again.argv)
 			}

@@ -3,11 +3,12 @@
 package expand
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
-
-	"muster/internal/shell"
 )
 
 // Options says what placeholders there are.
@@ -17,23 +18,46 @@ type Options struct {
 	// Columns are the names of a row's values; nil if they have none. An empty
 	// one cannot be named.
 	Columns []string
-	// Width is how many values each row has.
+	// Width is how many values a row has at most. A placeholder for another is an error.
 	Width int
-	// Shell makes the words one text for /bin/sh, with the values quoted.
-	Shell bool
+	// Literal are texts that stand for themselves between braces.
+	Literal []string
+	// Shell is the program for which the words are one text, with the values quoted; empty
+	// if they are a command themselves.
+	Shell string
+	// Many says what a word that holds {} becomes if there are several values.
+	Many Many
 }
+
+// Many is what several values make of a word.
+type Many uint8
+
+// With the values x and y, a word such as pre{}post becomes
+const (
+	Join   Many = iota // one word, "prex ypost"
+	Repeat             // a word for each value, prexpost preypost
+	Split              // a word for each value, which share the rest: prex ypost
+)
 
 // Template is a compiled command. It is safe for concurrent use.
 type Template struct {
-	words [][]part
-	shell bool
+	words  []word
+	shell  string
+	quoted bool // a placeholder of the text for the shell stands in quotes
+}
+
+// word is a word of the command. In a text for a shell it is a piece of the text, and
+// what it becomes is put together with blanks.
+type word struct {
+	parts []part
+	many  Many // Join unless it holds all values
 }
 
 // part is literal text or a placeholder.
 type part struct {
 	text   string
 	what   what
-	column int // index of the value; allColumns for all, joined by spaces
+	column int // index of the value, negative from the end; allColumns for all
 	form   form
 }
 
@@ -46,96 +70,148 @@ const (
 	slotNumber
 )
 
-const allColumns = -1
+const allColumns = math.MinInt
+
+var everything = part{what: value, column: allColumns}
 
 // Compile prepares a command. With no placeholder in any word, each value of
 // the row is appended as a word of its own. A placeholder for a value that no
 // row has is an error; other braces are text.
 func Compile(argv []string, o Options) (*Template, error) {
 	t := &Template{shell: o.Shell}
-	if o.Shell {
-		argv = []string{strings.Join(argv, " ")}
+	if o.Shell != "" {
+		argv = o.pieces(strings.Join(argv, " "))
 	}
 	found := false
+	var q quotes
 	for _, w := range argv {
-		parts, placeholders, err := parse(w, o)
+		parts, err := parse(w, o)
 		if err != nil {
 			return nil, err
 		}
-		found = found || placeholders
-		t.words = append(t.words, parts)
+		t.quoted = q.around(parts) && o.Shell != "" || t.quoted
+		found = found || slices.ContainsFunc(parts, func(p part) bool { return p.what != literal })
+		t.words = append(t.words, newWord(parts, o.Many))
+	}
+	if !found && o.Shell != "" {
+		t.words = append(t.words, word{parts: []part{{text: " "}}})
 	}
 	if !found {
-		t.append(o.Width)
+		t.words = append(t.words, word{[]part{everything}, Repeat})
 	}
 	return t, nil
 }
 
-func (t *Template) append(width int) {
-	if t.shell {
-		t.words[0] = append(t.words[0], part{text: " "}, part{what: value, column: allColumns})
-		return
+// pieces takes a text for a shell apart at its blanks, where a word of it may become
+// several.
+func (o Options) pieces(text string) (pieces []string) {
+	if o.Many == Join {
+		return []string{text}
 	}
-	for i := range width {
-		t.words = append(t.words, []part{{what: value, column: i}})
+	for text != "" {
+		n := strings.IndexAny(text, blanks)
+		if n == 0 {
+			n = len(text) - len(strings.TrimLeft(text, blanks))
+		}
+		if n < 0 {
+			n = len(text)
+		}
+		pieces, text = append(pieces, text[:n]), text[n:]
 	}
+	return pieces
 }
+
+const blanks = " \t\n"
+
+func newWord(parts []part, many Many) word {
+	if !slices.ContainsFunc(parts, part.isAll) {
+		many = Join
+	}
+	return word{parts, many}
+}
+
+func (p part) isAll() bool { return p.what == value && p.column == allColumns }
 
 // CompileName prepares a text of which a row makes one word, and which need
 // not hold a placeholder.
 func CompileName(text string, o Options) (*Template, error) {
-	parts, _, err := parse(text, o)
-	return &Template{words: [][]part{parts}}, err
+	parts, err := parse(text, o)
+	return &Template{words: []word{{parts: parts}}}, err
 }
 
 // parse takes a word apart, from left to right and once.
-func parse(w string, o Options) (parts []part, found bool, err error) {
-	all := o.Replace
-	if all == "" {
-		all = "{}"
-	}
+func parse(w string, o Options) (parts []part, err error) {
 	text := 0 // where the literal text begins
-	add := func(at, length int, p part) {
-		if at > text {
-			parts = append(parts, part{text: w[text:at]})
+	for i := 0; i < len(w); {
+		p, length, err := o.placeholder(w, i)
+		if err != nil {
+			return nil, err
+		}
+		if length == 0 {
+			i++
+			continue
+		}
+		if i > text {
+			parts = append(parts, part{text: w[text:i]})
 		}
 		parts = append(parts, p)
-		text, found = at+length, true
-	}
-	for i := 0; i < len(w); {
-		if strings.HasPrefix(w[i:], all) {
-			add(i, len(all), part{what: value, column: allColumns})
-			i = text
-			continue
-		}
-		end := strings.IndexByte(w[i:], '}')
-		if w[i] != '{' || end < 0 {
-			i++
-			continue
-		}
-		p, ok, err := o.lookup(w[i+1 : i+end])
-		if err != nil {
-			return nil, false, err
-		}
-		if !ok {
-			i++
-			continue
-		}
-		add(i, end+1, p)
-		i = text
+		i += length
+		text = i
 	}
 	if text < len(w) {
 		parts = append(parts, part{text: w[text:]})
 	}
-	return parts, found, nil
+	return parts, nil
 }
 
-// lookup understands what stands between braces. A column's name comes before
-// anything else that it may look like.
-func (o Options) lookup(s string) (part, bool, error) {
-	if i := o.named(s); i >= 0 {
-		return part{what: value, column: i}, true, nil
+// placeholder understands what begins at w[i], if it is a placeholder, and says how long
+// that is. A column's name comes before anything else that it may look like.
+func (o Options) placeholder(w string, i int) (part, int, error) {
+	all := cmp.Or(o.Replace, "{}")
+	rest := w[i:]
+	end := strings.IndexByte(rest, '}')
+	if rest[0] == '{' && end > 0 && slices.Contains(o.Literal, rest[1:end]) {
+		return part{}, 0, nil
 	}
+	if strings.HasPrefix(rest, all) {
+		return everything, len(all), nil
+	}
+	if rest[0] != '{' {
+		return part{}, 0, nil
+	}
+	if p, length := o.column(rest); length > 0 {
+		return p, length, nil
+	}
+	if end < 0 {
+		return part{}, 0, nil
+	}
+	p, ok, err := o.lookup(rest[1:end])
+	if err == nil && !ok {
+		return part{}, 0, o.unknown(w[:i], rest[1:end])
+	}
+	return p, end + 1, err
+}
+
+// column understands a placeholder of a column's name, whatever that holds. Of several
+// names that fit, the longest is meant.
+func (o Options) column(rest string) (p part, length int) {
+	best := 0
+	for i, name := range o.Columns {
+		after, ok := strings.CutPrefix(rest[1:], name)
+		if name == "" || !ok || len(name) <= best {
+			continue
+		}
+		mark, _, closed := strings.Cut(after, "}")
+		if base, f := splitForm(mark); closed && base == "" {
+			best, length = len(name), 1+len(name)+len(mark)+1
+			p = part{what: value, column: i, form: f}
+		}
+	}
+	return p, length
+}
+
+// lookup understands what stands between braces and names no column.
+func (o Options) lookup(s string) (part, bool, error) {
 	switch s {
 	case "#":
 		return part{what: taskNumber}, true, nil
@@ -143,9 +219,6 @@ func (o Options) lookup(s string) (part, bool, error) {
 		return part{what: slotNumber}, true, nil
 	}
 	base, f := splitForm(s)
-	if i := o.named(base); i >= 0 {
-		return part{what: value, column: i, form: f}, true, nil
-	}
 	if base == "" {
 		return part{what: value, column: allColumns, form: f}, f != asIs, nil
 	}
@@ -155,27 +228,20 @@ func (o Options) lookup(s string) (part, bool, error) {
 	}
 	n, err := strconv.Atoi(digits)
 	if err != nil || n > o.Width {
-		return part{}, false, fmt.Errorf("placeholder {%s}: there is no value %s: each input has %s", s, base, o.describe())
+		return part{}, false, fmt.Errorf("placeholder {%s}: there is no value %s: each input has %s; --literal %s leaves it as it is", s, base, o.describe(), s)
 	}
-	n--
 	if base != digits {
-		n = o.Width - 1 - n
+		return part{what: value, column: -n, form: f}, true, nil
 	}
-	return part{what: value, column: n, form: f}, true, nil
-}
-
-func (o Options) named(s string) int {
-	for i, c := range o.Columns {
-		if c == s && s != "" {
-			return i
-		}
-	}
-	return -1
+	return part{what: value, column: n - 1, form: f}, true, nil
 }
 
 func (o Options) describe() string {
-	if o.Width == 1 {
+	switch {
+	case o.Width == 1:
 		return "one value"
+	case o.Width == math.MaxInt:
+		return "some values"
 	}
 	var names []string
 	for _, c := range o.Columns {
@@ -190,62 +256,53 @@ func (o Options) describe() string {
 }
 
 // Expand makes the words of a task: the index-th row, from 1, with slot in place
-// of {%}. A text for a shell comes as the words of the shell's command line.
+// of {%}. A text for a shell comes as the words of the shell's command line. A
+// placeholder for a value that the row does not have stands for nothing, and a word that
+// has only such placeholders is left out.
 func (t *Template) Expand(row []string, index int, slot string) []string {
+	e := expansion{t.shell != "", row, index, slot}
 	words := make([]string, 0, len(t.words)+2)
-	if t.shell {
-		words = append(words, "/bin/sh", "-c")
+	if t.shell == "" {
+		for _, w := range t.words {
+			words = e.word(words, w)
+		}
+		return words
 	}
-	for _, parts := range t.words {
-		words = append(words, t.word(parts, row, index, slot))
+	var text strings.Builder
+	for _, w := range t.words {
+		text.WriteString(strings.Join(e.word(nil, w), " "))
 	}
-	return words
+	return append(words, t.shell, "-c", text.String())
 }
+
+// Size is how many bytes a command has, each word with what ends it: a NUL, or a blank in
+// a text for a shell.
+func (t *Template) Size(row []string) (n int) {
+	for _, w := range t.Expand(row, math.MaxInt32, "1") {
+		n += len(w) + 1
+	}
+	for _, w := range t.words {
+		if t.shell != "" && w.many != Join {
+			n += len(row)
+		}
+	}
+	return n
+}
+
+// InQuotes reports whether a placeholder for a value stands in quotes in a text for a
+// shell. Values are quoted as they are put in: such quotes become part of the value, or
+// end where those of the value begin.
+func (t *Template) InQuotes() bool { return t.quoted }
 
 // Program returns the first word of the command, if that is the same whatever
 // the row.
 func (t *Template) Program() (name string, ok bool) {
-	if t.shell {
-		return "/bin/sh", true
+	if t.shell != "" {
+		return t.shell, true
 	}
-	first := t.words[0]
+	first := t.words[0].parts
 	if len(first) != 1 || first[0].what != literal {
 		return "", len(first) == 0
 	}
 	return first[0].text, true
-}
-
-func (t *Template) word(parts []part, row []string, index int, slot string) string {
-	if len(parts) == 1 && parts[0].what == literal {
-		return parts[0].text
-	}
-	var b strings.Builder
-	for _, p := range parts {
-		switch {
-		case p.what == literal:
-			b.WriteString(p.text)
-		case p.what == taskNumber:
-			b.WriteString(strconv.Itoa(index))
-		case p.what == slotNumber:
-			b.WriteString(slot)
-		case p.column != allColumns:
-			b.WriteString(t.value(row[p.column], p.form))
-		default:
-			for i, v := range row {
-				if i > 0 {
-					b.WriteByte(' ')
-				}
-				b.WriteString(t.value(v, p.form))
-			}
-		}
-	}
-	return b.String()
-}
-
-func (t *Template) value(v string, f form) string {
-	v = f.of(v)
-	if t.shell {
-		return shell.Quote(v)
-	}
-	return v
 }

@@ -2,6 +2,8 @@ package expand
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -32,8 +34,8 @@ func TestExpand(t *testing.T) {
 		{"braces around one", []string{"{{}}", "{{1}}"}, Options{Width: 1}, []string{"x"}, []string{"{x}", "{x}"}},
 		{"renamed", []string{"{}", "@", "{1}"}, Options{Width: 1, Replace: "@"}, []string{"x"}, []string{"{}", "x", "x"}},
 		{"a column's name first", []string{"{2}"}, Options{Width: 2, Columns: []string{"2", "1"}}, []string{"x", "y"}, []string{"x"}},
-		{"shell", []string{"echo", "{} > {.}.out"}, Options{Width: 1, Shell: true}, []string{"it's.x"}, []string{"/bin/sh", "-c", `echo 'it'\''s.x' > 'it'\''s'.out`}},
-		{"shell, appended", []string{"cat"}, Options{Width: 2, Shell: true}, []string{"a b", "c"}, []string{"/bin/sh", "-c", `cat 'a b' c`}},
+		{"shell", []string{"echo", "{} > {.}.out"}, Options{Width: 1, Shell: "/bin/sh"}, []string{"it's.x"}, []string{"/bin/sh", "-c", `echo 'it'\''s.x' > 'it'\''s'.out`}},
+		{"shell, appended", []string{"cat"}, Options{Width: 2, Shell: "/bin/sh"}, []string{"a b", "c"}, []string{"/bin/sh", "-c", `cat 'a b' c`}},
 		{"empty value", []string{"[{}]"}, Options{Width: 1}, []string{""}, []string{"[]"}},
 	} {
 		tmpl, err := Compile(c.argv, c.o)
@@ -44,6 +46,148 @@ func TestExpand(t *testing.T) {
 		if got := tmpl.Expand(c.row, 7, "3"); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestAnyColumnCanBeNamed asserts that a name is found whatever it holds.
+func TestAnyColumnCanBeNamed(t *testing.T) {
+	columns := []string{"sample id", "a-b", "größe", "1", "x}y", "#", "a", "a.", "%", "", ".", "{q}", "print", "x:y"}
+	var row []string
+	for i := range columns {
+		row = append(row, fmt.Sprintf("v%d/w.x", i))
+	}
+	o := Options{Columns: columns, Width: len(columns)}
+	for i, c := range columns {
+		if c == "" {
+			continue // by its number alone
+		}
+		tmpl, err := Compile([]string{"<{" + c + "}>", "{" + c + "//}{" + c + "/}"}, o)
+		if err != nil {
+			t.Errorf("%q: %v", c, err)
+			continue
+		}
+		want := []string{"<" + row[i] + ">", fmt.Sprintf("v%dw.x", i)}
+		if got := tmpl.Expand(row, 1, "1"); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", c, got, want)
+		}
+	}
+	tmpl, err := Compile([]string{"{10}", "{-5}", "{a.}", "{1}"}, o)
+	if got, want := tmpl.Expand(row, 1, "1"), []string{row[9], row[9], row[7], row[3]}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("by number, and by a name that looks like one: %q, %v", got, err)
+	}
+}
+
+// TestBracesThatNameNoColumn: what can be meant to name a column of a table is refused,
+// and what cannot stays.
+func TestBracesThatNameNoColumn(t *testing.T) {
+	columns := []string{"id", "name", "sample id", "größe", "x:y"}
+	for _, c := range []struct{ word, nearest string }{ // "" stays as it is
+		{"{nmae}", "name"}, {"{ID}", "id"}, {"{Name.}", "name"}, {"{sample di}", "sample id"}, {"{sample_id}", "sample id"}, {"{groesse}", "größe"},
+		{"{grösse/}", "größe"}, {"{ id}", "id"}, {"{id }", "id"}, {"out/{nam}.txt", "name"}, {"{X:Y}", "x:y"}, {"f'{value}'", "sample id"}, {"x_{city}", "id"},
+		{"{print $1}", ""}, {"{print}", ""}, {"{ print NR }", ""}, {"{next}", ""}, {"{s += $2} END {print s}", ""}, {"{n++}", ""}, // awk
+		{"${HOME}", ""}, {"${i:-1}", ""}, {"{a,b}", ""}, {"{1..5}", ""}, {"{a..z}", ""}, {"{ ls; }", ""}, {"$${x}", ""}, {"{", ""}, {"}", ""}, // the shell
+		{`{"id": 1}`, ""}, {`{"a":{"b":[]}}`, ""}, {"{'k': v}", ""}, {"{x:.2f}", ""}, {"{x!r}", ""}, {"{{}}}", ""}, {"{[0]}", ""}, // JSON, Python
+		{`\begin{document}`, ""}, {`\frac{a}{b}`, ""}, {`\usepackage[utf8]{inputenc}`, ""}, {`\section*{intro}`, ""}, // LaTeX
+		{"[0-9]{0}", ""}, {"{2,}", ""}, {"{1,3}", ""}, {"{0}", ""}, // regular expressions
+	} {
+		tmpl, err := Compile([]string{"p", c.word}, Options{Columns: columns, Width: len(columns)})
+		if c.nearest != "" {
+			if err == nil || !strings.Contains(err.Error(), "the columns are "+c.nearest) || !strings.Contains(err.Error(), "--literal") {
+				t.Errorf("%s: error %v, want one that says %s first", c.word, err, c.nearest)
+			}
+			continue
+		}
+		want := strings.Replace(c.word, "{}", "1 2 3 4 5", 1)
+		if err != nil {
+			t.Errorf("%s: %v", c.word, err)
+		} else if got := tmpl.Expand([]string{"1", "2", "3", "4", "5"}, 1, "1")[1]; got != want {
+			t.Errorf("%s became %s", c.word, got)
+		}
+	}
+}
+
+func TestLiteral(t *testing.T) {
+	o := Options{Columns: []string{"id", "name"}, Width: 2, Literal: []string{"nmae", "3", "id", ""}}
+	tmpl, err := Compile([]string{"{nmae}", "a{3}", "{id}", "{}", "{name}"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tmpl.Expand([]string{"1", "x"}, 1, "1"), []string{"{nmae}", "a{3}", "{id}", "{}", "x"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestValuesThatAreNotThere: rows may be shorter than others.
+func TestValuesThatAreNotThere(t *testing.T) {
+	argv := []string{"p", "{1}", "{2}", "x{2}", "{2}{3/}", "{-1}", "{-2}"}
+	for _, c := range []struct {
+		row  []string
+		want []string
+	}{
+		{[]string{"a"}, []string{"p", "a", "x", "a"}},
+		{[]string{"a", ""}, []string{"p", "a", "", "x", "", "", "a"}},
+		{[]string{"a", "b", "c"}, []string{"p", "a", "b", "xb", "bc", "c", "b"}},
+	} {
+		tmpl, err := Compile(argv, Options{Width: math.MaxInt})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tmpl.Expand(c.row, 1, "1"); !slices.Equal(got, c.want) {
+			t.Errorf("%q became %q, want %q", c.row, got, c.want)
+		}
+	}
+}
+
+// TestMany asserts what several values make of a word with {}.
+func TestMany(t *testing.T) {
+	row := []string{"x y", "b.c"}
+	for _, c := range []struct {
+		o    Options
+		argv []string
+		want []string
+	}{
+		{Options{Many: Repeat}, []string{"p", "a{}b", "{.}", "{1}"}, []string{"p", "ax yb", "ab.cb", "x y", "b", "x y"}},
+		{Options{Many: Split}, []string{"p", "a{}b", "{1}"}, []string{"p", "ax y", "b.cb", "x y"}},
+		{Options{Many: Join}, []string{"p", "a{}b"}, []string{"p", "ax y b.cb"}},
+		{Options{Many: Repeat}, []string{"p"}, []string{"p", "x y", "b.c"}},
+		{Options{Many: Repeat, Shell: "bash"}, []string{"p -a{}  >{1}; q"}, []string{"bash", "-c", "p -a'x y' -ab.c  >'x y'; q"}},
+		{Options{Many: Split, Shell: "bash"}, []string{"p -a{}b"}, []string{"bash", "-c", "p -a'x y' b.cb"}},
+		{Options{Many: Repeat, Shell: "bash"}, []string{"p"}, []string{"bash", "-c", "p 'x y' b.c"}},
+	} {
+		c.o.Width = 2
+		tmpl, err := Compile(c.argv, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := tmpl.Expand(row, 1, "1")
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q with %+v became %q, want %q", c.argv, c.o, got, c.want)
+		}
+		n := 0
+		for _, w := range got {
+			n += len(w) + 1
+		}
+		if size := tmpl.Size(row); size < n || size > n+2 {
+			t.Errorf("%q: the size is %d, not %d", got, size, n)
+		}
+	}
+}
+
+// TestInQuotes: placeholders in quotes in a text for a shell are found.
+func TestInQuotes(t *testing.T) {
+	for text, want := range map[string]bool{
+		`echo {}`: false, `echo "{}"`: true, `echo '{1}'`: true, `echo "a" {} 'b'`: false, `echo \"{}\"`: false, `echo "\"{}"`: true, `echo "'" {}`: false,
+		`awk '{print $1}' {}`: false, `echo "{#}"`: false, `echo 'a'"'"{}`: false, `p "x`: false, "": false, `'a b {}`: true,
+	} {
+		for _, many := range []Many{Join, Repeat} {
+			tmpl, err := Compile([]string{text}, Options{Width: 1, Shell: "/bin/sh", Many: many})
+			if err != nil || tmpl.InQuotes() != want {
+				t.Errorf("%s: %v %v", text, tmpl.InQuotes(), err)
+			}
+		}
+	}
+	if tmpl, _ := Compile([]string{`"{}"`}, Options{Width: 1}); tmpl.InQuotes() {
+		t.Error("without a shell quotes are text")
 	}
 }
 

@@ -17,9 +17,12 @@ type list struct {
 }
 
 func (t *table) readAll() (list, error) {
-	l := list{columns: t.columns, width: t.width}
+	l, most := list{columns: t.columns, width: t.width}, max(1, len(t.columns))
 	for {
 		row, err := t.next()
+		if err == io.EOF && l.width == Unlimited {
+			l.width = most
+		}
 		if err == io.EOF {
 			return l, nil
 		}
@@ -27,12 +30,14 @@ func (t *table) readAll() (list, error) {
 			return l, err
 		}
 		l.rows = append(l.rows, row)
+		most = max(most, len(row))
 	}
 }
 
 // combine makes all combinations of the lists, the last changing fastest, with
 // those that are linked side by side.
 func (r *Reader) combine(lists []list, link bool) error {
+	fill(lists)
 	var groups []list
 	for _, l := range lists {
 		if len(groups) == 0 || !link && !l.linked {
@@ -66,22 +71,40 @@ func (r *Reader) combine(lists []list, link bool) error {
 	if err := checkNames("inputs", r.columns); err != nil {
 		return err
 	}
-	n := 0
+	n, total := 0, r.total
 	r.next = func() ([]string, error) {
-		if n == r.total {
+		if n == total {
 			return nil, io.EOF
 		}
-		row := make([]string, r.width)
-		at, left := n, r.width
-		for _, g := range slices.Backward(groups) {
-			left -= g.width
-			copy(row[left:], g.rows[at%len(g.rows)])
-			at /= len(g.rows)
-		}
 		n++
-		return row, nil
+		return pick(groups, n-1), nil
 	}
 	return nil
+}
+
+// pick makes the n-th combination of the groups.
+func pick(groups []list, n int) []string {
+	rows := make([][]string, len(groups))
+	for i, g := range slices.Backward(groups) {
+		rows[i] = g.rows[n%len(g.rows)]
+		n /= len(g.rows)
+	}
+	return slices.Concat(rows...)
+}
+
+// fill makes all rows as long as the longest, so that each value of a combination stands
+// where its name is. Without names the values only have their order.
+func fill(lists []list) {
+	if !slices.ContainsFunc(lists, func(l list) bool { return l.columns != nil }) {
+		return
+	}
+	for _, l := range lists {
+		for i, row := range l.rows {
+			if short := l.width - len(row); short > 0 {
+				l.rows[i] = append(slices.Clone(row), make([]string, short)...)
+			}
+		}
+	}
 }
 
 // beside puts two lists side by side; the shorter one starts again, as with

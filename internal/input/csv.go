@@ -37,7 +37,7 @@ func csvTable(name string, f io.Reader, noHeader bool) (*table, error) {
 		}
 		return row, nil
 	}
-	return headed(name, noHeader, read, func([]string, int) error { return nil })
+	return headed(name, noHeader, ";\t|", read, func([]string, int) error { return nil })
 }
 
 func values(n int) string {

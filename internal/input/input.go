@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -28,10 +29,23 @@ type Options struct {
 	// CSV, TSV or JSONL is the format of files; lines if none is set.
 	CSV, TSV, JSONL bool
 	NoHeader        bool // the first row of CSV or TSV is data
+	// Null says that what is in files ends with NUL bytes instead of newlines.
+	Null bool
+	// ColSep splits lines and words into columns, and Trim takes blanks off values.
+	ColSep *regexp.Regexp
+	Trim   Trim
+	// Header says that the first line or word of each source names its columns.
+	Header bool
+	// Shuffle puts the rows into an order of their own, which Seed stands for.
+	Shuffle bool
+	Seed    uint64
 	// Link puts all sources side by side, starting short ones again, instead
 	// of making all combinations.
 	Link  bool
 	Stdin io.Reader
+	// Warn tells a person about inputs that may not be what was meant. Open and Next
+	// call it.
+	Warn func(text string)
 }
 
 // Reader gives the rows of a run one after another.
@@ -41,12 +55,14 @@ type Reader struct {
 	total   int // -1 if it is not known before the end
 	next    func() ([]string, error)
 	files   []io.Closer
+	warned  bool // of lines that end in CR LF
 }
 
 // Columns returns the names of a row's values, nil if none has one.
 func (r *Reader) Columns() []string { return r.columns }
 
-// Width returns how many values each row has.
+// Width returns how many values a row has at most; Unlimited if nobody knows. Rows that
+// a separator splits may have fewer, and so may the last of a group.
 func (r *Reader) Width() int { return r.width }
 
 // Total returns how many rows there are, if that is known: a pipe of lines is
@@ -73,35 +89,40 @@ func Open(o Options) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{}
-	if len(o.Sources) == 1 {
-		t, err := o.open(o.Sources[0], r)
-		if err != nil {
-			r.Close()
-			return nil, err
-		}
-		r.columns, r.width, r.total, r.next = t.columns, t.width, t.total, t.next
-		return r, nil
+	err := r.open(o)
+	if err == nil && o.Shuffle {
+		err = r.shuffle(o.Seed)
 	}
-	var lists []list
-	for _, s := range o.Sources {
-		t, err := o.open(s, r)
-		if err == nil {
-			var l list
-			if l, err = t.readAll(); err == nil {
-				l.linked, l.name = s.Linked, s.name()
-				lists = append(lists, l)
-			}
-		}
-		if err != nil {
-			r.Close()
-			return nil, err
-		}
-	}
-	if err := r.combine(lists, o.Link); err != nil {
+	if err != nil {
 		r.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// open opens the sources, and combines them if there is more than one.
+func (r *Reader) open(o Options) error {
+	if len(o.Sources) == 1 {
+		t, err := o.open(o.Sources[0], r)
+		if err == nil {
+			r.columns, r.width, r.total, r.next = t.columns, t.width, t.total, t.next
+		}
+		return err
+	}
+	var lists []list
+	for _, s := range o.Sources {
+		t, err := o.open(s, r)
+		if err != nil {
+			return err
+		}
+		l, err := t.readAll()
+		if err != nil {
+			return err
+		}
+		l.linked, l.name = s.Linked, s.name()
+		lists = append(lists, l)
+	}
+	return r.combine(lists, o.Link)
 }
 
 func (o *Options) check() error {
@@ -122,6 +143,12 @@ func (o *Options) check() error {
 		return errors.New("standard input can be read once: only one -a can be -")
 	case files == 0 && (o.CSV || o.TSV || o.JSONL):
 		return errors.New("--csv, --tsv and --jsonl are for files and standard input; words after ::: are taken as they are")
+	case files == 0 && o.Null:
+		return errors.New("--null is for files and standard input; words after ::: are taken as they are")
+	case o.formatted() && (o.Null || o.ColSep != nil || o.Trim != TrimDefault):
+		return errors.New("--csv, --tsv and --jsonl say how values are told apart: --null, --colsep and --trim are for lines")
+	case o.Header && (o.NoHeader || o.JSONL):
+		return errors.New("--header : says that the first row names the columns: --no-header and --jsonl say that it does not")
 	case o.Sources[0].Linked:
 		return errors.New(":::+ needs a source before it to go side by side with")
 	}
@@ -149,14 +176,14 @@ type table struct {
 // open opens a source and reads it to its end if it can be read again.
 func (o *Options) open(s Source, r *Reader) (*table, error) {
 	if s.Args != nil {
-		return words(s.Args)
+		return o.words(s.Args)
 	}
 	f, at, again, err := o.file(s, r)
 	if err != nil {
 		return nil, err
 	}
 	if !again && !o.formatted() {
-		t, err := o.parse(s.name(), f)
+		t, err := o.parse(s.name(), f, r)
 		if err == nil {
 			t.total = -1
 		}
@@ -172,16 +199,17 @@ func (o *Options) open(s Source, r *Reader) (*table, error) {
 	if !ok {
 		return nil, fmt.Errorf("read %s: it cannot be read twice", s.name())
 	}
-	t, err := o.parse(s.name(), file)
+	t, err := o.parse(s.name(), file, r)
 	if err != nil {
 		return nil, err
 	}
-	total := 0
+	total, most := 0, len(t.columns)
 	for {
-		if _, err = t.next(); err != nil {
+		var row []string
+		if row, err = t.next(); err != nil {
 			break
 		}
-		total++
+		total, most = total+1, max(most, len(row))
 	}
 	if err != io.EOF {
 		return nil, err
@@ -189,8 +217,11 @@ func (o *Options) open(s Source, r *Reader) (*table, error) {
 	if _, err := file.Seek(at, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read %s again: %w", s.name(), err)
 	}
-	if t, err = o.parse(s.name(), file); err == nil {
+	if t, err = o.parse(s.name(), file, r); err == nil {
 		t.total = total
+		if t.width == Unlimited {
+			t.width = max(1, most)
+		}
 	}
 	return t, err
 }
@@ -242,7 +273,7 @@ func keep(f io.Reader, name string, r *Reader) (*os.File, error) {
 	return tmp, nil
 }
 
-func (o *Options) parse(name string, f io.Reader) (*table, error) {
+func (o *Options) parse(name string, f io.Reader, r *Reader) (*table, error) {
 	switch {
 	case o.CSV:
 		return csvTable(name, f, o.NoHeader)
@@ -251,19 +282,7 @@ func (o *Options) parse(name string, f io.Reader) (*table, error) {
 	case o.JSONL:
 		return jsonTable(name, f)
 	}
-	return linesTable(name, f), nil
-}
-
-// words is the table of :::.
-func words(args []string) (*table, error) {
-	i := 0
-	return &table{width: 1, total: len(args), next: func() ([]string, error) {
-		if i == len(args) {
-			return nil, io.EOF
-		}
-		i++
-		return args[i-1 : i : i], nil
-	}}, nil
+	return o.lines(name, f, r)
 }
 
 // at is an error at a line of a file.

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,6 +51,15 @@ func TestFormats(t *testing.T) {
 		{"empty lines and no last newline", Options{}, "\n a \n\nz", nil, rows{{""}, {" a "}, {""}, {"z"}}},
 		{"carriage returns stay", Options{}, "a\r\n", nil, rows{{"a\r"}}},
 		{"nothing", Options{}, "", nil, nil},
+		{"lines with a byte order mark", Options{}, "\ufeffa\n\ufeffb\n", nil, rows{{"a"}, {"\ufeffb"}}},
+		{"an empty line with a byte order mark", Options{}, "\ufeff\nb\n", nil, rows{{""}, {"b"}}},
+		{"only a byte order mark", Options{}, "\ufeff", nil, nil},
+		{"NUL bytes", Options{Null: true}, "\ufeffa\n\x00\x00b", nil, rows{{"\ufeffa\n"}, {""}, {"b"}}},
+		{"columns", Options{ColSep: regexp.MustCompile(",|;")}, "a, b;c\r\n\n,", nil, rows{{"a", "b", "c"}, {""}, {"", ""}}},
+		{"columns that keep blanks", Options{ColSep: regexp.MustCompile(","), Trim: TrimNone}, "a, b\r\n", nil, rows{{"a", " b\r"}}},
+		{"columns with names", Options{ColSep: regexp.MustCompile(","), Header: true}, "\ufeffx,y z\n1\n1,2,3\n", []string{"x", "y z"}, rows{{"1"}, {"1", "2", "3"}}},
+		{"lines with a name", Options{Header: true}, "x;y\n1 \n", []string{"x;y"}, rows{{"1 "}}},
+		{"trimmed on the right", Options{Trim: TrimRight}, " a\t \r\n", nil, rows{{" a"}}},
 		{"longer than a buffer", Options{}, long + "\n" + long, nil, rows{{long}, {long}}},
 		{"csv", Options{CSV: true}, "a,b\n1,\"x, \"\"y\"\"\nz\"\n,\n", []string{"a", "b"}, rows{{"1", "x, \"y\"\nz"}, {"", ""}}},
 		{"csv with a byte order mark", Options{CSV: true}, "\ufeffa,b\n1,2", []string{"a", "b"}, rows{{"1", "2"}}},
@@ -78,7 +89,7 @@ func TestFormats(t *testing.T) {
 					t.Errorf("from %s: %q of columns %q, %v; want %q of %q", source, got, r.Columns(), err, c.want, c.columns)
 				}
 				for _, row := range got {
-					if len(row) != r.Width() {
+					if len(row) > r.Width() || len(row) < r.Width() && o.ColSep == nil {
 						t.Errorf("a row of %d values, the width is %d", len(row), r.Width())
 					}
 				}
@@ -103,6 +114,13 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{Options{CSV: true}, "a,b\n1,x\"y\n", "in:2:4: "},
 		{Options{CSV: true}, "a,b\n1,\"\x00\"\n", "in:2:3: a NUL byte"},
 		{Options{CSV: true}, "", "in:1: it is empty"},
+		{Options{CSV: true}, "id;n\n1;2\n", `in:1: it has one column, named "id;n"; if ";" stands between columns, --colsep ';' --header : reads it`},
+		{Options{CSV: true}, "id\tn\n1\t2\n", `in:1: it has one column, named "id\tn"; if "\t" stands between columns, --tsv reads it`},
+		{Options{TSV: true}, "id,n\n1,2\n", `in:1: it has one column, named "id,n"; if "," stands between columns, --csv reads it`},
+		{Options{TSV: true}, "id|n\n1|2\n", `in:1: it has one column, named "id|n"; if "|" stands between columns, --colsep '\|' --header : reads it`},
+		{Options{Header: true}, "", "in: it is empty: with --header : the first input names"},
+		{Options{Header: true, ColSep: regexp.MustCompile(",")}, "a,b,a\n", `in: columns 1 and 3 are both named "a"`},
+		{Options{Null: true}, strings.Repeat("x", MaxRow+1), "in:1: the line is longer than 16 MiB"},
 		{Options{CSV: true}, "a,b,a\n", `in: columns 1 and 3 are both named "a"`},
 		{Options{TSV: true}, "a\tb\n1\n", "in:2: 1 value here, but 2 in the first row"},
 		{Options{TSV: true}, "a\tb\n1\t\x00\n", "in:2: a NUL byte"},
@@ -137,6 +155,10 @@ func TestSourcesThatCannotBe(t *testing.T) {
 		{Options{Sources: []Source{{File: "dir"}}}, "it is a directory"},
 		{Options{Sources: []Source{{File: "-"}, {File: "-"}}}, "only one -a can be -"},
 		{Options{CSV: true, Sources: []Source{{Args: []string{"a"}}}}, "taken as they are"},
+		{Options{Null: true, Sources: []Source{{Args: []string{"a"}}}}, "taken as they are"},
+		{Options{CSV: true, Null: true, Sources: []Source{{File: "-"}}}, "are for lines"},
+		{Options{TSV: true, ColSep: regexp.MustCompile(","), Sources: []Source{{File: "-"}}}, "are for lines"},
+		{Options{Header: true, JSONL: true, Sources: []Source{{File: "-"}}}, "say that it does not"},
 		{Options{Sources: []Source{{Args: []string{"a"}, Linked: true}}}, "needs a source before it"},
 		{Options{Sources: []Source{{Args: []string{"a", "b"}}, {Args: []string{"1"}, Linked: true}}}, "one has 2 values and the next 1 value"},
 	} {
@@ -195,6 +217,125 @@ func TestColumnsOfSeveralTables(t *testing.T) {
 	o.Sources[2].File = file(t, "y", "b\n3\n")
 	if _, err := Open(o); err == nil || !strings.Contains(err.Error(), `both named "b"`) {
 		t.Errorf("two columns of one name: %v", err)
+	}
+}
+
+// TestColumnsKeepTheirPlace: where columns have names, short rows do not move the values
+// of the next source.
+func TestColumnsKeepTheirPlace(t *testing.T) {
+	o := Options{ColSep: regexp.MustCompile(","), Header: true, Sources: []Source{{Args: []string{"a,b", "1", "2,3"}}, {Args: []string{"c", "x"}}}}
+	for _, link := range []bool{false, true} {
+		o.Link = link
+		r, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := all(r)
+		if want := (rows{{"1", "", "x"}, {"2", "3", "x"}}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}
+
+func TestCSVWithACommaInItsOnlyName(t *testing.T) {
+	r, err := Open(Options{CSV: true, Sources: []Source{{File: "-"}}, Stdin: strings.NewReader("\"a,b\"\n1\n")})
+	if err != nil || !reflect.DeepEqual(r.Columns(), []string{"a,b"}) {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+func TestSeparatorsThatCannotBe(t *testing.T) {
+	for _, s := range []string{"(", "x*", "^", "a|"} {
+		if _, err := CompileSeparator(s); err == nil {
+			t.Errorf("%q is taken", s)
+		}
+	}
+}
+
+// TestLinesThatEndAsOnWindows are told of once, if all that are looked at end so.
+func TestLinesThatEndAsOnWindows(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for text, want := range map[string]int{
+		"a\r\nb\r\n": 1, "a\r\n": 1, "a\r": 1, strings.Repeat("a\r\n", 50): 1, strings.Repeat("a\r\n", 20) + "b\n": 1,
+		"a\nb\r\n": 0, "a\r\nb": 0, "": 0, "a\n": 0, "a\rb\n": 0,
+	} {
+		file(t, "in", text)
+		for _, o := range []Options{{Sources: []Source{{File: "in"}}}, {Sources: []Source{{File: "-"}}}, {Sources: []Source{{File: "in"}, {File: "-"}}}} {
+			told := 0
+			o.Stdin, o.Warn = strings.NewReader(text), func(string) { told++ }
+			r, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = all(r); err != nil || told != want {
+				t.Errorf("%q of %+v: told %d times, %v; want %d", text, o.Sources, told, err, want)
+			}
+		}
+	}
+}
+
+// TestGroups asserts how rows are put together, and that none is lost.
+func TestGroups(t *testing.T) {
+	size := func(row []string) int { return len(row[0]) }
+	for _, c := range []struct {
+		text  string
+		shape func(r *Reader)
+		want  string
+	}{
+		{"a b c d e", func(r *Reader) { r.Group(2) }, "a b|c d|e"},
+		{"a b", func(r *Reader) { r.Group(2) }, "a b"},
+		{"", func(r *Reader) { r.Group(2) }, ""},
+		{"a b c", func(r *Reader) { r.Group(1) }, "a|b|c"},
+		{"aa bb cc dd e", func(r *Reader) { r.Pack(Packing{Room: 4, Size: size, Shares: 1}) }, "aa bb|cc dd|e"},
+		{"aaaaa b ccccc", func(r *Reader) { r.Pack(Packing{Room: 4, Size: size, Shares: 1}) }, "aaaaa|b|ccccc"},
+		{"a b c d e", func(r *Reader) { r.Pack(Packing{Room: 99, Size: size, Shares: 2}) }, "a b c|d e"},
+		{"a b c d e", func(r *Reader) { r.Pack(Packing{Room: 99, Most: 4, Size: size, Shares: 2}) }, "a b c d|e"},
+		{"a b c d", func(r *Reader) { r.Pack(Packing{Room: 99, Most: 4, Size: size, Shares: 2}) }, "a b|c d"},
+		{"a b", func(r *Reader) { r.Pack(Packing{Room: 99, Size: size, Shares: 9}) }, "a|b"},
+		{"", func(r *Reader) { r.Pack(Packing{Room: 99, Size: size, Shares: 2}) }, ""},
+	} {
+		r, err := Open(Options{Sources: []Source{{Args: strings.Fields(c.text)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.shape(r)
+		n, known := r.Total()
+		got, err := all(r)
+		var groups []string
+		for _, g := range got {
+			groups = append(groups, strings.Join(g, " "))
+		}
+		if err != nil || strings.Join(groups, "|") != c.want || known && n != len(got) {
+			t.Errorf("%q became %q (total %d), %v; want %q", c.text, groups, n, err, c.want)
+		}
+		if again, err := r.Next(); err != io.EOF {
+			t.Errorf("after the end: %q, %v", again, err)
+		}
+	}
+}
+
+func TestShuffle(t *testing.T) {
+	order := func(seed uint64) string {
+		r, err := Open(Options{Sources: []Source{{Args: strings.Split("abcdefghij", "")}, {Args: []string{"1", "2"}}}, Shuffle: true, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := all(r)
+		if n, known := r.Total(); n != 20 || !known {
+			t.Errorf("total %d %v", n, known)
+		}
+		var list []string
+		for _, row := range got {
+			list = append(list, strings.Join(row, ""))
+		}
+		text := strings.Join(list, " ")
+		if slices.Sort(list); strings.Join(list, "") != "a1a2b1b2c1c2d1d2e1e2f1f2g1g2h1h2i1i2j1j2" {
+			t.Errorf("shuffled: %s", text)
+		}
+		return text
+	}
+	if one, other := order(1), order(2); one != order(1) || one == other {
+		t.Errorf("a seed stands for one order: %q and %q", one, other)
 	}
 }
 
@@ -278,9 +419,15 @@ func FuzzFormats(f *testing.F) {
 	f.Add("a\tb\n1\t2", byte(2))
 	f.Add("{\"a\":1}\n[2]\n", byte(3))
 	f.Add("x\n\ny", byte(0))
+	f.Add("x,y\n\n1\n", byte(8))
+	f.Add("x,y\n1, 2,3", byte(24))
 	f.Fuzz(func(t *testing.T, text string, format byte) {
 		o := Options{CSV: format%4 == 1, TSV: format%4 == 2, JSONL: format%4 == 3, NoHeader: format&4 != 0,
 			Sources: []Source{{File: "-"}}, Stdin: strings.NewReader(text)}
+		ragged := format%4 == 0 && format&8 != 0
+		if ragged {
+			o.NoHeader, o.ColSep, o.Header = false, regexp.MustCompile(","), format&16 != 0
+		}
 		r, err := Open(o)
 		if err != nil {
 			return
@@ -288,16 +435,16 @@ func FuzzFormats(f *testing.F) {
 		defer r.Close()
 		got, err := all(r)
 		for _, row := range got {
-			if len(row) != r.Width() || strings.Contains(strings.Join(row, ""), "\x00") {
+			if len(row) != r.Width() && !ragged || len(row) > r.Width() || strings.Contains(strings.Join(row, ""), "\x00") {
 				t.Fatalf("row %q of width %d", row, r.Width())
 			}
 		}
-		if err == nil && format%4 == 0 {
+		if err == nil && format%4 == 0 && !ragged {
 			var flat []string
 			for _, row := range got {
 				flat = append(flat, row[0])
 			}
-			if strings.Join(flat, "\n") != strings.TrimSuffix(text, "\n") {
+			if strings.Join(flat, "\n") != strings.TrimSuffix(strings.TrimPrefix(text, bom), "\n") {
 				t.Fatalf("%q came back as %q", text, flat)
 			}
 		}

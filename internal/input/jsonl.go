@@ -22,11 +22,7 @@ func jsonTable(name string, f io.Reader) (*table, error) {
 			if err != nil {
 				return nil, err
 			}
-			line = bytes.TrimSpace(line)
-			if l.n == 1 {
-				line = bytes.TrimPrefix(line, []byte(bom))
-			}
-			if len(line) == 0 {
+			if line = bytes.TrimSpace(line); len(line) == 0 {
 				continue
 			}
 			v, err := parseValue(line)

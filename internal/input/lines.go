@@ -3,29 +3,39 @@ package input
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"strings"
 )
 
-// lineReader reads lines of up to MaxRow bytes.
+// lineReader reads lines of up to MaxRow bytes. A byte order mark at the head of the
+// first is no part of it.
 type lineReader struct {
 	name string
 	r    *bufio.Reader
-	n    int // of the line read last, from 1
+	end  byte // what a line ends with
+	n    int  // of the line read last, from 1
 	long []byte
 }
 
 func newLineReader(name string, f io.Reader) *lineReader {
-	return &lineReader{name: name, r: bufio.NewReaderSize(f, 256<<10)}
+	return &lineReader{name: name, r: bufio.NewReaderSize(f, 256<<10), end: '\n'}
 }
 
-// next returns a line without its newline, valid until the next call.
+// newNullReader reads what ends with NUL bytes, and is nothing but that.
+func newNullReader(name string, f io.Reader) *lineReader {
+	l := newLineReader(name, f)
+	l.end = 0
+	return l
+}
+
+// next returns a line without its end, valid until the next call.
 func (l *lineReader) next() ([]byte, error) {
-	line, err := l.r.ReadSlice('\n')
+	line, err := l.r.ReadSlice(l.end)
 	if err == bufio.ErrBufferFull {
 		l.long = append(l.long[:0], line...)
 		for err == bufio.ErrBufferFull && len(l.long) <= MaxRow {
-			line, err = l.r.ReadSlice('\n')
+			line, err = l.r.ReadSlice(l.end)
 			l.long = append(l.long, line...)
 		}
 		line = l.long
@@ -39,27 +49,18 @@ func (l *lineReader) next() ([]byte, error) {
 	case len(line) > MaxRow:
 		return nil, at(l.name, l.n, "the line is longer than %d MiB", MaxRow>>20)
 	}
+	if l.end == 0 {
+		return bytes.TrimSuffix(line, []byte{0}), nil
+	}
 	if i := bytes.IndexByte(line, 0); i >= 0 {
 		return nil, at(l.name, l.n, "a NUL byte, at column %d, cannot be part of an input", i+1)
 	}
+	if l.n == 1 && bytes.HasPrefix(line, []byte(bom)) {
+		if line = line[len(bom):]; len(line) == 0 {
+			return nil, io.EOF // there is nothing but the mark
+		}
+	}
 	return bytes.TrimSuffix(line, []byte{'\n'}), nil
-}
-
-// linesTable makes a row of each line, empty ones too.
-func linesTable(name string, f io.Reader) *table {
-	l := newLineReader(name, f)
-	var slab []string // one allocation for the slices of many rows
-	return &table{width: 1, next: func() ([]string, error) {
-		line, err := l.next()
-		if err != nil {
-			return nil, err
-		}
-		if len(slab) == cap(slab) {
-			slab = make([]string, 0, 512)
-		}
-		slab = append(slab, string(line))
-		return slab[len(slab)-1 : len(slab) : len(slab)], nil
-	}}
 }
 
 const bom = "\ufeff"
@@ -73,13 +74,9 @@ func tsvTable(name string, f io.Reader, noHeader bool) (*table, error) {
 		if err != nil {
 			return nil, err
 		}
-		text := strings.TrimSuffix(string(line), "\r")
-		if l.n == 1 {
-			text = strings.TrimPrefix(text, bom)
-		}
-		return strings.Split(text, "\t"), nil
+		return strings.Split(strings.TrimSuffix(string(line), "\r"), "\t"), nil
 	}
-	return headed(name, noHeader, read, func(row []string, width int) error {
+	return headed(name, noHeader, ";,|", read, func(row []string, width int) error {
 		if len(row) != width {
 			return at(name, l.n, "%s here, but %d in the first row", values(len(row)), width)
 		}
@@ -87,8 +84,9 @@ func tsvTable(name string, f io.Reader, noHeader bool) (*table, error) {
 	})
 }
 
-// headed takes a table's first row for its header, or only its width from it.
-func headed(name string, noHeader bool, read func() ([]string, error), check func(row []string, width int) error) (*table, error) {
+// headed takes a table's first row for its header, or only its width from it. Others
+// are separators that a header of one column may have been meant to have.
+func headed(name string, noHeader bool, others string, read func() ([]string, error), check func(row []string, width int) error) (*table, error) {
 	first, err := read()
 	if err == io.EOF && noHeader {
 		return &table{width: 1, next: func() ([]string, error) { return nil, io.EOF }}, nil
@@ -102,7 +100,7 @@ func headed(name string, noHeader bool, read func() ([]string, error), check fun
 	t := &table{width: len(first)}
 	if !noHeader {
 		t.columns, first = first, nil
-		if err := checkNames(name, t.columns); err != nil {
+		if err := cmp.Or(checkNames(name, t.columns), checkSeparator(name, t.columns, others)); err != nil {
 			return nil, err
 		}
 	}
@@ -121,4 +119,20 @@ func headed(name string, noHeader bool, read func() ([]string, error), check fun
 		return row, nil
 	}
 	return t, nil
+}
+
+// checkSeparator refuses a header of one column that another separator would make
+// several of: each row would be one value, and no column could be named. Others are the
+// separators that the format does not have.
+func checkSeparator(name string, columns []string, others string) error {
+	if len(columns) != 1 {
+		return nil
+	}
+	i := strings.IndexAny(columns[0], others)
+	if i < 0 {
+		return nil
+	}
+	sep := columns[0][i : i+1]
+	other := map[string]string{",": "--csv", "\t": "--tsv", ";": "--colsep ';' --header :", "|": `--colsep '\|' --header :`}[sep]
+	return at(name, 1, "it has one column, named %q; if %q stands between columns, %s reads it, and if it is one column, --header : does", columns[0], sep, other)
 }
