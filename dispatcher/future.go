@@ -282,6 +282,7 @@ func (f *Future) resolve(j job, done *Done) {
 		done.Name, done.Argv = it.spec.Name, it.spec.Argv
 		done.Stream = cmp.Or(it.spec.Stream, done.Stream)
 	}
+	done.Row = it.spec.Row
 	it.spec = nil
 	f.pool.completed++
 	f.log.Put(j.index, done)

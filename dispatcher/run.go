@@ -14,6 +14,8 @@ type RunOptions struct {
 	// Render makes the task of a row when it is its turn. It must be
 	// fast, safe for concurrent use and not call back.
 	Render func(row []string, index int) task.Spec
+	// Columns are the names of a row's values; nil if they have none.
+	Columns []string
 	// Common is what all tasks have in common, as far as that is known before they
 	// are made: what they need of a machine is told from it.
 	Common task.Spec
@@ -28,15 +30,16 @@ type RunOptions struct {
 // may, nothing new is started.
 type Run struct {
 	*Future
-	render func(row []string, index int) task.Spec
-	common queue.Needs
-	text   int64 // bytes of rows whose tasks are open; guarded by Pool.mu
+	render  func(row []string, index int) task.Spec
+	columns []string
+	common  queue.Needs
+	text    int64 // bytes of rows whose tasks are open; guarded by Pool.mu
 }
 
 // NewRun returns a run that Submit gives rows to and Seal completes. It is not
 // among the dispatcher's futures: nobody else collects it.
 func (p *Pool) NewRun(opt RunOptions) (*Run, error) {
-	r := &Run{render: opt.Render, common: needsOf(&opt.Common)}
+	r := &Run{render: opt.Render, columns: opt.Columns, common: needsOf(&opt.Common)}
 	r.Future = p.newFuture(KindRun, FutureOptions{StopOnFailure: opt.StopOnFailure}, p.tick)
 	r.self.owner = r
 	p.mu.Lock()
@@ -150,7 +153,7 @@ func (r *Run) drop(j job, _ *task.ErrorValue) {
 
 func (r *Run) resolve(j job, done *Done) {
 	r.text -= textOf(j.row)
-	done.Row = j.row
+	done.Row = task.Row{Values: j.row, Columns: r.columns}
 	r.pool.completed++
 	r.log.Put(j.index, done)
 	if r.stop && !r.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {

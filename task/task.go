@@ -46,6 +46,8 @@ type Spec struct {
 	// Stream is where the task's random numbers begin, which follows from a seed. With
 	// the zero one its slot gives it one.
 	Stream rng.Stream
+	// Row is the input that the task was made from. It does not travel to workers.
+	Row Row
 }
 
 // SlotMark stands for the number of the slot that runs a task, which is known
@@ -83,7 +85,7 @@ func (s *Spec) RandomEnv() (seed, stream string) {
 func (s *Spec) Size() int {
 	const perWord = 8
 	n := len(s.Dir) + len(s.Name) + len(s.Input) + len(s.Func)
-	for _, list := range [][]string{s.Argv, s.Env} {
+	for _, list := range [][]string{s.Argv, s.Env, s.Row.Values, s.Row.Columns} {
 		for _, w := range list {
 			n += len(w) + perWord
 		}

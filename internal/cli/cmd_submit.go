@@ -219,7 +219,7 @@ func newMap(s streams, words *commandLine) *cli.Command {
 		UsageText: "muster map [OPTIONS] [::: INPUT...] -- CMD [ARG...] [::: INPUT...]",
 		Description: `Inputs and placeholders are those of muster run. With --tasks each line is a task
 of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "90s",
-"name": ...}, of which argv alone has to be there.
+"name": ..., "input": [...]}, of which argv alone has to be there.
 
    muster map -- ./simulate {} ::: 1 2 3
    muster collect --flat $(muster map --name {1} -a inputs.txt -- ./simulate {})`,
@@ -350,7 +350,9 @@ func (p *runPlan) lines() io.Reader {
 				return
 			}
 			if err == nil {
-				err = enc.Encode(control.NewTask(p.render(row, i).InSlot(1)))
+				spec := p.render(row, i).InSlot(1)
+				spec.Row = task.Row{Values: row, Columns: p.in.Columns()}
+				err = enc.Encode(control.NewTask(spec))
 			} else {
 				err = &inputError{err}
 			}

@@ -216,6 +216,7 @@ type collector struct {
 	single            bool
 	failed, cancelled int
 	first             *task.Result // that failed
+	firstRow          task.Row
 }
 
 // collect waits for a future, prints its results and forgets it.
@@ -285,9 +286,9 @@ func (co *collector) take(ctx context.Context, r *control.Result) error {
 			return err
 		}
 	}
-	err := co.out.Write(report.Item{Result: t, Output: out, Host: ":", Command: shell.Join(t.Argv)})
+	err := co.out.Write(report.Item{Result: t, Output: out, Row: r.Row(), Host: ":", Command: shell.Join(t.Argv)})
 	if t.Err != nil {
-		co.fail(ctx, &t)
+		co.fail(ctx, &t, r.Row())
 	}
 	if t.Note != "" && !co.o.json {
 		co.tell(fmt.Sprintf("task %d succeeded, but %s", t.Index, t.Note))
@@ -316,24 +317,24 @@ type streamTo struct {
 
 func (w streamTo) Write(p []byte) (int, error) { return len(p), w.out.Write(w.n, p) }
 
-func (co *collector) fail(ctx context.Context, t *task.Result) {
+func (co *collector) fail(ctx context.Context, t *task.Result, row task.Row) {
 	co.failed++
 	if t.Err.Kind == task.KindCancelled {
 		co.cancelled++
 	}
 	if co.first == nil || co.first.Err.Kind == task.KindCancelled && t.Err.Kind != task.KindCancelled {
-		co.first = t
+		co.first, co.firstRow = t, row
 		if co.o.stop && !co.single {
 			co.client.Cancel(ctx, co.id) // if it fails, so will the next read
 		}
 	}
-	if !co.o.json && (co.single || !co.o.stop && t.Err.Kind != task.KindCancelled) {
-		co.tell(co.say(t))
+	if (!co.o.json || co.o.flat) && (co.single || !co.o.stop && t.Err.Kind != task.KindCancelled) {
+		co.tell(co.say(t, row))
 	}
 }
 
 // say says what a task resolved to, as mirai does for codes of its own.
-func (co *collector) say(t *task.Result) string {
+func (co *collector) say(t *task.Result, row task.Row) string {
 	text := describe(t.Err)
 	if t.Err.Kind.Class() == task.ClassNeither {
 		text = fmt.Sprintf("%d | %s", t.Err.Code, text)
@@ -341,11 +342,7 @@ func (co *collector) say(t *task.Result) string {
 	if co.single {
 		return text
 	}
-	name := ""
-	if t.Name != "" {
-		name = " (" + shortName(t.Name) + ")"
-	}
-	return fmt.Sprintf("task %d%s: %s", t.Index, name, text)
+	return fmt.Sprintf("task %s: %s", labelOf(t.Index, t.Name, row), text)
 }
 
 func (co *collector) verdict() error {
@@ -356,6 +353,8 @@ func (co *collector) verdict() error {
 		name := ""
 		if co.first.Name != "" {
 			name = ", with name " + shortName(co.first.Name)
+		} else if input := co.firstRow.String(); input != "" {
+			name = ", with input " + shortName(input)
 		}
 		co.s.err.Say("stopped in index %d%s: %s", co.first.Index, name, describe(co.first.Err))
 	}

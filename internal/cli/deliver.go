@@ -68,7 +68,7 @@ func (e *execution) printRest() (first error) {
 func (e *execution) print(r *dispatcher.Done) error {
 	defer r.Release()
 	err := e.out.Print(e.item(r))
-	if err == nil && r.Err != nil && !e.p.o.json && r.Err.Kind != task.KindCancelled {
+	if err == nil && r.Err != nil && (!e.p.o.json || e.p.o.flat) && r.Err.Kind != task.KindCancelled {
 		e.say("task %s: %s", label(r), describe(r.Err))
 	}
 	if err == nil && r.Note != "" && !e.p.o.json {
@@ -78,15 +78,21 @@ func (e *execution) print(r *dispatcher.Done) error {
 }
 
 func (e *execution) item(r *dispatcher.Done) report.Item {
-	return report.Item{Result: r.Result, Output: r.Output, Row: r.Row, Columns: e.p.in.Columns(),
+	return report.Item{Result: r.Result, Output: r.Output, Row: r.Row,
 		Host: ":", Command: e.p.commandLine(r.Argv)}
 }
 
-func label(r *dispatcher.Done) string {
-	if r.Name != "" {
-		return fmt.Sprintf("%d (%s)", r.Index, shortName(r.Name))
+func label(r *dispatcher.Done) string { return labelOf(r.Index, r.Name, r.Row) }
+
+// labelOf names a task to a person: by its number, and by its name or else its input.
+func labelOf(index int, name string, row task.Row) string {
+	if name == "" {
+		name = row.String()
 	}
-	return strconv.Itoa(r.Index)
+	if name == "" {
+		return strconv.Itoa(index)
+	}
+	return fmt.Sprintf("%d (%s)", index, shortName(name))
 }
 
 // Of a task's name, and of what it failed of, so many bytes are shown; --json has all.

@@ -106,7 +106,10 @@ func TestHostileResults(t *testing.T) {
 	s.err.Say("%s", sum.summary(0, runOptions{}))
 	(&collector{s: s, failed: 1, first: &failed, o: collectOptions{stop: true}}).verdict()
 	co := &collector{s: s}
-	co.tell(co.say(&failed))
+	co.tell(co.say(&failed, task.Row{}))
+	failed.Name = ""
+	co.tell(co.say(&failed, task.Row{Values: []string{evil}}))
+	(&collector{s: s, failed: 1, first: &failed, firstRow: task.Row{Values: []string{evil}}, o: collectOptions{stop: true}}).verdict()
 	s.err.Say("%s", noWorker("p", []fleet.JobStanding{{Profile: "p", Pending: 1, Reason: evil}, {Profile: "p", Trouble: evil}}))
 	s.report(hinted{usagef("%s", evil), evil})
 	harmless(t, "messages", b.String())

@@ -132,7 +132,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
-	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, StopOnFailure: e.p.o.stop})
+	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), StopOnFailure: e.p.o.stop})
 	if err != nil {
 		return cleanup, err
 	}

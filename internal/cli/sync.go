@@ -85,7 +85,7 @@ func (p *runPlan) runSync(s streams) error {
 			continue
 		}
 		failed++
-		s.err.Say("task %d: %s", n, describe(v))
+		s.err.Say("task %s: %s", labelOf(n, spec.Name, task.Row{Values: row, Columns: p.in.Columns()}), describe(v))
 		if v.Kind == task.KindInterrupt {
 			return exitError(exitInterrupted)
 		}

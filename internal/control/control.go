@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,6 +41,8 @@ type Task struct {
 	Stdin   *string        `json:"stdin,omitempty"`
 	Timeout units.Duration `json:"timeout,omitempty"`
 	Name    string         `json:"name,omitempty"`
+	// Input is what the task was made from, for whoever reads its result.
+	Input *task.Row `json:"input,omitempty"`
 	// Base64 says that every string of the task is base64, for those that are
 	// not UTF-8.
 	Base64 bool `json:"base64,omitempty"`
@@ -68,6 +71,9 @@ func (e *Env) UnmarshalJSON(b []byte) error {
 // NewTask writes a spec as a task.
 func NewTask(s task.Spec) Task {
 	t := Task{Argv: s.Argv, Func: s.Func, Env: s.Env, Dir: s.Dir, Timeout: units.Duration(s.Timeout), Name: s.Name}
+	if s.Row.Values != nil {
+		t.Input = &s.Row
+	}
 	if s.Input != nil {
 		text := string(s.Input)
 		t.Stdin = &text
@@ -92,6 +98,12 @@ func (t *Task) each(f func(*string) error) error {
 	for i := range t.Env {
 		all = append(all, &t.Env[i])
 	}
+	if t.Input != nil {
+		t.Input = &task.Row{Values: slices.Clone(t.Input.Values), Columns: t.Input.Columns}
+		for i := range t.Input.Values {
+			all = append(all, &t.Input.Values[i])
+		}
+	}
 	if t.Stdin != nil {
 		text := *t.Stdin
 		t.Stdin = &text
@@ -107,12 +119,19 @@ func (t *Task) each(f func(*string) error) error {
 
 func (t *Task) utf8() bool {
 	ok := utf8.ValidString(t.Dir) && utf8.ValidString(t.Name) && (t.Stdin == nil || utf8.ValidString(*t.Stdin))
-	for _, list := range [][]string{t.Argv, t.Env} {
+	for _, list := range [][]string{t.Argv, t.Env, t.row().Values} {
 		for _, s := range list {
 			ok = ok && utf8.ValidString(s)
 		}
 	}
 	return ok
+}
+
+func (t *Task) row() task.Row {
+	if t.Input == nil {
+		return task.Row{}
+	}
+	return *t.Input
 }
 
 // Spec checks the task and returns it as an executor takes it.
@@ -151,7 +170,7 @@ func (t Task) Spec() (task.Spec, error) {
 	if t.Dir == "" {
 		t.Dir = "/"
 	}
-	s := task.Spec{Argv: t.Argv, Func: t.Func, Env: t.Env, Dir: t.Dir, Timeout: time.Duration(t.Timeout), Name: t.Name}
+	s := task.Spec{Argv: t.Argv, Func: t.Func, Env: t.Env, Dir: t.Dir, Timeout: time.Duration(t.Timeout), Name: t.Name, Row: t.row()}
 	if t.Stdin != nil {
 		s.Input = []byte(*t.Stdin)
 	}
@@ -163,6 +182,7 @@ type Result struct {
 	Index   int         `json:"index"` // from 1
 	Name    string      `json:"name,omitempty"`
 	Argv    []string    `json:"argv"`
+	Input   *task.Row   `json:"input,omitempty"`
 	OK      bool        `json:"ok"`
 	Error   *ErrorValue `json:"error"`
 	Note    string      `json:"note,omitempty"` // what is to be known of one that succeeded all the same
@@ -175,7 +195,7 @@ type Result struct {
 	Stream  rng.Stream  `json:"stream"` // of its random numbers; null if nobody knows
 	Stdout  Stream      `json:"stdout"`
 	Stderr  Stream      `json:"stderr"`
-	Base64  bool        `json:"base64,omitempty"` // name and argv are base64
+	Base64  bool        `json:"base64,omitempty"` // name, argv and input are base64
 }
 
 // Stream is one output of a task: the text, or base64 of what is not UTF-8, or
@@ -238,6 +258,18 @@ func (r *Result) Result() task.Result {
 	return t
 }
 
+// Row is the input that the task was made from.
+func (r *Result) Row() task.Row {
+	switch {
+	case r.Input == nil:
+		return task.Row{}
+	case r.Base64:
+		row, _ := r.Input.FromBase64()
+		return row
+	}
+	return *r.Input
+}
+
 // newResult writes a result for JSON. It fails if the output cannot be read.
 func newResult(d *dispatcher.Done) (*Result, error) {
 	stdout, err := newStream(d, spool.Stdout)
@@ -248,8 +280,8 @@ func newResult(d *dispatcher.Done) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name})
-	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Note: d.Note, Task: d.ID, Attempt: d.Attempt,
+	t := NewTask(task.Spec{Argv: d.Argv, Name: d.Name, Row: d.Row})
+	r := &Result{Index: d.Index, Name: t.Name, Argv: t.Argv, Input: t.Input, Base64: t.Base64, OK: d.OK(), Error: NewErrorValue(d.Err), Note: d.Note, Task: d.ID, Attempt: d.Attempt,
 		Worker: d.Worker, Slot: d.Slot, Seconds: d.Elapsed.Seconds(), Stream: d.Stream, Stdout: stdout, Stderr: stderr}
 	if !d.Started.IsZero() {
 		r.Started = &d.Started

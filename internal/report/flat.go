@@ -11,33 +11,42 @@ import (
 	"muster/internal/spool"
 )
 
-// showFlat adds an item to the flat list. An item that does not fit in ends
-// the list.
+// showFlat adds an item to the flat list. A task that failed has no value, and is left
+// out, and so is a value that does not fit in.
 func (w *Writer) showFlat(item *Item) error {
-	if w.flatErr != nil {
-		return nil
+	var err error
+	switch {
+	case item.Result.Err != nil:
+	case w.array == nil:
+		err = w.lines(item)
+	default:
+		w.misfit(w.array.add(item))
 	}
-	if err := item.Result.Err; err != nil {
-		w.flatErr = fmt.Errorf("flat: %s failed: %w", label(&item.Result), err)
-		return w.stderr.copy(item.Output, spool.Stderr, w.buffer())
-	}
-	if w.array != nil {
-		if err := w.array.add(item); err != nil {
-			w.flatErr = fmt.Errorf("flat: %w", err)
-			w.array = &array{}
-		}
-	} else if err := w.lines(item); err != nil {
+	if err != nil {
 		return err
 	}
 	return w.stderr.copy(item.Output, spool.Stderr, w.buffer())
 }
 
-// noteGap ends the list when the task whose turn it was has not been reported
-// and item comes in its place.
-func (w *Writer) noteGap(item *Item) {
-	if w.opt.Flat && w.flatErr == nil && item.Result.Index > w.turn {
-		w.flatErr = fmt.Errorf("flat: result %d is missing", w.turn)
+// misfit remembers the first value that does not fit into the list, and how many did not.
+func (w *Writer) misfit(err error) {
+	if err == nil {
+		return
 	}
+	if w.misfits++; w.flatErr == nil {
+		w.flatErr = err
+	}
+}
+
+// notFlat is the error of a list that lacks values.
+func (w *Writer) notFlat() error {
+	switch w.misfits {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("flat: left out: %w", w.flatErr)
+	}
+	return fmt.Errorf("flat: %d results are left out; the first: %w", w.misfits, w.flatErr)
 }
 
 // lines prints an item's stdout, ended by exactly one newline. One that is

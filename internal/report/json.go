@@ -18,17 +18,17 @@ const jsonTail = 1 << 20
 // record is what a JSON object says about a result. The order of the fields is
 // the order in which they are printed.
 type record struct {
-	Index      int          `json:"index"`
-	Name       string       `json:"name,omitempty"`
-	NameBase64 []byte       `json:"name_base64,omitempty"`
-	Argv       []string     `json:"argv,omitempty"`
-	ArgvBase64 [][]byte     `json:"argv_base64,omitempty"`
-	Row        *row         `json:"row,omitempty"`
-	RowBase64  *row         `json:"row_base64,omitempty"`
-	OK         bool         `json:"ok"`
-	Exit       *int         `json:"exit"`
-	Error      *recordError `json:"error"`
-	Note       string       `json:"note,omitempty"`
+	Index       int          `json:"index"`
+	Name        string       `json:"name,omitempty"`
+	NameBase64  []byte       `json:"name_base64,omitempty"`
+	Argv        []string     `json:"argv,omitempty"`
+	ArgvBase64  [][]byte     `json:"argv_base64,omitempty"`
+	Input       *task.Row    `json:"input,omitempty"`
+	InputBase64 *task.Row    `json:"input_base64,omitempty"`
+	OK          bool         `json:"ok"`
+	Exit        *int         `json:"exit"`
+	Error       *recordError `json:"error"`
+	Note        string       `json:"note,omitempty"`
 	*streams
 	StdoutBytes int64      `json:"stdout_bytes"`
 	StderrBytes int64      `json:"stderr_bytes"`
@@ -81,10 +81,11 @@ func newRecord(item *Item) *record {
 			rec.ArgvBase64 = append(rec.ArgvBase64, []byte(arg))
 		}
 	}
-	if len(item.Columns) > 0 && allUTF8(item.Row) {
-		rec.Row = &row{item.Columns, item.Row, false}
-	} else if len(item.Columns) > 0 {
-		rec.RowBase64 = &row{item.Columns, item.Row, true}
+	if item.Row.Values != nil && allUTF8(item.Row.Values) {
+		rec.Input = &item.Row
+	} else if item.Row.Values != nil {
+		coded := item.Row.Base64()
+		rec.InputBase64 = &coded
 	}
 	if !r.Started.IsZero() {
 		started := r.Started.Format(time.RFC3339Nano)

@@ -36,8 +36,8 @@ func TestJSONLine(t *testing.T) {
 	m := newMaker(t)
 	good := m.item(3, "a <b>\n", "")
 	good.Result.Name, good.Result.Stream = "third", rng.Seed(1234)
-	good.Row, good.Columns = []string{"1", "two\n"}, []string{"z", "a"}
-	want := `{"index":3,"name":"third","argv":["echo","x"],"row":{"z":"1","a":"two\n"},"ok":true,"exit":0,"error":null,` +
+	good.Row = task.Row{Values: []string{"1", "two\n"}, Columns: []string{"z", "a"}}
+	want := `{"index":3,"name":"third","argv":["echo","x"],"input":{"z":"1","a":"two\n"},"ok":true,"exit":0,"error":null,` +
 		`"stdout":"a <b>\n","stdout_truncated":false,"stderr":"","stderr_truncated":false,` +
 		`"stdout_bytes":6,"stderr_bytes":0,"worker":"w1","slot":2,"attempt":1,` +
 		`"started":"2026-03-04T05:06:07.89Z","seconds":1.5,"stream":[-305777535,-1394370482,-1723143049,2071488076,1659356893,-1081051142]}` + "\n"
@@ -81,24 +81,24 @@ func TestJSONWhatIsNotUTF8(t *testing.T) {
 	it := newMaker(t).item(1, "caf\xe9", "fine \uFFFD\x00")
 	it.Result.Name = "n\xff"
 	it.Result.Argv = []string{"ok", "\x80"}
-	it.Row, it.Columns = []string{"\xfe"}, []string{"c"}
+	it.Row = task.Row{Values: []string{"\xfe"}, Columns: []string{"c"}}
 	line := printJSON(t, it)
 	var got struct {
 		Name, Stdout, Stderr *string
-		Argv, Row            any
+		Argv, Input          any
 		NameBase64           []byte            `json:"name_base64"`
 		ArgvBase64           [][]byte          `json:"argv_base64"`
-		RowBase64            map[string][]byte `json:"row_base64"`
+		InputBase64          map[string][]byte `json:"input_base64"`
 		StdoutBase64         []byte            `json:"stdout_base64"`
 	}
 	if err := json.Unmarshal([]byte(line), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != nil || got.Stdout != nil || got.Argv != nil || got.Row != nil {
+	if got.Name != nil || got.Stdout != nil || got.Argv != nil || got.Input != nil {
 		t.Errorf("the text fields are there too: %s", line)
 	}
 	if string(got.NameBase64) != "n\xff" || string(got.StdoutBase64) != "caf\xe9" ||
-		string(bytes.Join(got.ArgvBase64, []byte("|"))) != "ok|\x80" || string(got.RowBase64["c"]) != "\xfe" {
+		string(bytes.Join(got.ArgvBase64, []byte("|"))) != "ok|\x80" || string(got.InputBase64["c"]) != "\xfe" {
 		t.Errorf("wrong bytes in %s", line)
 	}
 	if got.Stderr == nil || *got.Stderr != "fine \uFFFD\x00" {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"muster/task"
 )
 
 // componentMax is the longest name that common file systems take, in bytes.
@@ -20,20 +22,29 @@ const componentMax = 255
 // (args_as_dirname), in the order it sorts columns in. Beyond that, nothing in
 // a row can lead out of the directory, and no two rows of short values with
 // the same columns share a path, where file names are told apart by case.
-func rowPath(columns, row []string) string {
-	order := make([]int, len(row))
+func rowPath(row task.Row) string {
+	order := make([]int, len(row.Values))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		x, y := column(columns, a), column(columns, b)
+		x, y := column(row.Columns, a), column(row.Columns, b)
 		return cmp.Or(cmp.Compare(number(x), number(y)), cmp.Compare(x, y))
 	})
 	parts := []string{"."}
 	for _, i := range order {
-		parts = append(parts, component(column(columns, i)), component(row[i]))
+		parts = append(parts, component(column(row.Columns, i)), component(row.Values[i]))
 	}
 	return filepath.Join(parts...)
+}
+
+// column is the name of the i-th value, from 0, as GNU parallel has it: its number, from
+// 1, where it has none.
+func column(columns []string, i int) string {
+	if i < len(columns) {
+		return columns[i]
+	}
+	return strconv.Itoa(i + 1)
 }
 
 // component makes a value the name of a directory. Since a backslash is always

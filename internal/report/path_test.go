@@ -46,7 +46,7 @@ func TestResultsLieWhereParallelPutsThem(t *testing.T) {
 			w := open(t, report.Options{ResultsDir: ours})
 			for i, row := range tc.rows {
 				it := m.item(i+1, fmt.Sprintf("o%d\n", i+1), fmt.Sprintf("e%d\n", i+1))
-				it.Row, it.Columns = row, tc.columns
+				it.Row = task.Row{Values: row, Columns: tc.columns}
 				put(t, w, it)
 			}
 			closeIt(t, w)
@@ -80,7 +80,7 @@ func FuzzResultsPath(f *testing.F) {
 		defer w.Close()
 		rows := [][]string{{a1, a2}, {b1, b2}}
 		for i, row := range rows {
-			it := report.Item{Result: task.Result{Index: i + 1}, Row: row, Columns: []string{name, "two"}}
+			it := report.Item{Result: task.Result{Index: i + 1}, Row: task.Row{Values: row, Columns: []string{name, "two"}}}
 			if err := w.Write(it); err != nil {
 				t.Fatalf("%q: %v", row, err)
 			}

@@ -16,9 +16,8 @@ type Item struct {
 	Result task.Result
 	// Output is what the task wrote; nil for one that never ran.
 	Output *spool.Output
-	// Row is the input the task was made from. Columns are the names of its
-	// values, if they have any.
-	Row, Columns []string
+	// Row is the input the task was made from.
+	Row task.Row
 	// Host is where the task ran; empty means here.
 	Host string
 	// Command is the task's command as one line for a shell.
@@ -50,7 +49,8 @@ type Options struct {
 	JSON bool
 	// Flat prints stdout alone, in the order of the inputs, as one list: each
 	// with exactly one newline at its end or, with JSON, as the elements of one
-	// array. It ends at the first task that failed.
+	// array. Tasks that failed are left out, as are, with JSON, values that are no JSON or
+	// of another type than the first; of these Close says so.
 	Flat bool
 	// ResultsDir takes a directory for each result, as GNU parallel's
 	// --results; empty means none is wanted.
@@ -73,10 +73,10 @@ type Writer struct {
 	array     *array // of Flat with JSON
 	results   *resultsDir
 	log       *jobLog
-	turn      int   // the index that is to be printed next
 	printErr  error // the first failure to print; nothing is printed after it
 	removeErr error // the first failure to remove an output
-	flatErr   error // why a flat list ended early
+	flatErr   error // the first value that did not fit into the flat list
+	misfits   int   // how many did not
 }
 
 // New opens and empties the files that opt names, so that a mistake in them
@@ -84,7 +84,6 @@ type Writer struct {
 func New(opt Options) (*Writer, error) {
 	w := &Writer{
 		opt:    opt,
-		turn:   1,
 		stdout: destination{"stdout", opt.Stdout},
 		stderr: destination{"stderr", opt.Stderr},
 	}
@@ -152,8 +151,6 @@ func (w *Writer) Print(item Item) error {
 
 // print writes an item to stdout and stderr, and lets go of its output.
 func (w *Writer) print(item *Item) {
-	w.noteGap(item)
-	w.turn = max(w.turn, item.Result.Index+1)
 	if w.printErr == nil {
 		w.printErr = w.show(item)
 	}
@@ -177,15 +174,15 @@ func (w *Writer) show(item *Item) error {
 
 // Close prints what still waits for its turn, in order, over the gaps left by
 // tasks that never were reported, and closes the files. With Flat it returns
-// why the list is not whole.
+// which values did not fit into the list.
 func (w *Writer) Close() error {
 	if w.hold != nil {
 		w.release()
 	}
-	if w.array != nil && w.flatErr == nil && w.printErr == nil {
+	if w.array != nil && w.printErr == nil {
 		w.printErr = w.stdout.write(w.array.end())
 	}
-	err := errors.Join(w.printErr, w.flatErr, w.removeErr, w.results.close(), w.log.close())
+	err := errors.Join(w.printErr, w.notFlat(), w.removeErr, w.results.close(), w.log.close())
 	w.array, w.results, w.log = nil, nil, nil
 	return err
 }

@@ -38,7 +38,7 @@ func (m *maker) item(index int, stdout, stderr string) report.Item {
 	return report.Item{
 		Result: task.Result{ID: task.ID(index), Index: index, Argv: []string{"echo", "x"}, Attempt: 1,
 			Worker: "w1", Slot: 2, Started: started, Elapsed: 1500 * time.Millisecond},
-		Output: out, Row: []string{fmt.Sprint(index)}, Command: "echo x",
+		Output: out, Row: task.Row{Values: []string{fmt.Sprint(index)}}, Command: "echo x",
 	}
 }
 

@@ -39,7 +39,7 @@ func openResults(dir string) (*resultsDir, error) {
 // write puts the files of one result in place. Each appears whole, and
 // result.json last, so that where it is, the others are too.
 func (d *resultsDir) write(item *Item, buf []byte) error {
-	dir := rowPath(item.Columns, item.Row)
+	dir := rowPath(item.Row)
 	summary, err := encode(newRecord(item))
 	if err != nil {
 		return fmt.Errorf("write results of %s: %w", label(&item.Result), err)

@@ -23,7 +23,7 @@ func TestResultsBeyondParallel(t *testing.T) {
 		{strings.Repeat("\t", 200)}, {strings.Repeat("\xff", 256)}}
 	for i, row := range rows {
 		it := m.item(i+1, fmt.Sprint(i), "")
-		it.Row = row
+		it.Row = task.Row{Values: row}
 		put(t, w, it)
 	}
 	closeIt(t, w)
@@ -41,7 +41,7 @@ func TestResultsBeyondParallel(t *testing.T) {
 func TestResultsOfManyColumns(t *testing.T) {
 	dir := t.TempDir()
 	it := newMaker(t).item(1, "o", "")
-	it.Row = slices.Repeat([]string{strings.Repeat("v", 255)}, 30) // a path beyond PATH_MAX
+	it.Row.Values = slices.Repeat([]string{strings.Repeat("v", 255)}, 30) // a path beyond PATH_MAX
 	w := open(t, report.Options{ResultsDir: dir})
 	put(t, w, it)
 	closeIt(t, w)
@@ -51,7 +51,7 @@ func TestResultsOfManyColumns(t *testing.T) {
 	}
 	defer root.Close()
 	path := ""
-	for i, v := range it.Row {
+	for i, v := range it.Row.Values {
 		path += fmt.Sprintf("%d/%s/", i+1, v)
 	}
 	if p, err := root.ReadFile(path + "stdout"); err != nil || string(p) != "o" {
@@ -63,7 +63,7 @@ func TestResultJSON(t *testing.T) {
 	dir := t.TempDir()
 	m := newMaker(t)
 	it := m.item(1, "out", strings.Repeat("e", 3<<20))
-	it.Row, it.Columns = []string{"v"}, []string{"c"}
+	it.Row = task.Row{Values: []string{"v"}, Columns: []string{"c"}}
 	w := open(t, report.Options{ResultsDir: dir})
 	put(t, w, failed(it, &task.ErrorValue{Kind: task.KindExit, Code: 2, Message: "exit status 2"}))
 	closeIt(t, w)
@@ -93,7 +93,7 @@ func TestLaterResultReplacesEarlier(t *testing.T) {
 		it := m.item(1, text, "")
 		put(t, w, it)
 	}
-	put(t, w, report.Item{Row: []string{"1"}, Result: task.Result{Index: 1, Err: task.Cancelled("")}})
+	put(t, w, report.Item{Row: task.Row{Values: []string{"1"}}, Result: task.Result{Index: 1, Err: task.Cancelled("")}})
 	closeIt(t, w)
 	got := tree(t, dir)
 	if got["1/1/stdout"] != "second" || len(got) != 4 {

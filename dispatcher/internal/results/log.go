@@ -49,7 +49,7 @@ var ErrForgotten = errors.New("the results have been thrown away")
 // Done is what a task has resolved to.
 type Done struct {
 	task.Result
-	Row    []string      // the input that a run made the task from
+	Row    task.Row      // the input that the task was made from
 	Output *spool.Output // nil if the task never ran
 
 	log  *Log
@@ -100,7 +100,7 @@ func (l *Log) Put(index int, done *Done) {
 	done.log, done.Index = l, index
 	done.Err = l.store.bounded(done.Err)
 	done.size = done.Output.Bytes(spool.Stdout) + done.Output.Bytes(spool.Stderr) + int64(done.Err.Size())
-	for _, value := range done.Row {
+	for _, value := range done.Row.Values {
 		done.size += int64(len(value))
 	}
 	l.mu.Lock()

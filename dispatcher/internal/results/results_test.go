@@ -358,7 +358,7 @@ func TestFull(t *testing.T) {
 	rows := f.log(0)
 	long := strings.Repeat("x", 1<<20)
 	for range results.MaxBytes>>20 + 1 {
-		rows.Put(rows.Add(1), &results.Done{Row: []string{long}})
+		rows.Put(rows.Add(1), &results.Done{Row: task.Row{Values: []string{long}}})
 	}
 	if !rows.Full() {
 		t.Error("what inputs take up is not counted")
