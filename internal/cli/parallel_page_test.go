@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"bufio"
+	"compress/gzip"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	safe "muster/internal/terminal"
+)
+
+// pageRow is a row of a table of the page for users of GNU parallel.
+type pageRow struct {
+	theirs, ours []string // what stands in backticks
+	none         bool     // ours says that there is none, and why
+	test         string
+}
+
+var inBackticks = regexp.MustCompile("`([^`]+)`")
+
+func pageRows(t *testing.T) (rows []pageRow) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/coming-from-parallel.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 3 || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		r := pageRow{test: strings.TrimSpace(cells[2]), none: strings.HasPrefix(cells[1], " no: ")}
+		for _, m := range inBackticks.FindAllStringSubmatch(cells[0], -1) {
+			r.theirs = append(r.theirs, m[1])
+		}
+		for _, m := range inBackticks.FindAllStringSubmatch(cells[1], -1) {
+			r.ours = append(r.ours, m[1])
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// TestPageOfGNUParallel: what the page says muster has it has, and a test runs it; what it
+// says is missing is missing.
+func TestPageOfGNUParallel(t *testing.T) {
+	app := newApp(streams{strings.NewReader(""), io.Discard, safe.NewVoice(io.Discard)}, &commandLine{})
+	has := func(option string) bool {
+		return slices.Contains([]string{"--help", "-h", "--version"}, option) || findFlag(app.Command("run").Flags, strings.TrimLeft(option, "-")) != nil
+	}
+	rows := pageRows(t)
+	if len(rows) < 140 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, r := range rows {
+		switch {
+		case r.none && r.test != "":
+			t.Errorf("%s: there is none, and %s tests it", r.theirs, r.test)
+		case r.none:
+			if strings.HasPrefix(r.theirs[0], "--") && !strings.Contains(r.theirs[0], " ") && !slices.Contains([]string{"--profile"}, r.theirs[0]) && has(r.theirs[0]) {
+				t.Errorf("%s: muster has it, and the page says that it has not", r.theirs)
+			}
+			continue
+		}
+		script := testText(t, r.test)
+		if script == "" {
+			t.Errorf("%s: there is no test %q", r.theirs, r.test)
+		}
+		found := len(r.ours) == 0
+		for _, w := range r.ours {
+			option, _, _ := strings.Cut(w, " ")
+			if strings.HasPrefix(option, "-") && !has(option) {
+				t.Errorf("%s: muster has no %s", r.theirs, option)
+			}
+			found = found || strings.Contains(script, w)
+		}
+		if !found && !strings.Contains(script, r.theirs[0]) {
+			t.Errorf("%s: %s has none of %q", r.theirs, r.test, r.ours)
+		}
+	}
+}
+
+// testText is the text of a script, or of the table that GNU parallel runs too.
+func testText(t *testing.T, name string) string {
+	if name == "TestAsGNUParallel" {
+		name = "parallel_test.go"
+	} else {
+		name = "../../testdata/script/" + name + ".txtar"
+	}
+	text, _ := os.ReadFile(name)
+	return string(text)
+}
+
+// TestPageHasAllOfTheManual: each option of GNU parallel's manual has a row.
+func TestPageHasAllOfTheManual(t *testing.T) {
+	f, err := os.Open("/usr/share/man/man1/parallel.1.gz")
+	if err != nil {
+		t.Skip("GNU parallel's manual is not installed")
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, r := range pageRows(t) {
+		for _, w := range r.theirs {
+			option, _, _ := strings.Cut(w, " ")
+			known[option] = true
+		}
+	}
+	heading := regexp.MustCompile(`^\.IP "\\fB(--?[a-zA-Z0-9_][a-z0-9_-]*)`)
+	n := 0
+	for s := bufio.NewScanner(z); s.Scan() && !strings.Contains(s.Text(), "EXAMPLES"); {
+		m := heading.FindStringSubmatch(strings.ReplaceAll(s.Text(), `\-`, "-"))
+		if m == nil {
+			continue
+		}
+		if n++; !known[m[1]] {
+			t.Errorf("%s is not in the page", m[1])
+		}
+	}
+	if n < 150 {
+		t.Errorf("%d options were found in the manual", n)
+	}
+}
