@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"muster/internal/config"
 	"muster/internal/expand"
@@ -305,6 +306,12 @@ func taskDir(dir string) (string, error) {
 		return "", fmt.Errorf("--cd %s: %w", abs, bad.Err)
 	} else if !st.IsDir() {
 		return "", fmt.Errorf("--cd: %s is not a directory", abs)
+	}
+	if dir == "." {
+		return abs, nil
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, abs, unix.X_OK, unix.AT_EACCESS); err != nil {
+		return "", fmt.Errorf("--cd: cannot enter %s: %w", abs, err)
 	}
 	return abs, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +51,8 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 		return nil
 	case ctx.Err() != nil:
 		return task.Timeout(fmt.Sprintf("its limit was %v", spec.Timeout))
+	case errors.Is(err, exec.ErrNotFound):
+		return &task.ErrorValue{Kind: task.KindSpawn, Code: 127, Message: notFound(spec)}
 	case !errors.As(err, &exit):
 		return &task.ErrorValue{Kind: task.KindSpawn, Code: 127, Message: err.Error()}
 	}
@@ -61,6 +64,16 @@ func runHere(spec task.Spec, stdin io.Reader, stdout, stderr io.Writer) *task.Er
 		return &task.ErrorValue{Kind: task.KindSignal, Code: 128 + int(status.Signal()), Message: "killed by " + status.Signal().String()}
 	}
 	return &task.ErrorValue{Kind: task.KindExit, Code: status.ExitStatus(), Message: fmt.Sprintf("exit status %d", status.ExitStatus())}
+}
+
+// notFound says that the program of a task is not in PATH, and where it is.
+func notFound(spec task.Spec) string {
+	name := spec.Argv[0]
+	text := fmt.Sprintf("program %q not found", name)
+	if st, err := os.Stat(filepath.Join(spec.Dir, name)); err == nil && st.Mode().IsRegular() {
+		text += "; it is in the working directory: write ./" + name
+	}
+	return text
 }
 
 // runSync is a run in sync mode.

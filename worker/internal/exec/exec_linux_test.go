@@ -146,6 +146,7 @@ func TestLacks(t *testing.T) {
 		want string // in the message or the evidence
 	}{
 		{"not found", task.Spec{Argv: []string{"nosuchprogram"}, Dir: "/"}, task.LackProgram, 127, "PATH="},
+		{"not found, and there", task.Spec{Argv: []string{"passwd"}, Dir: "/etc", Env: []string{"PATH=/dev"}}, task.LackProgram, 127, `program "passwd" not found; it is in the working directory: write ./passwd`},
 		{"not found by path", task.Spec{Argv: []string{"./nosuch"}, Dir: "/etc"}, task.LackProgram, 127, "/etc/nosuch"},
 		{"not executable", task.Spec{Argv: []string{"/etc/passwd"}, Dir: "/"}, task.LackProgram, 126, "permission denied"},
 		{"a directory", task.Spec{Argv: []string{"/etc"}, Dir: "/"}, task.LackProgram, 126, "permission denied"},

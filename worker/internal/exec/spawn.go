@@ -114,5 +114,14 @@ func find(k programKey) (string, *task.Lack) {
 	if k.path == "" {
 		where = "PATH is empty"
 	}
-	return "", notStarted(task.LackProgram, codeNotFound, fmt.Sprintf("program %q not found", k.name), where)
+	return "", notStarted(task.LackProgram, codeNotFound, fmt.Sprintf("program %q not found", k.name)+besides(k), where)
+}
+
+// besides says that a program which was looked for in vain lies in the task's directory.
+// No shell would find it there either.
+func besides(k programKey) string {
+	if st, err := os.Stat(filepath.Join(k.dir, k.name)); err != nil || !st.Mode().IsRegular() {
+		return ""
+	}
+	return "; it is in the working directory: write ./" + k.name
 }
