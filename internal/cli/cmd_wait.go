@@ -241,7 +241,7 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	if !co.single {
 		co.bar, co.s = newProgress(o.progress, s, st.Total)
 	}
-	co.out, err = report.New(report.Options{Stdout: co.s.out, Stderr: co.s.err.Exact(), Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog})
+	co.out, err = report.New(report.Options{Stdout: co.s.out, Stderr: co.s.err.Exact(), Keep: true, JSON: o.json, Flat: o.flat, ResultsDir: o.results, JobLog: o.joblog, Printed: co.printed})
 	if err != nil {
 		return usageError{err}
 	}
@@ -328,8 +328,16 @@ func (co *collector) fail(ctx context.Context, t *task.Result, row task.Row) {
 			co.client.Cancel(ctx, co.id) // if it fails, so will the next read
 		}
 	}
-	if (!co.o.json || co.o.flat) && (co.single || !co.o.stop && t.Err.Kind != task.KindCancelled) {
-		co.tell(co.say(t, row))
+}
+
+// printed says what a task failed of, below what it wrote.
+func (co *collector) printed(item *report.Item) {
+	t := &item.Result
+	if t.Err == nil || co.o.json && !co.o.flat {
+		return
+	}
+	if co.single || !co.o.stop && t.Err.Kind != task.KindCancelled {
+		co.tell(co.say(t, item.Row))
 	}
 }
 

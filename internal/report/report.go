@@ -58,6 +58,9 @@ type Options struct {
 	// JobLog is a file that gets a line for each task, in GNU parallel's
 	// format; empty means none is wanted.
 	JobLog string
+	// Printed is called with each item when its output has been printed; nil means nobody
+	// wants to know.
+	Printed func(*Item)
 }
 
 // Writer reports the results of one run. With Write it holds a result itself until
@@ -153,6 +156,9 @@ func (w *Writer) Print(item Item) error {
 func (w *Writer) print(item *Item) {
 	if w.printErr == nil {
 		w.printErr = w.show(item)
+	}
+	if w.printErr == nil && w.opt.Printed != nil {
+		w.opt.Printed(item)
 	}
 	if err := item.Output.Close(); err != nil && w.removeErr == nil {
 		w.removeErr = err
