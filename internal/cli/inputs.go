@@ -110,10 +110,10 @@ func (p *runPlan) inputOptions(s streams, sources []input.Source) input.Options 
 		Warn: func(text string) { p.say("%s", text) }}
 }
 
-// maxCommandLine is how long the commands are that -X and -m make, in bytes: what Linux
-// takes as one word (MAX_ARG_STRLEN), which a text for a shell is, and a sixteenth of
-// what it takes in all. GNU parallel and xargs stop there too.
-const maxCommandLine = 128 << 10
+// maxCommandLine is how long the commands are that -X and -m make, in bytes. Linux takes
+// 128 KiB as one word (MAX_ARG_STRLEN), which a text for a shell is, and more in all. The
+// rest is for values that {1} and the like put in once more.
+const maxCommandLine = 120 << 10
 
 // pack puts inputs together as -N, -X and -m say. The command has to be compiled for
 // -X and -m: they ask it how long it becomes.

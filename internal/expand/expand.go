@@ -275,15 +275,18 @@ func (t *Template) Expand(row []string, index int, slot string) []string {
 	return append(words, t.shell, "-c", text.String())
 }
 
-// Size is how many bytes a command has, each word with what ends it: a NUL, or a blank in
-// a text for a shell.
+// Size is how many bytes a command has at most, each word with what ends it: a NUL, or a
+// blank in a text for a shell. What {} makes of several rows is no larger than what it
+// makes of each; {2} may be a value of any of them.
 func (t *Template) Size(row []string) (n int) {
 	for _, w := range t.Expand(row, math.MaxInt32, "1") {
 		n += len(w) + 1
 	}
 	for _, w := range t.words {
-		if t.shell != "" && w.many != Join {
-			n += len(row)
+		for _, p := range w.parts {
+			if w.many != Join && p.isAll() {
+				n += len(row)
+			}
 		}
 	}
 	return n

@@ -167,7 +167,7 @@ func TestMany(t *testing.T) {
 		for _, w := range got {
 			n += len(w) + 1
 		}
-		if size := tmpl.Size(row); size < n || size > n+2 {
+		if size := tmpl.Size(row); size < n || size > n+4 {
 			t.Errorf("%q: the size is %d, not %d", got, size, n)
 		}
 	}
@@ -265,6 +265,22 @@ func FuzzCompile(f *testing.F) {
 		got := tmpl.Expand([]string{a, b}, 1, "1")
 		if !strings.Contains(word, "{") && !slices.Equal(got, []string{word, a, b}) {
 			t.Fatalf("%q became %q", word, got)
+		}
+		// However many values there are, the size is no less than that of the command.
+		for _, o := range []Options{{Many: Repeat}, {Many: Split}, {Many: Repeat, Shell: "bash"}, {Many: Split, Shell: "bash"}} {
+			o.Width = math.MaxInt
+			tmpl, err := Compile([]string{word}, o)
+			if err != nil {
+				return
+			}
+			one := tmpl.Size([]string{a}) + tmpl.Size([]string{b}) - tmpl.Size(nil)
+			n := 0
+			for _, w := range tmpl.Expand([]string{a, b}, 1, "1") {
+				n += len(w) + 1
+			}
+			if n > one && !strings.ContainsAny(word, "123456789") {
+				t.Fatalf("%q with %+v: %d bytes, and %d were reckoned with", word, o, n, one)
+			}
 		}
 	})
 }

@@ -260,7 +260,8 @@ func TestLinesThatEndAsOnWindows(t *testing.T) {
 		"a\nb\r\n": 0, "a\r\nb": 0, "": 0, "a\n": 0, "a\rb\n": 0,
 	} {
 		file(t, "in", text)
-		for _, o := range []Options{{Sources: []Source{{File: "in"}}}, {Sources: []Source{{File: "-"}}}, {Sources: []Source{{File: "in"}, {File: "-"}}}} {
+		for _, o := range []Options{{Sources: []Source{{File: "in"}}}, {Sources: []Source{{File: "-"}}}, {Sources: []Source{{File: "in"}, {File: "-"}}},
+			{Sources: []Source{{File: "in"}}, Trim: TrimLeft}} {
 			told := 0
 			o.Stdin, o.Warn = strings.NewReader(text), func(string) { told++ }
 			r, err := Open(o)
@@ -270,6 +271,20 @@ func TestLinesThatEndAsOnWindows(t *testing.T) {
 			if _, err = all(r); err != nil || told != want {
 				t.Errorf("%q of %+v: told %d times, %v; want %d", text, o.Sources, told, err, want)
 			}
+		}
+	}
+}
+
+func TestReturnsThatAreTrimmedAreNotToldOf(t *testing.T) {
+	for _, o := range []Options{{ColSep: regexp.MustCompile(",")}, {Trim: TrimRight}, {Null: true}} {
+		o.Sources, o.Stdin = []Source{{File: "-"}}, strings.NewReader("a\r\nb\r\n")
+		o.Warn = func(text string) { t.Errorf("%+v: told %s", o, text) }
+		r, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := all(r); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -95,22 +95,31 @@ func (o *Options) table(it items) (*table, error) {
 
 func (o *Options) split(text string) []string {
 	row := []string{text}
-	trim := o.Trim
 	if o.ColSep != nil {
 		row = o.ColSep.Split(text, -1)
-		if trim == TrimDefault {
-			trim = TrimBoth
-		}
 	}
 	for i := range row {
-		row[i] = trim.of(row[i])
+		row[i] = o.trim().of(row[i])
 	}
 	return row
 }
 
+func (o *Options) trim() Trim {
+	switch {
+	case o.Trim != TrimDefault:
+		return o.Trim
+	case o.ColSep != nil:
+		return TrimBoth
+	}
+	return TrimNone
+}
+
 // plain reports whether an item is a value as it is.
-func (o *Options) plain() bool {
-	return o.ColSep == nil && !o.Header && (o.Trim == TrimDefault || o.Trim == TrimNone)
+func (o *Options) plain() bool { return o.ColSep == nil && !o.Header && o.trim() == TrimNone }
+
+// keepsReturns reports whether a CR at the end of a line is part of an input.
+func (o *Options) keepsReturns() bool {
+	return !o.Null && (o.trim() == TrimNone || o.trim() == TrimLeft)
 }
 
 // words is the table of :::.
@@ -140,7 +149,7 @@ func (o *Options) lines(name string, f io.Reader, r *Reader) (*table, error) {
 		l = newNullReader(name, f)
 	}
 	next := l.next
-	if !o.Null && o.plain() {
+	if o.keepsReturns() {
 		next = o.lookForReturns(l, r)
 	}
 	if o.plain() {
