@@ -95,7 +95,8 @@ func testText(t *testing.T, name string) string {
 	return string(text)
 }
 
-// TestPageHasAllOfTheManual: each option of GNU parallel's manual has a row.
+// TestPageHasAllOfTheManual: each option of GNU parallel's manual has a row, in the version
+// that the page is about.
 func TestPageHasAllOfTheManual(t *testing.T) {
 	f, err := os.Open("/usr/share/man/man1/parallel.1.gz")
 	if err != nil {
@@ -116,6 +117,9 @@ func TestPageHasAllOfTheManual(t *testing.T) {
 	heading := regexp.MustCompile(`^\.IP "\\fB(--?[a-zA-Z0-9_][a-z0-9_-]*)`)
 	n := 0
 	for s := bufio.NewScanner(z); s.Scan() && !strings.Contains(s.Text(), "EXAMPLES"); {
+		if strings.HasPrefix(s.Text(), ".TH") && !strings.Contains(s.Text(), "20221122") {
+			t.Skipf("this manual is of another version: %s", s.Text())
+		}
 		m := heading.FindStringSubmatch(strings.ReplaceAll(s.Text(), `\-`, "-"))
 		if m == nil {
 			continue
