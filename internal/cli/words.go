@@ -150,7 +150,7 @@ func sources(words []string) ([]input.Source, error) {
 			continue
 		}
 		if len(args) == 0 {
-			return nil, usagef("%s: the names of files with inputs come after it", mark)
+			return nil, usagef("%s has no file with inputs after it", mark)
 		}
 		for _, file := range args {
 			list = append(list, input.Source{File: file, Linked: linked})
@@ -174,7 +174,7 @@ func splitOptions(flags []cli.Flag, args []string) (options, rest []string, err 
 		last := words[len(words)-1]
 		if valueFollows(flags, last) && len(args) > 0 {
 			if args[0] == "--" {
-				return nil, nil, usagef("%s needs a value before the --; %s=-- is what has that value", last, last)
+				return nil, nil, usagef("%s needs a value, and there is -- in its place; write %s=-- if that is meant", last, last)
 			}
 			options = append(options, args[0])
 			args = args[1:]

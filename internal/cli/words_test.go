@@ -94,15 +94,15 @@ func TestTake(t *testing.T) {
 func TestTakeRefuses(t *testing.T) {
 	for line, want := range map[string]string{
 		"run ::: a b":             "no command to run",
-		"run c ::::":              "::::: the names of files",
-		"run c :::: ::: a":        "::::: the names of files",
-		"run ::::+ -- c":          "::::+: the names of files",
-		"run --results -- echo":   "--results needs a value before the --",
-		"run -n -- c":             "-n needs a value before the --",
-		"run -kn -- c":            "-n needs a value before the --",
-		"--log-level -- run c":    "--log-level needs a value before the --",
-		"submit --name -- c":      "--name needs a value before the --",
-		"collect 1 --results -- ": "--results needs a value before the --",
+		"run c ::::":              ":::: has no file",
+		"run c :::: ::: a":        ":::: has no file",
+		"run ::::+ -- c":          "::::+ has no file",
+		"run --results -- echo":   "--results needs a value, and there is -- in its place",
+		"run -n -- c":             "-n needs a value, and there is -- in its place",
+		"run -kn -- c":            "-n needs a value, and there is -- in its place",
+		"--log-level -- run c":    "--log-level needs a value, and there is -- in its place",
+		"submit --name -- c":      "--name needs a value, and there is -- in its place",
+		"collect 1 --results -- ": "--results needs a value, and there is -- in its place",
 	} {
 		l := &commandLine{}
 		_, err := l.take(newApp(streams{}, l), append([]string{"muster"}, strings.Fields(line)...))
