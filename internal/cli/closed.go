@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +24,26 @@ func (c *closedOutput) Write(p []byte) (int, error) {
 // wasClosed reports whether a stream was closed when the program started. Go's runtime
 // has opened /dev/null for it, for reading and writing; who wants nothing of the output
 // redirects it to one that is opened for writing, or has all three streams there, as
-// daemons do.
+// daemons do, or is a program of a language whose libraries open it for both.
 func wasClosed(stdout io.Writer, stdin io.Reader) bool {
-	return isNullBothWays(stdout) && !isNullBothWays(stdin)
+	return isNullBothWays(stdout) && !isNullBothWays(stdin) && !opensNullBothWays(parentName())
+}
+
+// opensNullBothWays reports whether a program of this name runs a language whose way to
+// drop a child's output is a /dev/null for reading and writing, such as Python's
+// subprocess.DEVNULL and Node's stdio: "ignore".
+func opensNullBothWays(name string) bool {
+	return slices.ContainsFunc([]string{"python", "node", "ruby", "perl", "java", "Rscript", "R"}, func(language string) bool {
+		version, is := strings.CutPrefix(name, language)
+		return is && strings.Trim(version, "0123456789.") == ""
+	})
+}
+
+// parentName is the name of the parent's program, as proc(5) has it in comm; empty where
+// that cannot be read.
+func parentName() string {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
+	return strings.TrimSpace(string(name))
 }
 
 // isNullBothWays reports whether a stream is /dev/null, opened for reading and writing.
