@@ -64,7 +64,7 @@ func newSiege(t *testing.T) *siege {
 	}
 	s := &siege{t: t, id: id, log: &lockedBuffer{}, launch: mtls.NewLaunch("siege", mtls.Terms{Uses: 1000})}
 	s.d = dispatcher.New(dispatcher.Options{Identity: id, Spool: spool.Open(t.TempDir()), Log: hclog.New(&hclog.LoggerOptions{Output: s.log})})
-	if s.pool, err = s.d.NewPool("siege", dispatcher.PoolOptions{Retries: 1}); err != nil {
+	if s.pool, err = s.d.NewPool("siege", dispatcher.PoolOptions{LostRetries: 1}); err != nil {
 		t.Fatal(err)
 	}
 	s.pool.AddLaunch(s.launch, dispatcher.LaunchOptions{Lease: time.Minute})

@@ -77,7 +77,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world), with ...func(*options,
 	}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		opt := options{dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger()}, dispatcher.PoolOptions{Retries: 2}}
+		opt := options{dispatcher.Options{Identity: id, Spool: spool.Open(dir), Log: hclog.NewNullLogger()}, dispatcher.PoolOptions{LostRetries: 2}}
 		batch := dispatcher.RunOptions{Render: func(row []string, index int) task.Spec {
 			return task.Spec{Argv: row, Index: index}
 		}}
@@ -625,6 +625,47 @@ func TestLostTaskIsTriedAgainAndGivenUp(t *testing.T) {
 	})
 }
 
+// TestFailingTaskIsTriedAgain as often as it may fail, by whatever it dies of, and not
+// after the run was stopped.
+func TestFailingTaskIsTriedAgain(t *testing.T) {
+	for name, why := range map[string]*task.ErrorValue{"exit": failed, "killed": killed, "timeout": task.Timeout("")} {
+		for _, stop := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " ", stop), func(t *testing.T) {
+				bubble(t, func(t *testing.T, w *world) {
+					p := w.worker(1)
+					w.submit("a")
+					try := func() {
+						t.Helper()
+						a := p.start(p.assigned())
+						if a.Attempt == 2 && stop {
+							w.b.Stop()
+						}
+						p.Send(&wire.Output{Ref: a.Ref, Stream: 1, Data: fmt.Appendf(nil, "try %d ", a.Attempt)})
+						p.finish(a, why)
+						time.Sleep(10 * time.Second) // who killed it is known then
+					}
+					try()
+					w.expect("")
+					if try(); stop {
+						w.expect("1:" + why.Kind.String() + ".2")
+						return
+					}
+					try()
+					synctest.Wait()
+					done, _ := w.b.Take()
+					if len(done) != 1 || done[0].Attempt != 3 || done[0].Err == nil || done[0].Err.Kind != why.Kind {
+						t.Fatalf("resolved to %+v", done)
+					}
+					if text, err := done[0].Output.Tail(1, 100); string(text) != "try 3 a" || err != nil {
+						t.Errorf("the output is %q, %v", text, err)
+					}
+					done[0].Release()
+				}, func(o *options, _ *dispatcher.RunOptions) { o.Tries, o.LostRetries = 3, 0 })
+			})
+		}
+	}
+}
+
 // TestWalltime: a worker whose job is at its end hands back what runs.
 func TestWalltime(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -943,7 +984,7 @@ func TestFaultyNetwork(t *testing.T) {
 	}
 	for seed := range rounds {
 		bubble(t, func(t *testing.T, w *world) { faulty(t, w, rand.New(rand.NewPCG(seed, 0))) },
-			func(o *options, _ *dispatcher.RunOptions) { o.Retries = 10_000 })
+			func(o *options, _ *dispatcher.RunOptions) { o.LostRetries = 10_000 })
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)
 		}

@@ -533,7 +533,7 @@ func TestGoodbyeReturnsWhatNeverStarted(t *testing.T) {
 		if s := w.d.Status(); s.Left["idletime limit reached"] != 1 {
 			t.Errorf("%+v", s)
 		}
-	}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = 0 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.LostRetries = 0 })
 }
 
 // TestFuturesOverAFaultyNetwork: connections that drop, truncate and delay
@@ -576,7 +576,7 @@ func TestFuturesOverAFaultyNetwork(t *testing.T) {
 				t.Error("ids are not one ascending sequence")
 			}
 		}, func(o *options, _ *dispatcher.RunOptions) {
-			o.Retries = 10_000
+			o.LostRetries = 10_000
 			o.RoundRobin = seed%2 == 1
 		})
 	}

@@ -230,7 +230,7 @@ func TestWordsOfAWorker(t *testing.T) {
 			}
 		}
 	}, func(o *options, _ *dispatcher.RunOptions) {
-		o.Retries = 0
+		o.LostRetries = 0
 		o.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
 	})
 }

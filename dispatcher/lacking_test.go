@@ -226,7 +226,7 @@ func TestFateOfALostWorker(t *testing.T) {
 				if len(lost) != 1 || !strings.HasPrefix(lost[0], "w1: ") {
 					t.Errorf("told of %v", lost)
 				}
-			}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = c.retries })
+			}, func(o *options, _ *dispatcher.RunOptions) { o.LostRetries = c.retries })
 		})
 	}
 }
@@ -252,7 +252,7 @@ func TestFateOfASignalledWorker(t *testing.T) {
 		if got := w.results(); got != "1:preempted.1 2:preempted.1" && got != "2:preempted.1 1:preempted.1" {
 			t.Errorf("results %q", got)
 		}
-	}, func(o *options, _ *dispatcher.RunOptions) { o.Retries = 0 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.LostRetries = 0 })
 }
 
 // A worker that is lost hears nothing: another is told to leave.

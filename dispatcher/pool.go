@@ -17,8 +17,10 @@ import (
 
 // PoolOptions configures a Pool.
 type PoolOptions struct {
-	// Retries is how often a task whose worker was lost is tried again.
-	Retries int
+	// LostRetries is how often a task whose worker was lost is tried again.
+	LostRetries int
+	// Tries is how often a task that fails is tried in all; 0 is once.
+	Tries int
 	// Memory is how many bytes of tasks may be queued before Submit waits; 0 is
 	// no limit. The gate is before the task: its own size does not matter.
 	Memory int64
@@ -117,7 +119,7 @@ type Pool struct {
 func newPool(d *Dispatcher, name string, opt PoolOptions) *Pool {
 	p := &Pool{
 		d: d, name: name, opt: opt, log: d.log,
-		queue:    queue.New[job](queue.Options{Retries: opt.Retries, RoundRobin: opt.RoundRobin, Memory: opt.Memory}),
+		queue:    queue.New[job](queue.Options{LostRetries: opt.LostRetries, Tries: opt.Tries, RoundRobin: opt.RoundRobin, Memory: opt.Memory}),
 		sessions: map[uint64]*session{},
 		watch:    make(chan struct{}),
 		futures:  map[ID]*Future{},

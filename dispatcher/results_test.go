@@ -175,7 +175,7 @@ func TestTriesThrownAwayDoNotCount(t *testing.T) {
 		if n := done.Output.Memory(); n != 5 {
 			t.Errorf("%d bytes of the small one are in memory", n)
 		}
-	}, func(o *options, _ *dispatcher.RunOptions) { o.Keep, o.Retries = 100_000, 1 })
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Keep, o.LostRetries = 100_000, 1 })
 }
 
 // TestCollectorsAtOnce: of a future that one of them forgets, each gets all.

@@ -200,8 +200,12 @@ func (s *session) over(m *wire.Result, now time.Time) *attempt {
 	return a
 }
 
-// finish resolves an attempt that has ended. Under Pool.mu.
+// finish resolves an attempt that has ended, or has its task tried again. Under Pool.mu.
 func (s *session) finish(a *attempt, r task.Result, now time.Time) {
+	if s.retried(a, r, now) {
+		s.recovered()
+		return
+	}
 	delete(s.attempts, a.Ref)
 	if _, ok := s.p.queue.Finished(a.Ref, r.Elapsed, now); ok {
 		s.resolve(a, r)
@@ -209,6 +213,19 @@ func (s *session) finish(a *attempt, r task.Result, now time.Time) {
 		s.d.store.Discard(a.out)
 	}
 	s.recovered()
+}
+
+// retried queues a task again that has failed and may be tried once more, and reports
+// whether it did. Under Pool.mu.
+func (s *session) retried(a *attempt, r task.Result, now time.Time) bool {
+	if r.Err == nil || r.Err.Kind == task.KindReset || a.cancel != nil || a.job.owner.stopped() {
+		return false
+	}
+	if !s.p.queue.Retry(a.Ref, r.Elapsed, now) {
+		return false
+	}
+	s.requeued(a)
+	return true
 }
 
 // mayBeTheScheduler reports whether a task died of a signal that a scheduler
@@ -231,7 +248,9 @@ func (s *session) hold(a *attempt, r task.Result) {
 		if s.state != connected {
 			return // it is held again when its worker is back
 		}
-		if _, ok := s.p.queue.Release(a.Ref); ok {
+		if s.retried(a, r, time.Now()) {
+			s.p.pump(time.Now())
+		} else if _, ok := s.p.queue.Release(a.Ref); ok {
 			delete(s.attempts, a.Ref)
 			s.resolve(a, r)
 			s.p.pump(time.Now())

@@ -52,7 +52,7 @@ func TestStorm(t *testing.T) {
 				outputs = o.Spool
 				o.RoundRobin = seed%2 == 1
 				o.Memory = int64(seed%4) * 50
-				o.Retries = int(seed % 5)
+				o.LostRetries = int(seed % 5)
 			})
 		})
 	}

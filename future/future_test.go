@@ -183,7 +183,7 @@ func got[T any](v T, err error) func(testing.TB) T {
 }
 
 func TestErrors(t *testing.T) {
-	s := session(t, future.Workers(1), future.Retries(0))
+	s := session(t, future.Workers(1), future.LostRetries(0))
 	ctx := t.Context()
 	f, _ := future.Submit(ctx, s, open, "/no/such/file")
 	_, err := f.Collect(ctx)

@@ -106,8 +106,11 @@ func Memory(bytes int64) Option { return func(s *settings) { s.spec.Memory = uni
 // RoundRobin gives tasks to workers in turn instead of to whoever is free.
 func RoundRobin() Option { return func(s *settings) { s.spec.RoundRobin = true } }
 
-// Retries is how often a task is tried again whose worker was lost; 2 without it.
-func Retries(n int) Option { return func(s *settings) { s.spec.Retries = n } }
+// Tries is how often a task that fails is tried in all; once without it.
+func Tries(n int) Option { return func(s *settings) { s.spec.Tries = n } }
+
+// LostRetries is how often a task is tried again whose worker was lost; 2 without it.
+func LostRetries(n int) Option { return func(s *settings) { s.spec.LostRetries = n } }
 
 // Seed is the seed of the profile's random streams, as R's daemons(seed = ) has it: the
 // N-th task that is submitted has the N-th, in which worker ever it runs, and however
@@ -149,7 +152,7 @@ func StateDir(dir string) Option { return func(s *settings) { s.stateDir = dir }
 func Logger(log hclog.Logger) Option { return func(s *settings) { s.log = log } }
 
 func newSettings(opts []Option) (*settings, error) {
-	st := &settings{spec: host.Spec{Name: "default", Slots: 1, Retries: 2, Reattach: units.Duration(plan.DefaultReattach)}, log: hclog.NewNullLogger()}
+	st := &settings{spec: host.Spec{Name: "default", Slots: 1, LostRetries: 2, Reattach: units.Duration(plan.DefaultReattach)}, log: hclog.NewNullLogger()}
 	for _, o := range opts {
 		o(st)
 	}

@@ -39,7 +39,7 @@ type runOptions struct {
 	results, joblog        string
 	timeout                time.Duration
 	dryRun                 bool
-	retries                int
+	retries                retries
 	progress               string
 	listen, joinFile       string
 	joinUses               int
@@ -72,8 +72,8 @@ With none of them the input is appended. Several ::: make all combinations;
    find . -name '*.png' | muster run --shell -- 'convert {} {.}.jpg && rm {}'
    muster run --csv -a table.csv --name '{id}' --json -- ./fit --alpha {alpha} {file}
 
-A task's output is printed when it ends. A task fails by its exit status; one
-whose worker dies is tried again (--retries).`,
+A task's output is printed when it ends. A task fails by its exit status, and is
+tried again with --retries; one whose worker dies is tried again (--lost-retries).`,
 		Flags: runFlags(&o),
 		Action: func(c *cli.Context) error {
 			o.stop = c.Bool("stop")
@@ -83,9 +83,8 @@ whose worker dies is tried again (--retries).`,
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(append(poolFlags(), inputFlags(o)...),
+	return append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...),
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
-		&cli.IntFlag{Name: "retries", Destination: &o.retries, Value: 2, Usage: "try a task again `N` times when its worker is lost"},
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
 		&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
@@ -226,8 +225,6 @@ func (o *runOptions) check(c *cli.Context) error {
 		return errors.New("--csv, --tsv and --jsonl exclude each other")
 	case o.slots < 0:
 		return fmt.Errorf("-n %d: at least one task runs at once", o.slots)
-	case o.retries < 0 || o.retries > 100:
-		return fmt.Errorf("--retries %d: 0 to 100", o.retries)
 	case o.joinUses < 1:
 		return fmt.Errorf("--join-uses %d: at least one worker joins", o.joinUses)
 	case o.replace == "":
@@ -239,7 +236,7 @@ func (o *runOptions) check(c *cli.Context) error {
 	case o.shell && o.bash:
 		return errors.New("--shell and --bash exclude each other")
 	}
-	return o.sourceOptions.check(c)
+	return errors.Join(o.retries.check(), o.sourceOptions.check(c))
 }
 
 // findPool plans the workers that the run will have.

@@ -240,7 +240,7 @@ of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "
 }
 
 func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
-	o.retries, o.joinUses, o.runOptions.slots = 0, 1, 0
+	o.joinUses, o.runOptions.slots = 1, 0
 	if err := o.check(c); err != nil {
 		return usageError{err}
 	}

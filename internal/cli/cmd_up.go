@@ -74,8 +74,8 @@ type profileToBe struct {
 
 // profilesToBe evaluates the profiles that are to be up.
 func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error) {
-	if n := c.Int("retries"); n > 100 {
-		return nil, fmt.Errorf("--retries %d: 0 to 100", n)
+	if err := givenRetries(c).check(); err != nil {
+		return nil, err
 	}
 	f, found, err := loadConfig(c)
 	if err != nil {
@@ -153,7 +153,7 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 	if set.Sync {
 		pl.drafts = nil
 	}
-	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Retries: c.Int("retries"), Seed: set.Seed,
+	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Tries: givenRetries(c).tries(), LostRetries: givenRetries(c).lost, Seed: set.Seed,
 		Slots: max(set.Worker.Slots, 1), Reattach: units.Duration(set.Reattach), Walltime: units.Duration(set.Worker.Walltime), Everywhere: set.Everywhere, Sync: set.Sync, Options: pl.options()}
 	if len(pl.drafts) > 0 {
 		spec.Launchers = plan.Digest(pl.drafts)

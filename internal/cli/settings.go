@@ -16,8 +16,8 @@ import (
 func settingFlags() []cli.Flag {
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "launcher", Usage: "start workers with the launcher `NAME`"},
-		&cli.IntFlag{Name: "retries", Value: 2, Usage: "try a task again `N` times when its worker is lost"},
 	}
+	flags = append(flags, new(retries).flags()...)
 	for _, f := range profileFields() {
 		name, usage := flagOf(f), f.Doc
 		unset := f.Unset

@@ -105,7 +105,7 @@ func (m *home) shut(h *host.Host) {
 // up adds a profile with so many workers on this machine.
 func (m *home) up(h *host.Host, name string, workers int) *host.Profile {
 	m.t.Helper()
-	p, err := h.Up(m.t.Context(), host.Spec{Name: name, Workers: workers, Slots: 1, Retries: 10})
+	p, err := h.Up(m.t.Context(), host.Spec{Name: name, Workers: workers, Slots: 1, LostRetries: 10})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -31,19 +31,20 @@ type Spec struct {
 	Hosts   []string `json:"hosts,omitempty"`  // names that workers dial; empty for all addresses of this machine
 	// Relayed says that the workers of all launchers reach this machine by way of
 	// others: it listens for nobody else then, and Listen is for their ports.
-	Relayed    bool           `json:"relayed,omitempty"`
-	Memory     units.Size     `json:"memory,omitempty"` // bytes of queued tasks
-	RoundRobin bool           `json:"round_robin,omitempty"`
-	Retries    int            `json:"retries"`
-	Seed       rng.Streams    `json:"seed,omitzero"`
-	Reattach   units.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
-	Slots      int            `json:"slots"`              // of each worker on this machine
-	Walltime   units.Duration `json:"walltime,omitempty"`
-	Estimate   units.Duration `json:"estimate,omitempty"`
-	Everywhere []string       `json:"everywhere,omitempty"`
-	Dir        string         `json:"dir,omitempty"` // where everywhere begins
-	Sync       bool           `json:"sync,omitempty"`
-	Ephemeral  bool           `json:"ephemeral,omitempty"`
+	Relayed     bool           `json:"relayed,omitempty"`
+	Memory      units.Size     `json:"memory,omitempty"` // bytes of queued tasks
+	RoundRobin  bool           `json:"round_robin,omitempty"`
+	Tries       int            `json:"tries,omitempty"` // of a task that fails, in all; 0 is once
+	LostRetries int            `json:"lost_retries"`
+	Seed        rng.Streams    `json:"seed,omitzero"`
+	Reattach    units.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
+	Slots       int            `json:"slots"`              // of each worker on this machine
+	Walltime    units.Duration `json:"walltime,omitempty"`
+	Estimate    units.Duration `json:"estimate,omitempty"`
+	Everywhere  []string       `json:"everywhere,omitempty"`
+	Dir         string         `json:"dir,omitempty"` // where everywhere begins
+	Sync        bool           `json:"sync,omitempty"`
+	Ephemeral   bool           `json:"ephemeral,omitempty"`
 
 	Options plan.WorkerOptions `json:"options"`
 	TLS     *mtls.Settings     `json:"tls,omitempty"` // of a certificate of its own; nil for none
@@ -99,7 +100,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
 		}
 	}
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Retries: s.Retries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
+	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
 	if err != nil {
 		return nil, err
 	}

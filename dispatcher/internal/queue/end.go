@@ -21,6 +21,28 @@ func (q *Queue[P]) Finished(r Ref, elapsed time.Duration, now time.Time) (P, boo
 	return q.remove(r.Task, e), true
 }
 
+// Retry queues a task again, at the front, that has failed, held or not, and reports
+// whether it did: not if the task has now failed Tries times, is being cancelled, or
+// the ref is stale. Then nothing has changed, and Finished or Release is due. The next
+// try avoids the worker, and costs none of those that a lost task has.
+func (q *Queue[P]) Retry(r Ref, elapsed time.Duration, now time.Time) bool {
+	e := q.find(r)
+	if e == nil || e.cancelling || q.failed[r.Task]+1 >= q.opt.Tries {
+		return false
+	}
+	w := e.worker
+	if e.state == task.Held {
+		q.unhold(r.Task, e)
+	} else {
+		q.over(r, e, elapsed, now)
+	}
+	q.failed[r.Task]++
+	e.uncounted++
+	e.avoid = w.epoch
+	q.requeue(r.Task, e)
+	return true
+}
+
 // Hold is Finished for a task that may yet turn out to be lost: the slot is
 // free, the task stays, bound to its worker, until Release, LoseHeld, Lost,
 // Leave or Cancel.
@@ -122,7 +144,7 @@ func (q *Queue[P]) Returned(r Ref, now time.Time) bool {
 	}
 	q.unprobed(e.worker, r, false)
 	q.vacate(r.Task, e)
-	e.returned++
+	e.uncounted++
 	q.requeue(r.Task, e)
 	return true
 }

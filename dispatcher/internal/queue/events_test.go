@@ -226,6 +226,8 @@ func (m *model) rare(x, y byte) {
 	case y < 24:
 		m.expected = y%2 == 0
 		m.q.Expect(m.expected)
+	case y < 60:
+		m.retry(x, y)
 	case y < 100:
 		m.recall()
 	case ok:
@@ -233,6 +235,31 @@ func (m *model) rare(x, y byte) {
 		m.q.RTT(epoch, d)
 		m.workers[epoch].rtts = append(m.workers[epoch].rtts, d)
 	}
+}
+
+// retry has a task fail that a worker has, or that is held for one.
+func (m *model) retry(x, y byte) {
+	id, ok := pick(m.with(task.Assigned, task.Running, task.Held), x)
+	if !ok {
+		return
+	}
+	t := m.at(id)
+	elapsed := time.Duration(y) * time.Millisecond
+	again := m.q.Retry(t.ref, elapsed, m.now)
+	if want := !t.cancelling && t.failed+1 < m.opt.Tries; again != want {
+		m.Fatalf("task %d is tried again: %v, after it has failed %d times of %d", id, again, t.failed+1, m.opt.Tries)
+	}
+	if !again {
+		return
+	}
+	if t.state != task.Held {
+		m.elapsed = append(m.elapsed, elapsed)
+		m.unprobed(m.workers[t.ref.Epoch], t.ref, true)
+	}
+	m.off(id)
+	t.failed++
+	t.tries--
+	t.avoid, t.state = t.ref.Epoch, task.Queued
 }
 
 func (m *model) dropQueued(n int) {

@@ -49,7 +49,7 @@ func randomProgram(seed uint64) []byte {
 // follow does to a queue and to the model what a program says.
 func follow(t *testing.T, program []byte) {
 	first := program[0]
-	m := newModel(t, queue.Options{Retries: int(first % 4), RoundRobin: first&4 != 0, Memory: int64(first>>3%4) * 40})
+	m := newModel(t, queue.Options{LostRetries: int(first % 4), Tries: int(first >> 5 % 4), RoundRobin: first&4 != 0, Memory: int64(first>>3%4) * 40})
 	m.expected = first&128 != 0
 	m.q.Expect(m.expected)
 	for program = program[1:]; len(program) >= 3; program = program[3:] {

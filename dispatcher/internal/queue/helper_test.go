@@ -22,7 +22,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, retries int) *bench {
-	return with(t, queue.Options{Retries: retries})
+	return with(t, queue.Options{LostRetries: retries})
 }
 
 func with(t *testing.T, opt queue.Options) *bench {
@@ -33,7 +33,7 @@ func with(t *testing.T, opt queue.Options) *bench {
 func both(t *testing.T, retries int, test func(b *bench)) {
 	for _, robin := range []bool{false, true} {
 		t.Run(fmt.Sprintf("RoundRobin=%v", robin), func(t *testing.T) {
-			test(with(t, queue.Options{Retries: retries, RoundRobin: robin}))
+			test(with(t, queue.Options{LostRetries: retries, RoundRobin: robin}))
 		})
 	}
 }

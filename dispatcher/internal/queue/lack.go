@@ -88,7 +88,7 @@ func (q *Queue[P]) Lacking(r Ref, n Needs, l task.Lack, now time.Time) (news, ok
 	w := e.worker
 	q.setNeeds(e, n)
 	q.vacate(r.Task, e)
-	e.returned++
+	e.uncounted++
 	news = q.withhold(w, e.needs.of(l.Kind), l, r, now)
 	q.requeue(r.Task, e)
 	return news, true

@@ -40,7 +40,7 @@ type conditions struct {
 // others, any of which may have been the cause, its last try is alone, so that
 // none is given up for what another did.
 func (q *Queue[P]) conditions(e *entry[P]) conditions {
-	return conditions{needs: e.needs, avoid: e.avoid, alone: e.company && e.tries() == q.retries}
+	return conditions{needs: e.needs, avoid: e.avoid, alone: e.company && e.tries() == q.lostRetries}
 }
 
 // line is the queued tasks of the same conditions, the oldest first.

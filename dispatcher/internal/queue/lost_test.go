@@ -60,7 +60,7 @@ func (b *bench) send2() uint64 {
 // lostTogether makes a queue in which tasks 1 to 3 were lost together once, with
 // one retry.
 func lostTogether(t *testing.T, robin bool) *bench {
-	b := with(t, queue.Options{Retries: 1, RoundRobin: robin})
+	b := with(t, queue.Options{LostRetries: 1, RoundRobin: robin})
 	x := b.join(3)
 	b.push(3)
 	for id := range task.ID(3) {

@@ -17,6 +17,7 @@ type mtask struct {
 	needs      queue.Needs
 	state      task.State // Done once it ended
 	tries      int        // those that began, or may have
+	failed     int
 	ref        queue.Ref
 	avoid      uint64
 	company    bool
@@ -174,7 +175,7 @@ func (m *model) before(w *mworker, id task.ID) bool {
 }
 
 // isAlone reports whether a queued task is to run with nothing beside it.
-func (m *model) isAlone(t *mtask) bool { return t.company && t.tries == m.opt.Retries }
+func (m *model) isAlone(t *mtask) bool { return t.company && t.tries == m.opt.LostRetries }
 
 func (m *model) aloneQueued() (n int) {
 	for _, id := range m.with(task.Queued) {

@@ -44,8 +44,10 @@ type Amounts struct{ Slots int }
 
 // Options configures a Queue.
 type Options struct {
-	// Retries is how often a task whose worker was lost is tried again.
-	Retries int
+	// LostRetries is how often a task whose worker was lost is tried again.
+	LostRetries int
+	// Tries is how often a task that fails is tried in all; 0 is once.
+	Tries int
 	// RoundRobin binds each task to the next worker in turn when it is pushed.
 	RoundRobin bool
 	// Memory is how many bytes of tasks may be queued before the gate closes; 0
@@ -87,10 +89,11 @@ type Counts struct {
 // Queue holds the tasks that have not ended, each with a payload that means
 // nothing to it. Make one with New.
 type Queue[P any] struct {
-	opt     Options
-	retries uint32
-	tasks   store[P]
-	n       [task.Done]int // tasks in each state before Done
+	opt         Options
+	lostRetries uint32
+	tasks       store[P]
+	n           [task.Done]int  // tasks in each state before Done
+	failed      map[task.ID]int // how often those have failed that are tried again
 
 	lines map[conditions]*line // those that are not empty
 	order heap[*line]          // the same: that with the oldest task first
@@ -126,19 +129,20 @@ type Queue[P any] struct {
 // New makes an empty queue.
 func New[P any](opt Options) *Queue[P] {
 	return &Queue[P]{
-		opt:        opt,
-		retries:    uint32(max(opt.Retries, 0)),
-		tasks:      store[P]{chunks: make(map[uint64]*chunk[P])},
-		lines:      make(map[conditions]*line),
-		workers:    make(map[uint64]*worker),
-		sick:       make(map[uint64]*worker),
-		gate:       gate{limit: opt.Memory},
-		order:      heap[*line]{less: olderLine, moved: func(l *line, i int) { l.index = i }},
-		eager:      heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
-		idle:       heap[*worker]{less: lessBusy, moved: func(w *worker, i int) { w.idle = i }},
-		candidates: heap[*worker]{less: startsSooner, moved: func(w *worker, i int) { w.candidate = i }},
-		crowded:    heap[*worker]{less: moreCrowded, moved: func(w *worker, i int) { w.crowded = i }},
-		aheads:     heap[*worker]{less: dueSooner, moved: func(w *worker, i int) { w.ahead = i }},
+		opt:         opt,
+		lostRetries: uint32(max(opt.LostRetries, 0)),
+		failed:      make(map[task.ID]int),
+		tasks:       store[P]{chunks: make(map[uint64]*chunk[P])},
+		lines:       make(map[conditions]*line),
+		workers:     make(map[uint64]*worker),
+		sick:        make(map[uint64]*worker),
+		gate:        gate{limit: opt.Memory},
+		order:       heap[*line]{less: olderLine, moved: func(l *line, i int) { l.index = i }},
+		eager:       heap[*worker]{less: olderTask, moved: func(w *worker, i int) { w.eager = i }},
+		idle:        heap[*worker]{less: lessBusy, moved: func(w *worker, i int) { w.idle = i }},
+		candidates:  heap[*worker]{less: startsSooner, moved: func(w *worker, i int) { w.candidate = i }},
+		crowded:     heap[*worker]{less: moreCrowded, moved: func(w *worker, i int) { w.crowded = i }},
+		aheads:      heap[*worker]{less: dueSooner, moved: func(w *worker, i int) { w.ahead = i }},
 	}
 }
 
@@ -232,6 +236,7 @@ func (q *Queue[P]) remove(id task.ID, e *entry[P]) P {
 	}
 	q.n[e.state]--
 	q.release(e.needs)
+	delete(q.failed, id)
 	return q.tasks.remove(id, e)
 }
 

@@ -157,6 +157,62 @@ func TestLostIsTriedAgainUntilRetriesAreUsedUp(t *testing.T) {
 	b.send(2)
 }
 
+// TestFailedIsTriedAgain: tries that fail are counted, those that are lost apart.
+func TestFailedIsTriedAgain(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		b := with(t, queue.Options{Tries: 3, LostRetries: 1})
+		b.join(1)
+		b.push(2)
+		fail := func() bool {
+			t.Helper()
+			r := b.run(1).Ref
+			if held && !b.Hold(r, time.Second, b.now) {
+				t.Fatal("it could not be held")
+			}
+			if again := b.Retry(r, time.Second, b.now); !again {
+				return false
+			}
+			b.state(1, task.Queued)
+			if b.Retry(r, time.Second, b.now) {
+				t.Error("a ref that is stale is tried again")
+			}
+			return true
+		}
+		if !fail() {
+			t.Error("it is not tried again")
+		}
+		if givenUp, _ := b.Lost(b.run(1).Ref, b.now); givenUp {
+			t.Error("a task that has failed may not be lost once")
+		}
+		if !fail() || fail() {
+			t.Error("it is not tried three times")
+		}
+	}
+}
+
+// TestFailedGoesElsewhere where there is somebody else, and alone stays there.
+func TestFailedGoesElsewhere(t *testing.T) {
+	b := with(t, queue.Options{Tries: 10})
+	first, second := b.join(1), b.join(1)
+	b.push(1)
+	r := b.sendTo(first, 1)
+	for _, epoch := range []uint64{second, first, second} {
+		if !b.Retry(r, time.Second, b.now) {
+			t.Fatal("it is not tried again")
+		}
+		r = b.sendTo(epoch, 1)
+	}
+	b.Leave(first)
+	if !b.Retry(r, time.Second, b.now) {
+		t.Fatal("it is not tried again")
+	}
+	r = b.sendTo(second, 1)
+	b.Cancel(1)
+	if b.Retry(r, time.Second, b.now) {
+		t.Error("what is being cancelled is tried again")
+	}
+}
+
 func TestReturnedDoesNotCountAsATry(t *testing.T) {
 	b := newBench(t, 0)
 	b.join(1)

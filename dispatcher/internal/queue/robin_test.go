@@ -10,7 +10,7 @@ import (
 )
 
 func newRobin(t *testing.T, retries int) *bench {
-	return with(t, queue.Options{Retries: retries, RoundRobin: true})
+	return with(t, queue.Options{LostRetries: retries, RoundRobin: true})
 }
 
 func TestRoundRobinBindsAtPush(t *testing.T) {

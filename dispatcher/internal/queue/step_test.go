@@ -29,7 +29,7 @@ func (m *model) lost(ids, requeued, givenUp []task.ID) {
 	slices.Sort(ids)
 	var again, ended []task.ID
 	for _, id := range ids {
-		if t := m.at(id); t.tries > m.opt.Retries || t.cancelling {
+		if t := m.at(id); t.tries > m.opt.LostRetries || t.cancelling {
 			ended = append(ended, id)
 			m.end(id, t.payload)
 		} else {

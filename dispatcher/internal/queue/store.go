@@ -15,7 +15,7 @@ type entry[P any] struct {
 	needs      *interned
 	prev, succ task.ID // its neighbours in the line; 0 at the ends
 	attempt    uint32  // assignments so far
-	returned   uint32  // those of them that cannot have begun
+	uncounted  uint32  // those of them that cost a lost task no try: it cannot have begun, or has failed
 	avoid      uint64  // the epoch of the worker that lost it last: any other is better; 0 for none
 	size       uint32  // bytes that it counts while it is queued
 	state      task.State

@@ -175,7 +175,7 @@ func (q *Queue[P]) reviewIdle(w *worker) {
 }
 
 // Leave removes a worker. The tasks it had, held ones too, are queued again at
-// the front, or given up if they were tried more than Retries times or were
+// the front, or given up if they were tried more than LostRetries times or were
 // being cancelled. What cannot have begun costs no try. Both lists are in the
 // order of ids; what is given up is out of the queue and for the caller to
 // resolve.
@@ -209,7 +209,7 @@ func (q *Queue[P]) strip(w *worker) []task.ID {
 		begun = append(begun, s.id)
 	}
 	for _, s := range w.waiting[len(w.begun()):] {
-		q.tasks.at(s.id).returned++
+		q.tasks.at(s.id).uncounted++
 		had = append(had, s.id)
 	}
 	q.forgetRecalls(w)
@@ -229,7 +229,7 @@ func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 	slices.Sort(ids)
 	for _, id := range ids {
 		e := q.tasks.at(id)
-		if e.tries() <= q.retries && !e.cancelling {
+		if e.tries() <= q.lostRetries && !e.cancelling {
 			q.requeue(id, e)
 			requeued = append(requeued, id)
 			continue
@@ -240,8 +240,8 @@ func (q *Queue[P]) lose(ids []task.ID) (requeued, givenUp []task.ID) {
 	return requeued, givenUp
 }
 
-// tries is how often a task has begun, or may have.
-func (e *entry[P]) tries() uint32 { return e.attempt - e.returned }
+// tries is how often a task has begun, or may have, and not failed.
+func (e *entry[P]) tries() uint32 { return e.attempt - e.uncounted }
 
 // take puts a task on a worker.
 func (q *Queue[P]) take(w *worker, id task.ID, e *entry[P], now, due time.Time) {
