@@ -666,6 +666,53 @@ func TestFailingTaskIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestLive: what tasks print is told as it comes, and that of a try which came to nothing
+// is handed over.
+func TestLive(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.worker(1)
+		w.submit("a")
+		told := func(want string, over bool) {
+			t.Helper()
+			synctest.Wait()
+			list := w.b.TakePrinted()
+			if len(list) != 1 || list[0].Index != 1 || list[0].Slot != 1 || list[0].Over != over || list[0].Row[0] != "a" {
+				t.Fatalf("printed %+v", list)
+			}
+			text := make([]byte, 100)
+			n, err := list[0].Output.ReadAt(1, text, 0)
+			if string(text[:n]) != want || err != nil {
+				t.Errorf("printed %q, %v", text[:n], err)
+			}
+			if over {
+				list[0].Output.Close()
+			}
+		}
+		for try := range 2 {
+			a := p.assigned()
+			if !a.Spec.Live {
+				t.Error("the worker does not know")
+			}
+			p.Send(&wire.Started{Ref: a.Ref, Slot: 1})
+			p.Send(&wire.Output{Ref: a.Ref, Stream: 1, Data: []byte("x")})
+			told("x", false)
+			select {
+			case <-w.b.Printing():
+			default:
+				t.Error("nobody is woken")
+			}
+			p.Send(&wire.Output{Ref: a.Ref, Stream: 1, Data: []byte("y")})
+			p.finish(a, failed)
+			if try == 0 {
+				told("xya", true)
+			} else {
+				told("xya", false)
+			}
+		}
+		w.expect("1:exit.2")
+	}, func(o *options, b *dispatcher.RunOptions) { o.Tries, b.Live = 2, true })
+}
+
 // TestWalltime: a worker whose job is at its end hands back what runs.
 func TestWalltime(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

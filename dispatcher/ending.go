@@ -211,7 +211,7 @@ func (s *session) requeued(a *attempt) {
 		s.resolve(a, task.Result{Err: a.cancel})
 		return
 	}
-	s.d.store.Discard(a.out)
+	s.discard(a)
 	if a.job.owner.stopped() {
 		if _, removed, _, _ := s.p.queue.Cancel(a.Task); removed {
 			a.job.owner.drop(a.job, task.Cancelled("nothing more was to be started"))

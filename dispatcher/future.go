@@ -253,6 +253,8 @@ func (f *Future) full() bool { return false }
 
 func (f *Future) stopOnFailure() bool { return f.stop }
 
+func (f *Future) live() *printing { return nil }
+
 func (f *Future) stopped() bool { return f.halted }
 
 func (f *Future) size(j job) int64 {

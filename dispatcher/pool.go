@@ -68,6 +68,8 @@ type owner interface {
 	full() bool
 	// stopOnFailure reports whether nothing may start after a task has failed.
 	stopOnFailure() bool
+	// live takes what attempts print as it comes; nil if nobody wants it then.
+	live() *printing
 	// stopped reports whether a task that comes back is to be dropped.
 	stopped() bool
 	// size is what a queued task counts of Memory, in bytes, and needs what it

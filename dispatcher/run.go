@@ -22,6 +22,8 @@ type RunOptions struct {
 	// StopOnFailure starts nothing more after a task has failed, and cancels
 	// what runs then.
 	StopOnFailure bool
+	// Live has what tasks print sent as it comes, for TakePrinted.
+	Live bool
 }
 
 // Run is a future whose tasks are made from rows by one template, each when it is
@@ -30,10 +32,11 @@ type RunOptions struct {
 // may, nothing new is started.
 type Run struct {
 	*Future
-	render  func(row []string, index int) task.Spec
-	columns []string
-	common  queue.Needs
-	text    int64 // bytes of rows whose tasks are open; guarded by Pool.mu
+	render   func(row []string, index int) task.Spec
+	columns  []string
+	common   queue.Needs
+	printing *printing // nil unless the run is live
+	text     int64     // bytes of rows whose tasks are open; guarded by Pool.mu
 }
 
 // NewRun returns a run that Submit gives rows to and Seal completes. It is not
@@ -41,6 +44,9 @@ type Run struct {
 func (p *Pool) NewRun(opt RunOptions) (*Run, error) {
 	r := &Run{render: opt.Render, columns: opt.Columns, common: needsOf(&opt.Common)}
 	r.Future = p.newFuture(KindRun, FutureOptions{StopOnFailure: opt.StopOnFailure}, p.tick)
+	if opt.Live {
+		r.printing = newPrinting()
+	}
 	r.self.owner = r
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,8 +141,11 @@ func (r *Run) cancel(why *task.ErrorValue) {
 func (r *Run) spec(j job) task.Spec {
 	spec := r.render(j.row, j.index)
 	spec.Stream = r.pool.opt.Streams.Of(uint64(j.index))
+	spec.Live = r.printing != nil
 	return spec
 }
+
+func (r *Run) live() *printing { return r.printing }
 
 func (r *Run) needs(job) queue.Needs { return r.common }
 

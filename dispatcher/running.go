@@ -76,6 +76,7 @@ func (s *session) output(m *wire.Output, now time.Time) error {
 	}
 	if !a.abandoned {
 		s.spool(a, int(m.Stream), m.Data)
+		s.tellPrinted(a)
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
@@ -210,7 +211,7 @@ func (s *session) finish(a *attempt, r task.Result, now time.Time) {
 	if _, ok := s.p.queue.Finished(a.Ref, r.Elapsed, now); ok {
 		s.resolve(a, r)
 	} else {
-		s.d.store.Discard(a.out)
+		s.discard(a)
 	}
 	s.recovered()
 }

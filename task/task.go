@@ -38,6 +38,8 @@ type Spec struct {
 	// Everywhere makes what the task leaves behind that of all later tasks of
 	// its worker: Argv is run so that its environment and directory are kept.
 	Everywhere bool
+	// Live has what the task prints sent as it comes, and not with its result.
+	Live bool
 	// Index is the task's place among its map's inputs, counted from 1.
 	Index int
 	// Name is what the user calls the result; empty if they gave none. In it

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ type runOptions struct {
 	timeout                time.Duration
 	dryRun                 bool
 	retries                retries
+	live                   liveOptions
 	progress               string
 	listen, joinFile       string
 	joinUses               int
@@ -83,7 +85,7 @@ tried again with --retries; one whose worker dies is tried again (--lost-retries
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...),
+	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), o.live.flags()...),
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
@@ -109,6 +111,7 @@ type runPlan struct {
 	in   *input.Reader
 	cmd  *expand.Template
 	name *expand.Template // nil without --name
+	tag  *expand.Template // nil without --tag and --tagstring
 	dir  string
 	env  []string
 	seed rng.Streams // without a seed the profile has none either
@@ -236,7 +239,7 @@ func (o *runOptions) check(c *cli.Context) error {
 	case o.shell && o.bash:
 		return errors.New("--shell and --bash exclude each other")
 	}
-	return errors.Join(o.retries.check(), o.sourceOptions.check(c))
+	return cmp.Or(o.retries.check(), o.checkLive(), o.sourceOptions.check(c))
 }
 
 // findPool plans the workers that the run will have.
@@ -336,13 +339,13 @@ func (p *runPlan) compile(s streams, argv []string) error {
 	if p.cmd.InQuotes() {
 		s.err.Hint("a placeholder stands in quotes in the shell text, and values are quoted as they are put in: leave the quotes around it away")
 	}
+	opt.Shell = ""
 	if p.o.name != "" {
-		opt.Shell = ""
 		if p.name, err = expand.CompileName(p.o.name, opt); err != nil {
 			return fmt.Errorf("--name: %w", err)
 		}
 	}
-	return nil
+	return p.compileTag(opt)
 }
 
 // render makes the task of one row.

@@ -48,9 +48,11 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 // printTurns prints what has resolved of the inputs that are next in order.
 func (e *execution) printTurns() (first error) {
 	for r := e.order.take(); r != nil; r = e.order.take() {
+		e.turn = r.Index + 1
 		first = cmp.Or(first, e.print(r))
+		delete(e.printed, r.Index)
 	}
-	return first
+	return cmp.Or(first, e.printTurn())
 }
 
 // printRest prints what waited for the turn of inputs that nobody has computed.
@@ -79,7 +81,7 @@ func (e *execution) print(r *dispatcher.Done) error {
 
 func (e *execution) item(r *dispatcher.Done) report.Item {
 	return report.Item{Result: r.Result, Output: r.Output, Row: r.Row,
-		Host: ":", Command: e.p.commandLine(r.Argv)}
+		Host: ":", Command: e.p.commandLine(r.Argv), Tag: e.p.tagOf(r.Row.Values, r.Index, r.Slot)}
 }
 
 func label(r *dispatcher.Done) string { return labelOf(r.Index, r.Name, r.Row) }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,9 @@ type execution struct {
 	h       *host.Host
 	profile *host.Profile
 	b       *dispatcher.Run
-	order   *inOrder // of what is printed, with -k and --flat; nil without
+	order   *inOrder                    // of what is printed, with -k and --flat; nil without
+	turn    int                         // with order: the index after that of the last result printed
+	printed map[int]*dispatcher.Printed // with order: what has been printed before its turn
 	out     *report.Writer
 	bar     *progress
 	alone   chan error // nobody is left to do the work
@@ -68,7 +71,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	e := &execution{p: p, s: s, log: log, bar: bar, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
 	p.say = e.say
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
-		Flat: p.o.flat, ResultsDir: p.o.results, JobLog: p.o.joblog})
+		Flat: p.o.flat, Live: p.o.live.way(), ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
 		return usageError{err}
 	}
@@ -132,12 +135,12 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
-	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), StopOnFailure: e.p.o.stop})
+	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), StopOnFailure: e.p.o.stop, Live: e.p.o.live.way() != report.Grouped})
 	if err != nil {
 		return cleanup, err
 	}
-	if e.p.o.keep || e.p.o.flat {
-		e.order = newInOrder(e.b)
+	if e.p.o.keep && e.p.o.live.way() != report.Ungrouped || e.p.o.flat {
+		e.order, e.turn, e.printed = newInOrder(e.b), 1, map[int]*dispatcher.Printed{}
 		undo = append(undo, e.order.cursor.Close)
 	}
 	if e.p.o.joinFile != "" {
@@ -304,7 +307,9 @@ func (e *execution) loop() error {
 	for {
 		select {
 		case r := <-results:
-			fail(e.deliver(r))
+			fail(cmp.Or(e.printLive(), e.deliver(r)))
+		case <-e.b.Printing():
+			fail(e.printLive())
 		case err := <-e.fed:
 			fed(err)
 		case deserted = <-e.alone:

@@ -22,6 +22,8 @@ type Item struct {
 	Host string
 	// Command is the task's command as one line for a shell.
 	Command string
+	// Tag stands before each line that is printed, not in files or JSON.
+	Tag string
 }
 
 // neverRan reports whether the task was given up before it was tried. Such a
@@ -52,6 +54,9 @@ type Options struct {
 	// array. Tasks that failed are left out, as are, with JSON, values that are no JSON or
 	// of another type than the first; of these Close says so.
 	Flat bool
+	// Live says what is printed before a task ends, by Grow. It goes with neither JSON
+	// nor Flat.
+	Live Live
 	// ResultsDir takes a directory for each result, as GNU parallel's
 	// --results; empty means none is wanted.
 	ResultsDir string
@@ -71,9 +76,10 @@ type Writer struct {
 	opt       Options
 	stdout    destination
 	stderr    destination
-	buf       []byte // what streams are copied through
-	hold      *hold  // nil when results are printed as they come
-	array     *array // of Flat with JSON
+	shown     map[*spool.Output]*shown // of those that grow
+	buf       []byte                   // what streams are copied through
+	hold      *hold                    // nil when results are printed as they come
+	array     *array                   // of Flat with JSON
 	results   *resultsDir
 	log       *jobLog
 	printErr  error // the first failure to print; nothing is printed after it
@@ -172,10 +178,7 @@ func (w *Writer) show(item *Item) error {
 	case w.opt.JSON:
 		return w.showJSON(item)
 	}
-	if err := w.stdout.copy(item.Output, spool.Stdout, w.buffer()); err != nil {
-		return err
-	}
-	return w.stderr.copy(item.Output, spool.Stderr, w.buffer())
+	return w.showRest(item)
 }
 
 // Close prints what still waits for its turn, in order, over the gaps left by

@@ -27,8 +27,8 @@ const memoryLimit = 64 << 10
 var ErrClosed = errors.New("the output has been thrown away")
 
 // Output is what one task wrote. One goroutine may write to it; once that one
-// has finished, and has passed the Output on, any number of others may read. Park
-// and Close may be called at any time. A nil Output is that of a task that wrote
+// has finished, and has passed the Output on, any number of others may read. Park,
+// ReadAt and Close may be called at any time. A nil Output is that of a task that wrote
 // nothing: it can be read, kept from, and closed.
 type Output struct {
 	dir   *Dir
@@ -117,6 +117,29 @@ func (o *Output) Memory() int64 {
 // that has been closed already it returns ErrClosed.
 func (o *Output) Reader(stream int) (io.ReadCloser, error) {
 	return o.readFrom(stream, 0)
+}
+
+// ReadAt fills p with what a stream has from an offset on, as far as it goes, and
+// returns how much that is. Unlike a Reader it may be called while the stream grows.
+func (o *Output) ReadAt(stream int, p []byte, from int64) (int, error) {
+	if from >= o.Bytes(stream) {
+		return 0, nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return 0, fmt.Errorf("read output: %w", ErrClosed)
+	}
+	r, err := o.open(o.stream(stream), from)
+	if err != nil {
+		return 0, err
+	}
+	defer r.closeFiles()
+	n, err := io.ReadFull(r, p)
+	if err == io.EOF || err == io.ErrUnexpectedEOF { // as they are: that is all there is yet
+		err = nil
+	}
+	return n, err
 }
 
 // Tail returns the last n bytes of a stream, or all of a shorter one.

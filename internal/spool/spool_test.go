@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -261,6 +262,42 @@ func TestHandedFromWriterToReader(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestReadAtWhileItGrows: whoever follows an output reads all of it, in order, while it
+// moves from memory to files.
+func TestReadAtWhileItGrows(t *testing.T) {
+	o := spool.Open(t.TempDir()).New("9")
+	want := pattern(5*limit + 11)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 3000)
+			if err := o.Write(spool.Stderr, rest[:n]); err != nil {
+				t.Error(err)
+			}
+			rest = rest[n:]
+		}
+	})
+	var got []byte
+	for buf := make([]byte, 4096); len(got) < len(want) && !t.Failed(); {
+		n, err := o.ReadAt(spool.Stderr, buf, int64(len(got)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+	wg.Wait()
+	if !bytes.Equal(got, want) {
+		t.Error("what was followed is damaged")
+	}
+	if n, err := o.ReadAt(spool.Stderr, make([]byte, 1), int64(len(want))); n != 0 || err != nil {
+		t.Errorf("behind the end: %d, %v", n, err)
+	}
+	o.Close()
+	if _, err := o.ReadAt(spool.Stderr, make([]byte, 1), 0); !errors.Is(err, spool.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
 }
 
 func TestAllocations(t *testing.T) {

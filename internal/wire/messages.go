@@ -170,7 +170,7 @@ func (m *Assign) append(b []byte) []byte {
 	b = putBool(b, 13, m.Spec.Everywhere)
 	b = putString(b, 14, m.Spec.Func)
 	b = putBytes(b, 15, m.Spec.Input)
-	return putStream(b, 16, m.Spec.Stream)
+	return putBool(putStream(b, 16, m.Spec.Stream), 20, m.Spec.Live)
 }
 
 func (m *Assign) parse(b []byte) error {
@@ -203,6 +203,8 @@ func (m *Assign) parse(b []byte) error {
 			m.Spec.Input = append([]byte(nil), s...)
 		case 16:
 			inner = m.Spec.Stream.UnmarshalBinary(s)
+		case 20:
+			m.Spec.Live = v != 0
 		}
 	})
 	if err = errors.Join(err, inner); err == nil && len(m.Spec.Argv) == 0 {

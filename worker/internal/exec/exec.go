@@ -173,7 +173,10 @@ func (r *Runner) Run(ctx context.Context, id task.ID, spec task.Spec, out func(s
 		rep.Err = cause(ctx)
 		return rep
 	}
-	j := &job{r: r, ctx: ctx, spec: &spec, report: &rep, sender: sender{out: out, wake: r.wake}, pidfd: -1}
+	j := &job{r: r, ctx: ctx, spec: &spec, report: &rep, sender: sender{out: out, wake: r.wake, after: flushAfter}, pidfd: -1}
+	if spec.Live {
+		j.sender.after = liveAfter
+	}
 	if fault := r.begin(j, id); fault != nil {
 		if rep.Lack = fault; fault.Kind == faultOfTask {
 			rep.Err, rep.Lack = fault.Err(), nil

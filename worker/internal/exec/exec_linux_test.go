@@ -356,6 +356,27 @@ func TestLargeOutputArrivesWholeAndInOrder(t *testing.T) {
 	}
 }
 
+// TestLiveOutputIsGathered: a task that prints a byte at a time does not cost a piece
+// each, and nothing of it is lost.
+func TestLiveOutputIsGathered(t *testing.T) {
+	r := newRunner(t)
+	var c collector
+	pieces := 0
+	spec := sh("i=0; while [ $i -lt 3000 ]; do printf x; i=$((i+1)); done; sleep 0.2; printf y")
+	spec.Live = true
+	rep := r.Run(context.Background(), 1, spec, func(n int, p []byte) error {
+		pieces++
+		return c.out(n, p)
+	})
+	c.streams[1].Write(rep.Stdout)
+	if got, want := c.streams[1].String(), strings.Repeat("x", 3000)+"y"; got != want || rep.Err != nil {
+		t.Errorf("%d bytes came, %v", len(got), rep.Err)
+	}
+	if most := 2 + int(rep.Elapsed/liveAfter); pieces == 0 || pieces > most {
+		t.Errorf("%d pieces came in %v", pieces, rep.Elapsed)
+	}
+}
+
 func TestASlowReaderHoldsTheCommandUp(t *testing.T) {
 	r, dir := newRunner(t), t.TempDir()
 	gate := make(chan struct{})

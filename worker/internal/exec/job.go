@@ -204,7 +204,7 @@ func (j *job) until() time.Time {
 	}
 	for i := range j.r.streams {
 		if s := &j.r.streams[i]; len(s.buf) > 0 && !s.sending {
-			sooner(s.since.Add(flushAfter))
+			sooner(s.since.Add(j.sender.after))
 		}
 	}
 	return first

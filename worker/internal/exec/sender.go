@@ -8,8 +8,9 @@ import (
 
 // sender calls out, which may block, while pipes and processes are watched.
 type sender struct {
-	out  func(stream int, p []byte) error
-	wake func()
+	out   func(stream int, p []byte) error
+	wake  func()
+	after time.Duration // so long a buffer waits to be sent
 
 	queue chan piece // to the goroutine; nil until out is needed
 	done  chan piece // back from it
@@ -27,7 +28,7 @@ type piece struct {
 // offer hands the stream's buffer over if there is reason to: it holds more
 // than a report takes, or it has waited.
 func (d *sender) offer(s *stream, now time.Time) {
-	if s.sending || len(s.buf) == 0 || len(s.buf) <= tail && now.Sub(s.since) < flushAfter {
+	if s.sending || len(s.buf) == 0 || len(s.buf) <= tail && now.Sub(s.since) < d.after {
 		return
 	}
 	d.send(s)

@@ -10,7 +10,8 @@ const (
 	chunk      = 64 << 10 // what out is given at most
 	tail       = 8 << 10  // what a report carries of each stream at most
 	flushAfter = 250 * time.Millisecond
-	drainMost  = 4 << 20 // what is still read when all processes are gone; a pipe holds 1 MiB at most
+	liveAfter  = 50 * time.Millisecond // is flushAfter of a task whose output is wanted as it comes
+	drainMost  = 4 << 20               // what is still read when all processes are gone; a pipe holds 1 MiB at most
 )
 
 // stream is one of a task's output pipes and what was read from it.
