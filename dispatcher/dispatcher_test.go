@@ -868,7 +868,7 @@ func TestStopOnFailure(t *testing.T) {
 		if w.b.Dropped() != 1 {
 			t.Errorf("%d dropped", w.b.Dropped())
 		}
-	}, func(_ *options, b *dispatcher.RunOptions) { b.StopOnFailure = true })
+	}, func(_ *options, b *dispatcher.RunOptions) { b.Halt = dispatcher.Halt{Count: 1, Now: true} })
 }
 
 // TestCancelledTaskMayHaveEnded: a task that ended well before the cancel

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"fmt"
 	"time"
 
 	"muster/dispatcher/internal/queue"
@@ -19,9 +18,8 @@ type RunOptions struct {
 	// Common is what all tasks have in common, as far as that is known before they
 	// are made: what they need of a machine is told from it.
 	Common task.Spec
-	// StopOnFailure starts nothing more after a task has failed, and cancels
-	// what runs then.
-	StopOnFailure bool
+	// Halt ends the run before all is done.
+	Halt Halt
 	// Live has what tasks print sent as it comes, for TakePrinted.
 	Live bool
 }
@@ -36,14 +34,16 @@ type Run struct {
 	columns  []string
 	common   queue.Needs
 	printing *printing // nil unless the run is live
-	text     int64     // bytes of rows whose tasks are open; guarded by Pool.mu
+	end      Halt
+	text     int64 // bytes of rows whose tasks are open; guarded by Pool.mu
+	early    bool  // it has halted by end; guarded by Pool.mu
 }
 
 // NewRun returns a run that Submit gives rows to and Seal completes. It is not
 // among the dispatcher's futures: nobody else collects it.
 func (p *Pool) NewRun(opt RunOptions) (*Run, error) {
-	r := &Run{render: opt.Render, columns: opt.Columns, common: needsOf(&opt.Common)}
-	r.Future = p.newFuture(KindRun, FutureOptions{StopOnFailure: opt.StopOnFailure}, p.tick)
+	r := &Run{render: opt.Render, columns: opt.Columns, common: needsOf(&opt.Common), end: opt.Halt}
+	r.Future = p.newFuture(KindRun, FutureOptions{StopOnFailure: opt.Halt.first()}, p.tick)
 	if opt.Live {
 		r.printing = newPrinting()
 	}
@@ -165,10 +165,7 @@ func (r *Run) resolve(j job, done *Done) {
 	done.Row = task.Row{Values: j.row, Columns: r.columns}
 	r.pool.completed++
 	r.log.Put(j.index, done)
-	if r.stop && !r.halted && done.Err != nil && done.Err.Kind != task.KindCancelled {
-		r.startNoMore()
-		r.cancel(task.Cancelled(fmt.Sprintf("task %d had failed", done.Index)))
-	}
+	r.halts(done)
 	r.settle()
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"muster/dispatcher"
 	"muster/internal/config"
 	"muster/internal/expand"
 	"muster/internal/host"
@@ -42,6 +43,7 @@ type runOptions struct {
 	dryRun                 bool
 	retries                retries
 	live                   liveOptions
+	halt                   string
 	progress               string
 	listen, joinFile       string
 	joinUses               int
@@ -88,6 +90,7 @@ func runFlags(o *runOptions) []cli.Flag {
 	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), o.live.flags()...),
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
+		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is soon or now,fail, success or done=N or N%, as GNU parallel has it"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
 		&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
 		&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "print stdout alone, in input order, one result a line; with --json one array"},
@@ -114,6 +117,7 @@ type runPlan struct {
 	tag  *expand.Template // nil without --tag and --tagstring
 	dir  string
 	env  []string
+	halt dispatcher.Halt
 	seed rng.Streams // without a seed the profile has none either
 	pool *pool       // of the profile; nil is one worker on this machine
 
@@ -159,6 +163,9 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	}
 	p := &runPlan{o: o, everywhere: c.StringSlice("everywhere")}
 	var err error
+	if p.halt, err = o.halting(); err != nil {
+		return nil, err
+	}
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
 	}

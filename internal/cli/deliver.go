@@ -41,6 +41,7 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 		e.order.add(r)
 		err = errors.Join(err, e.printTurns())
 	}
+	e.sayHalted()
 	e.bar.add(r.Err != nil && r.Err.Kind != task.KindCancelled)
 	return err
 }

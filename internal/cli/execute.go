@@ -55,6 +55,7 @@ type execution struct {
 	alone   chan error // nobody is left to do the work
 	asker   string     // where logins ask their questions
 
+	halted  bool       // it was said that the run ends early
 	fed     chan error // what ended the reading of inputs
 	room    chan struct{}
 	tally   tally
@@ -70,6 +71,9 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	defer signal.Stop(broken)
 	e := &execution{p: p, s: s, log: log, bar: bar, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
 	p.say = e.say
+	if n, known := p.in.Total(); known {
+		p.halt.Total = n
+	}
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
 		Flat: p.o.flat, Live: p.o.live.way(), ResultsDir: p.o.results, JobLog: p.o.joblog})
 	if err != nil {
@@ -135,7 +139,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
-	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), StopOnFailure: e.p.o.stop, Live: e.p.o.live.way() != report.Grouped})
+	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), Halt: e.p.halt, Live: e.p.o.live.way() != report.Grouped})
 	if err != nil {
 		return cleanup, err
 	}
@@ -345,7 +349,7 @@ func (e *execution) verdict(err error) error {
 		return exitError(exitInterrupted)
 	case err != nil:
 		return err
-	case e.tally.failed > 0:
+	case e.failures() > 0:
 		return exitError(exitTaskFailed)
 	}
 	return nil

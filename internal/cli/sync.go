@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"muster/dispatcher"
 	"muster/internal/disposition"
 	"muster/internal/plan"
 	"muster/task"
@@ -78,7 +79,7 @@ func notFound(spec task.Spec) string {
 
 // runSync is a run in sync mode.
 func (p *runPlan) runSync(s streams) error {
-	failed, n, streams := 0, 0, p.seed.Sequence()
+	failed, n, early, streams := 0, 0, false, p.seed.Sequence()
 	for n = 1; ; n++ {
 		row, err := p.in.Next()
 		if err == io.EOF {
@@ -94,19 +95,19 @@ func (p *runPlan) runSync(s streams) error {
 			stdin = nil // it is where the inputs come from
 		}
 		v := runHere(spec, stdin, s.out, s.err.Exact())
-		if v == nil {
-			continue
+		if v != nil {
+			failed++
+			s.err.Say("task %s: %s", labelOf(n, spec.Name, task.Row{Values: row, Columns: p.in.Columns()}), describe(v))
 		}
-		failed++
-		s.err.Say("task %s: %s", labelOf(n, spec.Name, task.Row{Values: row, Columns: p.in.Columns()}), describe(v))
-		if v.Kind == task.KindInterrupt {
+		if v != nil && v.Kind == task.KindInterrupt {
 			return exitError(exitInterrupted)
 		}
-		if p.o.stop {
+		if total, _ := p.in.Total(); p.halt.Reached(failed, n-failed, total) {
+			early = true
 			break
 		}
 	}
-	if failed > 0 {
+	if failed > 0 && !(early && p.halt.On == dispatcher.Succeeded) {
 		return exitError(exitTaskFailed)
 	}
 	return nil
