@@ -112,10 +112,13 @@ func (s *site) tasks(n int, run *exec.Cmd) (time.Duration, error) {
 
 // span is the first start and the last end in a job log of so many tasks. It is
 // in GNU parallel's format: the third field is the start in seconds since 1970, the
-// fourth how long it took.
+// fourth how long it took. The log is removed, so that the next run begins another.
 func span(path string, tasks int) (first, last time.Time, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
+		return first, last, err
+	}
+	if err := os.Remove(path); err != nil {
 		return first, last, err
 	}
 	records := strings.Split(strings.TrimSpace(string(text)), "\n")[1:]

@@ -54,7 +54,7 @@ func (r *Run) halts(done *Done) {
 	c := r.log.Counts()
 	total := r.end.Total
 	if total == 0 && r.sealed {
-		total = c.Total
+		total = c.Total - int(r.skipped.Load())
 	}
 	if !r.end.Reached(c.Failed, c.Resolved-c.Failed, total) {
 		return

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"sync/atomic"
 	"time"
 
 	"muster/dispatcher/internal/queue"
@@ -35,6 +36,7 @@ type Run struct {
 	common   queue.Needs
 	printing *printing // nil unless the run is live
 	end      Halt
+	skipped  atomic.Int64
 	text     int64 // bytes of rows whose tasks are open; guarded by Pool.mu
 	early    bool  // it has halted by end; guarded by Pool.mu
 }
@@ -74,6 +76,16 @@ func (r *Run) Submit(rows [][]string) {
 	p.pump(time.Now())
 }
 
+// Skip passes over the next n rows: the indices that they would have are nobody's, and
+// they do not count.
+func (r *Run) Skip(n int) {
+	r.skipped.Add(int64(n))
+	first := r.log.Add(n)
+	for i := range n {
+		r.log.Drop(first + i)
+	}
+}
+
 func textOf(row []string) (n int64) {
 	for _, value := range row {
 		n += int64(len(value))
@@ -93,10 +105,10 @@ func (r *Run) QueuedBytes() int64 {
 
 // Submitted returns how many tasks have been submitted, those that were dropped
 // among them.
-func (r *Run) Submitted() int { return r.log.Counts().Total }
+func (r *Run) Submitted() int { return r.log.Counts().Total - int(r.skipped.Load()) }
 
 // Dropped returns how many tasks Stop kept from ever starting.
-func (r *Run) Dropped() int { return r.log.Counts().Dropped }
+func (r *Run) Dropped() int { return r.log.Counts().Dropped - int(r.skipped.Load()) }
 
 // Stop keeps every task that has not started from starting. What is submitted later
 // is dropped.

@@ -22,6 +22,7 @@ import (
 	"muster/internal/host"
 	"muster/internal/input"
 	"muster/internal/plan"
+	"muster/internal/report"
 	"muster/internal/shell"
 	safe "muster/internal/terminal"
 	"muster/rng"
@@ -44,6 +45,7 @@ type runOptions struct {
 	retries                retries
 	live                   liveOptions
 	halt                   string
+	past                   resumeOptions
 	progress               string
 	listen, joinFile       string
 	joinUses               int
@@ -87,7 +89,7 @@ tried again with --retries; one whose worker dies is tried again (--lost-retries
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), o.live.flags()...),
+	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(o.live.flags(), o.past.flags()...)...),
 		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is soon or now,fail, success or done=N or N%, as GNU parallel has it"},
@@ -95,7 +97,7 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
 		&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "print stdout alone, in input order, one result a line; with --json one array"},
 		&cli.StringFlag{Name: "results", Destination: &o.results, Usage: "also write each result into a folder of `DIR`"},
-		&cli.StringFlag{Name: "joblog", Destination: &o.joblog, Usage: "also write a line a task to `FILE`, as GNU parallel does"},
+		&cli.StringFlag{Name: "joblog", Destination: &o.joblog, Usage: "also write a line a task to `FILE`, as GNU parallel does; +FILE appends to it"},
 		&cli.BoolFlag{Name: "dry-run", Destination: &o.dryRun, Usage: "print the commands and run nothing"},
 		choiceFlag("progress", &o.progress, "auto", "show a progress bar: `WHEN` is auto (on a terminal), always or never", "auto", "always", "never"),
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
@@ -119,7 +121,14 @@ type runPlan struct {
 	env  []string
 	halt dispatcher.Halt
 	seed rng.Streams // without a seed the profile has none either
-	pool *pool       // of the profile; nil is one worker on this machine
+
+	past    *report.Past   // of the job log that the run goes on with; nil if it is a new one
+	numbers []int          // of the inputs, where they are not 1, 2, 3
+	taken   int            // inputs read
+	ahead   [][]string     // inputs that were read before anything starts
+	places  map[string]int // with --results: the number of the input whose results lie there
+
+	pool *pool // of the profile; nil is one worker on this machine
 
 	everywhere []string
 	fromStdin  bool // inputs are read from standard input
@@ -152,7 +161,10 @@ func runRun(c *cli.Context, s streams, o runOptions, words *commandLine) error {
 }
 
 func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runPlan, error) {
-	if len(words.argv) == 0 {
+	if o.past.retryFailed && (len(words.argv)+len(words.sources) > 0 || c.IsSet("arg-file")) {
+		return nil, errors.New("--retry-failed takes the commands from the log: leave out the command and its inputs")
+	}
+	if len(words.argv) == 0 && !o.past.retryFailed {
 		return nil, hinted{errNoCommand, "muster run -a inputs.txt -- ./simulate {}"}
 	}
 	if err := o.check(c); err != nil {
@@ -181,7 +193,21 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if p.seed.IsZero() && p.pool != nil {
 		p.seed = p.pool.set.Seed
 	}
-	return p, p.openInputs(c, s, words)
+	if err := p.readPast(); err != nil {
+		return nil, err
+	}
+	open := func() error { return p.openInputs(c, s, words) }
+	if o.past.retryFailed {
+		open = p.openFailed
+	}
+	if err := open(); err != nil {
+		return nil, err
+	}
+	if err := p.checkDistinct(); err != nil {
+		p.in.Close()
+		return nil, err
+	}
+	return p, nil
 }
 
 // openInputs finds the inputs, and compiles the command for them.
@@ -246,7 +272,7 @@ func (o *runOptions) check(c *cli.Context) error {
 	case o.shell && o.bash:
 		return errors.New("--shell and --bash exclude each other")
 	}
-	return cmp.Or(o.retries.check(), o.checkLive(), o.sourceOptions.check(c))
+	return cmp.Or(o.retries.check(), o.checkLive(), o.checkResume(), o.sourceOptions.check(c))
 }
 
 // findPool plans the workers that the run will have.
@@ -347,6 +373,11 @@ func (p *runPlan) compile(s streams, argv []string) error {
 		s.err.Hint("a placeholder stands in quotes in the shell text, and values are quoted as they are put in: leave the quotes around it away")
 	}
 	opt.Shell = ""
+	return p.compileNames(opt)
+}
+
+// compileNames compiles what results are called.
+func (p *runPlan) compileNames(opt expand.Options) (err error) {
 	if p.o.name != "" {
 		if p.name, err = expand.CompileName(p.o.name, opt); err != nil {
 			return fmt.Errorf("--name: %w", err)
@@ -374,8 +405,8 @@ func (p *runPlan) common() task.Spec {
 }
 
 func (p *runPlan) dryRun(out io.Writer) error {
-	for i := 1; ; i++ {
-		row, err := p.in.Next()
+	for {
+		row, i, err := p.nextRow()
 		if err == io.EOF {
 			return nil
 		}

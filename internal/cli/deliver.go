@@ -49,7 +49,7 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 // printTurns prints what has resolved of the inputs that are next in order.
 func (e *execution) printTurns() (first error) {
 	for r := e.order.take(); r != nil; r = e.order.take() {
-		e.turn = r.Index + 1
+		e.turn = e.p.turnAfter(r.Index)
 		first = cmp.Or(first, e.print(r))
 		delete(e.printed, r.Index)
 	}

@@ -72,13 +72,14 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	e := &execution{p: p, s: s, log: log, bar: bar, fed: make(chan error, 1), room: make(chan struct{}, 1), alone: make(chan error, 8)}
 	p.say = e.say
 	if n, known := p.in.Total(); known {
-		p.halt.Total = n
+		p.halt.Total = max(n-p.passed(), 0)
 	}
 	e.out, err = report.New(report.Options{Stdout: s.out, Stderr: s.err.Exact(), Keep: p.o.keep, JSON: p.o.json,
-		Flat: p.o.flat, Live: p.o.live.way(), ResultsDir: p.o.results, JobLog: p.o.joblog})
+		Flat: p.o.flat, Live: p.o.live.way(), ResultsDir: p.o.results, JobLog: p.o.joblog, Past: p.past})
 	if err != nil {
 		return usageError{err}
 	}
+	p.sayPast(s)
 	// Signals are caught until the last has been cleaned up.
 	signals := make(chan os.Signal, 4)
 	disposition.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -144,7 +145,7 @@ func (e *execution) open() (cleanup func(), err error) {
 		return cleanup, err
 	}
 	if e.p.o.keep && e.p.o.live.way() != report.Ungrouped || e.p.o.flat {
-		e.order, e.turn, e.printed = newInOrder(e.b), 1, map[int]*dispatcher.Printed{}
+		e.order, e.turn, e.printed = newInOrder(e.b), e.p.turnAfter(0), map[int]*dispatcher.Printed{}
 		undo = append(undo, e.order.cursor.Close)
 	}
 	if e.p.o.joinFile != "" {
@@ -253,9 +254,9 @@ func (e *execution) letJoin() error {
 // feed reads inputs into the queue until they end.
 func (e *execution) feed() {
 	defer e.b.Seal()
-	rows, size := make([][]string, 0, feedRows), 0
+	rows, size, last := make([][]string, 0, feedRows), 0, 0
 	for {
-		row, err := e.p.in.Next()
+		row, number, err := e.p.nextRow()
 		if err != nil {
 			e.b.Submit(rows)
 			if err == io.EOF {
@@ -264,6 +265,12 @@ func (e *execution) feed() {
 			e.fed <- err
 			return
 		}
+		if number > last+1 {
+			e.b.Submit(rows)
+			rows, size = rows[:0], 0
+			e.b.Skip(number - last - 1)
+		}
+		last = number
 		rows = append(rows, row)
 		for _, value := range row {
 			size += len(value)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,6 +98,18 @@ func (e *execution) printLive() (first error) {
 		}
 	}
 	return first
+}
+
+// turnAfter is the number of the input whose turn it is to be printed after another's.
+func (p *runPlan) turnAfter(number int) int {
+	if i, there := slices.BinarySearch(p.numbers, number+1); !there && i < len(p.numbers) {
+		return p.numbers[i]
+	}
+	for number++; ; number++ {
+		if t, there := p.pastTask(number); !there || !p.o.past.passes(t) {
+			return number
+		}
+	}
 }
 
 // printTurn prints what the task has printed by now whose turn has come.

@@ -14,7 +14,7 @@ const (
 func (p *runPlan) newProgress(s streams) (*progress, streams) {
 	total := -1
 	if n, known := p.in.Total(); known {
-		total = n
+		total = max(n-p.passed(), 0)
 	}
 	return newProgress(p.o.progress, s, total)
 }

@@ -79,9 +79,9 @@ func notFound(spec task.Spec) string {
 
 // runSync is a run in sync mode.
 func (p *runPlan) runSync(s streams) error {
-	failed, n, early, streams := 0, 0, false, p.seed.Sequence()
-	for n = 1; ; n++ {
-		row, err := p.in.Next()
+	failed, ran, early, streams := 0, 0, false, p.seed.Sequence()
+	for {
+		row, n, err := p.nextRow()
 		if err == io.EOF {
 			break
 		}
@@ -89,11 +89,14 @@ func (p *runPlan) runSync(s streams) error {
 			return usageError{err}
 		}
 		spec := p.render(row, n).InSlot(1)
-		spec.Stream = streams.Next()
+		if spec.Stream = p.seed.Of(uint64(n)); p.seed.IsZero() {
+			spec.Stream = streams.Next()
+		}
 		stdin := s.in
 		if p.fromStdin {
 			stdin = nil // it is where the inputs come from
 		}
+		ran++
 		v := runHere(spec, stdin, s.out, s.err.Exact())
 		if v != nil {
 			failed++
@@ -102,7 +105,7 @@ func (p *runPlan) runSync(s streams) error {
 		if v != nil && v.Kind == task.KindInterrupt {
 			return exitError(exitInterrupted)
 		}
-		if total, _ := p.in.Total(); p.halt.Reached(failed, n-failed, total) {
+		if total, _ := p.in.Total(); p.halt.Reached(failed, ran-failed, total) {
 			early = true
 			break
 		}

@@ -82,7 +82,7 @@ func planted(folder, st fs.FileInfo) bool {
 // not there; flag may be os.O_APPEND and os.O_TRUNC. It refuses one that somebody else
 // has planted.
 func Create(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	if err := unplanted(path); err != nil {
+	if err := Unplanted(path); err != nil {
 		return nil, err
 	}
 	how := os.O_WRONLY | os.O_CREATE | flag&^os.O_TRUNC
@@ -110,7 +110,7 @@ func Create(path string, flag int, perm fs.FileMode) (*os.File, error) {
 // stillAt fails if what was opened is not what path leads to, or if somebody else has
 // made it lead there.
 func stillAt(path string, opened fs.FileInfo) error {
-	if err := unplanted(path); err != nil {
+	if err := Unplanted(path); err != nil {
 		return err
 	}
 	now, err := os.Stat(path)
@@ -120,7 +120,8 @@ func stillAt(path string, opened fs.FileInfo) error {
 	return err
 }
 
-func unplanted(path string) error {
+// Unplanted fails if Planted names somebody.
+func Unplanted(path string) error {
 	who, at, err := Planted(path)
 	if err == nil && who != "" {
 		err = fmt.Errorf("%s belongs to %s, who may have put it in this folder, which is everybody's, to have you write elsewhere or to read it: choose another name", at, who)
@@ -131,7 +132,7 @@ func unplanted(path string) error {
 // MakeFolder makes the folders down to the path that a user has named, as os.MkdirAll
 // does, and opens the last. It refuses what Create does.
 func MakeFolder(path string, perm fs.FileMode) (*os.Root, error) {
-	if err := unplanted(path); err != nil {
+	if err := Unplanted(path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, perm); err != nil {

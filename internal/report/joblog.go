@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -18,17 +19,73 @@ import (
 // --resume and --retry-failed read.
 type jobLog struct{ file *os.File }
 
-func openJobLog(path string) (*jobLog, error) {
-	f, err := owner.Create(path, os.O_TRUNC|os.O_APPEND, 0o666)
+// jobLogHeading is the first line of a job log.
+const jobLogHeading = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+
+// openJobLog opens a new job log, or with past one that is to go on. Nothing that was
+// there is lost.
+func openJobLog(path string, past *Past) (*jobLog, error) {
+	f, err := owner.Create(path, os.O_APPEND, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("open job log: %w", err)
 	}
-	_, err = f.WriteString("Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
-	if err != nil {
+	l := &jobLog{f}
+	if err := l.begin(path, past); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open job log: %w", err)
 	}
-	return &jobLog{f}, nil
+	return l, nil
+}
+
+// begin sees to it that the log is one and nobody else's, and gives it a heading.
+func (l *jobLog) begin(path string, past *Past) error {
+	st, err := l.file.Stat()
+	if err == nil && st.Mode().IsRegular() {
+		if err = lock(l.file, path); err == nil {
+			err = l.prepare(path, past)
+		}
+		if st, _ = l.file.Stat(); err == nil && st.Size() > 0 {
+			return nil // it has its heading
+		}
+	}
+	if err == nil {
+		_, err = l.file.WriteString(jobLogHeading)
+	}
+	return err
+}
+
+// prepare looks at what a file has. The end of a line that was cut off goes.
+func (l *jobLog) prepare(path string, past *Past) error {
+	st, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	switch {
+	case past != nil && st.Size() != past.size:
+		return fmt.Errorf("%s has changed since it was read", path)
+	case past != nil && past.Torn:
+		return l.file.Truncate(past.whole)
+	case past != nil || st.Size() == 0:
+		return nil
+	}
+	return unwritten(path)
+}
+
+// unwritten fails if a file has anything but a job log's heading.
+func unwritten(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, int64(len(jobLogHeading))+1))
+	switch {
+	case err != nil || string(head) == jobLogHeading:
+		return err
+	case strings.HasPrefix(string(head), jobLogHeading):
+		return fmt.Errorf("%s is the log of an earlier run: --joblog +%s appends to it, --resume goes on with it; or remove it", path, path)
+	}
+	return fmt.Errorf("%s is no job log: it is not overwritten", path)
 }
 
 // write appends a task's line. Send is 0, since nothing is sent along, and

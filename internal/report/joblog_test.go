@@ -3,8 +3,10 @@ package report_test
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +95,83 @@ func TestJobLogFields(t *testing.T) {
 		if got := strings.Split(read(t, path), "\n")[1]; got != want {
 			t.Errorf("%+v: %q, want %q", tc.err, got, want)
 		}
+	}
+}
+
+func TestReadJobLog(t *testing.T) {
+	heading := "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+	ok := "1\t:\t1772600767.890\t     0.004\t0\t3\t0\t0\techo 'a\tb'\x00c\n"
+	bad := "1\t:\t1772600767.890\t     0.004\t0\t3\t7\t0\tfalse\n"
+	killed := "12\tuser@host -p 1\t1772600767.890\t     0.004\t0\t3\t0\t9\t\n"
+	lost := "2\t:\t0.000\t     0.000\t0\t0\t-1\t0\tx\n"
+	did := report.PastTask{Command: "echo 'a\tb'\nc"}
+	for _, c := range []struct {
+		name, log string
+		want      map[int]report.PastTask
+		torn      bool
+	}{
+		{"empty", "", nil, false},
+		{"a heading", heading, nil, false},
+		{"a torn heading", heading[:20], nil, true},
+		{"newline and tab", heading + ok, map[int]report.PastTask{1: did}, false},
+		{"failed, then done", heading + bad + ok, map[int]report.PastTask{1: did}, false},
+		{"done stays done", heading + ok + bad, map[int]report.PastTask{1: did}, false},
+		{"two logs", heading + bad + heading + killed, map[int]report.PastTask{1: {7, 0, "false"}, 12: {0, 9, ""}}, false},
+		{"lost", heading + lost, map[int]report.PastTask{2: {-1, 0, "x"}}, false},
+		{"torn", heading + ok + bad[:len(bad)-3], map[int]report.PastTask{1: did}, true},
+		{"torn in its numbers", heading + ok + bad[:9], map[int]report.PastTask{1: did}, true},
+		{"by an editor", strings.ReplaceAll(heading+bad, "\n", "\r\n"), map[int]report.PastTask{1: {7, 0, "false"}}, false},
+		{"a carriage return of its own", heading + strings.Replace(bad, "\n", "\r\n", 1), map[int]report.PastTask{1: {7, 0, "false\r"}}, false},
+	} {
+		path := filepath.Join(t.TempDir(), "log")
+		if err := os.WriteFile(path, []byte(c.log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		past, err := report.ReadJobLog(path)
+		if err != nil || !maps.Equal(past.Entries, c.want) || past.Torn != c.torn {
+			t.Errorf("%s: %+v, %v", c.name, past, err)
+			continue
+		}
+		// What is appended stands on a line of its own, and all is read again.
+		w := open(t, report.Options{JobLog: path, Past: past})
+		put(t, w, newMaker(t).item(99, "", ""))
+		closeIt(t, w)
+		again, err := report.ReadJobLog(path)
+		if err != nil || len(again.Entries) != len(c.want)+1 || again.Torn {
+			t.Errorf("%s, appended to: %+v, %v", c.name, again, err)
+		}
+		if _, err := report.New(report.Options{JobLog: path, Past: past}); err == nil || !strings.Contains(err.Error(), "has changed since it was read") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if past, err := report.ReadJobLog(filepath.Join(t.TempDir(), "none")); err != nil || len(past.Entries) > 0 {
+		t.Errorf("none: %+v, %v", past, err)
+	}
+	for name, log := range map[string]string{"text": "hello\n", "no heading": ok, "text below": heading + "hello\n", "no number": heading + "x" + ok, "zero": heading + "0" + ok[1:]} {
+		path := filepath.Join(t.TempDir(), "log")
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if past, err := report.ReadJobLog(path); err == nil || !strings.Contains(err.Error(), "this is no line of a job log") {
+			t.Errorf("%s: %+v, %v", name, past, err)
+		}
+		if _, err := report.New(report.Options{JobLog: path}); err == nil || read(t, path) != log {
+			t.Errorf("%s was overwritten: %v", name, err)
+		}
+	}
+}
+
+// TestOneRunAtATime: neither a log nor a directory is shared.
+func TestOneRunAtATime(t *testing.T) {
+	dir := t.TempDir()
+	for _, opt := range []report.Options{{JobLog: filepath.Join(dir, "log")}, {ResultsDir: filepath.Join(dir, "results")}} {
+		w := open(t, opt)
+		_, err := report.New(opt)
+		if err == nil || !strings.Contains(err.Error(), "is being written to by") || runtime.GOOS == "linux" && !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+			t.Errorf("%+v: %v", opt, err)
+		}
+		closeIt(t, w)
+		closeIt(t, open(t, opt))
 	}
 }
 

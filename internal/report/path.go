@@ -17,12 +17,12 @@ import (
 // componentMax is the longest name that common file systems take, in bytes.
 const componentMax = 255
 
-// rowPath is where a row's results lie beneath the results directory: for each
+// ResultPath is where a row's results lie beneath the results directory: for each
 // value its column and the value itself, as GNU parallel 20221122 has it
 // (args_as_dirname), in the order it sorts columns in. Beyond that, nothing in
 // a row can lead out of the directory, and no two rows of short values with
 // the same columns share a path, where file names are told apart by case.
-func rowPath(row task.Row) string {
+func ResultPath(row task.Row) string {
 	order := make([]int, len(row.Values))
 	for i := range order {
 		order[i] = i

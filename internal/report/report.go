@@ -66,6 +66,9 @@ type Options struct {
 	// Printed is called with each item when its output has been printed; nil means nobody
 	// wants to know.
 	Printed func(*Item)
+	// Past is what ReadJobLog has read of the JobLog, which is appended to; with nil
+	// the log is a new one.
+	Past *Past
 }
 
 // Writer reports the results of one run. With Write it holds a result itself until
@@ -109,7 +112,7 @@ func New(opt Options) (*Writer, error) {
 		}
 	}
 	if opt.JobLog != "" {
-		if w.log, err = openJobLog(opt.JobLog); err != nil {
+		if w.log, err = openJobLog(opt.JobLog, opt.Past); err != nil {
 			return nil, errors.Join(err, w.results.close())
 		}
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,8 +14,12 @@ import (
 )
 
 // resultsDir is the directory that gets one directory for each result. Of two
-// results with the same row the later one stays.
-type resultsDir struct{ root *os.Root }
+// results with the same row the later one stays: see ResultPath. It is locked, so that
+// no two runs mix there.
+type resultsDir struct {
+	root   *os.Root
+	locked *os.File
+}
 
 // openResults makes dir if it is not there, and tries whether it can be
 // written to.
@@ -33,13 +38,20 @@ func openResults(dir string) (*resultsDir, error) {
 		root.Close()
 		return nil, fmt.Errorf("open results directory: %s: write to it: %w", dir, err)
 	}
-	return &resultsDir{root}, nil
+	d := &resultsDir{root: root}
+	if d.locked, err = root.Open("."); err == nil {
+		err = lock(d.locked, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open results directory: %w", err), d.close())
+	}
+	return d, nil
 }
 
 // write puts the files of one result in place. Each appears whole, and
 // result.json last, so that where it is, the others are too.
 func (d *resultsDir) write(item *Item, buf []byte) error {
-	dir := rowPath(item.Row)
+	dir := ResultPath(item.Row)
 	summary, err := encode(newRecord(item))
 	if err != nil {
 		return fmt.Errorf("write results of %s: %w", label(&item.Result), err)
@@ -107,5 +119,9 @@ func (d *resultsDir) close() error {
 	if d == nil {
 		return nil
 	}
-	return d.root.Close()
+	err := d.root.Close()
+	if d.locked != nil {
+		err = errors.Join(err, d.locked.Close())
+	}
+	return err
 }
