@@ -666,6 +666,22 @@ func TestFailingTaskIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestDelay: tasks start so far apart, those that are tried again too.
+func TestDelay(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.worker(3)
+		w.submit("a", "b", "c")
+		p.finish(p.start(p.assigned()), failed)
+		for range 3 {
+			time.Sleep(time.Second - time.Millisecond)
+			p.quiet()
+			time.Sleep(time.Millisecond)
+			p.start(p.assigned())
+		}
+		p.quiet()
+	}, func(o *options, _ *dispatcher.RunOptions) { o.Tries, o.Delay = 2, time.Second })
+}
+
 // TestLive: what tasks print is told as it comes, and that of a try which came to nothing
 // is handed over.
 func TestLive(t *testing.T) {

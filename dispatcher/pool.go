@@ -21,6 +21,8 @@ type PoolOptions struct {
 	LostRetries int
 	// Tries is how often a task that fails is tried in all; 0 is once.
 	Tries int
+	// Delay is how long after a task was sent to a worker the next one may be.
+	Delay time.Duration
 	// Memory is how many bytes of tasks may be queued before Submit waits; 0 is
 	// no limit. The gate is before the task: its own size does not matter.
 	Memory int64
@@ -112,6 +114,7 @@ type Pool struct {
 	watched   bool          // somebody waits for watch
 	pumping   bool          // pump is at work
 	unsent    []*session    // have frames to be written when it is through
+	pause     time.Time     // no task is sent before it
 	expecting bool          // somebody asks how many workers may yet join
 
 	futures map[ID]*Future                // unresolved
@@ -322,6 +325,10 @@ func (p *Pool) do(d queue.Decision[job]) {
 	switch d.Verdict {
 	case queue.Send:
 		p.sessions[d.Epoch].assign(d)
+		if delay := p.opt.Delay; delay > 0 {
+			p.pause = time.Now().Add(delay)
+			time.AfterFunc(delay, p.tick)
+		}
 	case queue.Sync:
 		p.sessions[d.Epoch].sync(d)
 	case queue.Fail:
@@ -362,9 +369,12 @@ func (p *Pool) flush() {
 }
 
 // admit holds new tasks back while more output waits to be read than their
-// owner allows, and while the disk is full. A task that is tried again passes: in
+// owner allows, and while the disk is full, and each until Delay is over. A task that is tried again passes: in
 // input order it is the one that the reader waits for.
 func (p *Pool) admit(_ task.ID, j job, attempt uint32) bool {
+	if p.opt.Delay > 0 && time.Now().Before(p.pause) {
+		return false
+	}
 	return attempt > 1 || !j.owner.full() && !p.d.diskFull()
 }
 

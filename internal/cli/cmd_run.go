@@ -34,6 +34,7 @@ var errNoCommand = errors.New("no command to run")
 // runOptions are the options of `muster run`.
 type runOptions struct {
 	slots                  int
+	jobs                   jobs
 	csv, tsv, jsonl        bool
 	noHeader, link         bool
 	shell, bash            bool
@@ -89,8 +90,7 @@ tried again with --retries; one whose worker dies is tried again (--lost-retries
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(o.live.flags(), o.past.flags()...)...),
-		&cli.IntFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.slots, Usage: "run `N` tasks at once; with a cluster's profile, start N workers", DefaultText: "one a core; as the config says"},
+	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(append(o.jobs.flags(), o.live.flags()...), o.past.flags()...)...),
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is soon or now,fail, success or done=N or N%, as GNU parallel has it"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
@@ -122,11 +122,12 @@ type runPlan struct {
 	halt dispatcher.Halt
 	seed rng.Streams // without a seed the profile has none either
 
-	past    *report.Past   // of the job log that the run goes on with; nil if it is a new one
-	numbers []int          // of the inputs, where they are not 1, 2, 3
-	taken   int            // inputs read
-	ahead   [][]string     // inputs that were read before anything starts
-	places  map[string]int // with --results: the number of the input whose results lie there
+	mostAtOnce bool           // as many slots as possible
+	past       *report.Past   // of the job log that the run goes on with; nil if it is a new one
+	numbers    []int          // of the inputs, where they are not 1, 2, 3
+	taken      int            // inputs read
+	ahead      [][]string     // inputs that were read before anything starts
+	places     map[string]int // with --results: the number of the input whose results lie there
 
 	pool *pool // of the profile; nil is one worker on this machine
 
@@ -170,9 +171,6 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if err := o.check(c); err != nil {
 		return nil, err
 	}
-	if c.IsSet("n") && o.slots == 0 {
-		return nil, errors.New("-n 0: at least one task runs at once")
-	}
 	p := &runPlan{o: o, everywhere: c.StringSlice("everywhere")}
 	var err error
 	if p.halt, err = o.halting(); err != nil {
@@ -203,6 +201,7 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if err := open(); err != nil {
 		return nil, err
 	}
+	p.fitJobs()
 	if err := p.checkDistinct(); err != nil {
 		p.in.Close()
 		return nil, err
@@ -259,8 +258,6 @@ func (o *runOptions) check(c *cli.Context) error {
 	switch {
 	case formats > 1:
 		return errors.New("--csv, --tsv and --jsonl exclude each other")
-	case o.slots < 0:
-		return fmt.Errorf("-n %d: at least one task runs at once", o.slots)
 	case o.joinUses < 1:
 		return fmt.Errorf("--join-uses %d: at least one worker joins", o.joinUses)
 	case o.replace == "":
@@ -279,6 +276,9 @@ func (o *runOptions) check(c *cli.Context) error {
 func (p *runPlan) findPool(c *cli.Context, s streams) error {
 	f, profile, found, err := findPool(c)
 	if err != nil {
+		return err
+	}
+	if err := p.countJobs(found && len(profile.Launchers) > 0); err != nil {
 		return err
 	}
 	if found {

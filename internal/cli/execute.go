@@ -194,7 +194,7 @@ func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.
 func (p *runPlan) spec() host.Spec {
-	spec := host.Spec{Name: "default", Tries: p.o.retries.tries(), LostRetries: p.o.retries.lost, Seed: p.seed, Reattach: units.Duration(plan.DefaultReattach), Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: units.Duration(p.o.estimate)}
+	spec := host.Spec{Name: "default", Tries: p.o.retries.tries(), LostRetries: p.o.retries.lost, Delay: units.Duration(p.o.jobs.delay), Seed: p.seed, Reattach: units.Duration(plan.DefaultReattach), Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: units.Duration(p.o.estimate)}
 	if p.pool != nil {
 		spec.Name, spec.Reattach = p.pool.name, units.Duration(p.pool.set.Reattach)
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)

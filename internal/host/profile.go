@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"muster/dispatcher"
 	"muster/internal/plan"
@@ -36,6 +37,7 @@ type Spec struct {
 	RoundRobin  bool           `json:"round_robin,omitempty"`
 	Tries       int            `json:"tries,omitempty"` // of a task that fails, in all; 0 is once
 	LostRetries int            `json:"lost_retries"`
+	Delay       units.Duration `json:"delay,omitempty"` // from the start of a task to that of the next
 	Seed        rng.Streams    `json:"seed,omitzero"`
 	Reattach    units.Duration `json:"reattach,omitempty"` // how long a worker whose connection broke is waited for, unless this host started it here
 	Slots       int            `json:"slots"`              // of each worker on this machine
@@ -100,7 +102,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
 		}
 	}
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
+	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
 	if err != nil {
 		return nil, err
 	}
