@@ -74,6 +74,9 @@ type profileToBe struct {
 
 // profilesToBe evaluates the profiles that are to be up.
 func profilesToBe(c *cli.Context, s streams, workers int) ([]profileToBe, error) {
+	if workers > plan.MaxWorkers {
+		return nil, fmt.Errorf("-n %d: %d workers are the most", workers, plan.MaxWorkers)
+	}
 	if err := givenRetries(c).check(); err != nil {
 		return nil, err
 	}

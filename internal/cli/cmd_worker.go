@@ -84,6 +84,9 @@ func newWorker(s streams) *cli.Command {
 }
 
 func runWorker(c *cli.Context, s streams, o workerOptions) error {
+	if o.slots > mostSlots {
+		return usagef("-n %d: at most %d tasks run at once on a machine", o.slots, mostSlots)
+	}
 	log, err := logger(c, s.err)
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"muster/task"
 )
 
@@ -69,6 +71,9 @@ func (e *execution) stopAll(why string) {
 // leave ends everything below this process and the process itself, without
 // waiting for anything that could hang.
 func (e *execution) leave() {
+	if e.log.GetLevel() == hclog.Warn {
+		e.log.SetLevel(hclog.Off) // that workers are lost now is what was asked for
+	}
 	err := e.h.Leave()
 	e.bar.leave()
 	e.s.sayLeft(e.h.Fleet())

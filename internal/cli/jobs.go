@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"muster/internal/plan"
 )
 
 // Bounds on -n: more cannot be meant.
 const (
-	mostSlots    = 10_000  // tasks at once on this machine
-	mostWorkers  = 100_000 // jobs of a scheduler
-	slotsForZero = 250     // as many as -n 0 starts
+	mostSlots    = 10_000 // tasks at once on this machine
+	slotsForZero = 250    // as many as -n 0 starts
 )
 
 // jobs say how many tasks run at once, and how fast they start.
@@ -68,8 +69,8 @@ func (o jobs) workers() (n int, err error) {
 		return 0, nil
 	}
 	n, err = strconv.Atoi(o.n)
-	if err != nil || !isDigits(o.n) || n < 1 || n > mostWorkers {
-		return 0, fmt.Errorf("-n %s: with a profile that launches workers it is how many, 1 to %d: what is a core or as many as possible there, nobody knows", o.n, mostWorkers)
+	if err != nil || !isDigits(o.n) || n < 1 || n > plan.MaxWorkers {
+		return 0, fmt.Errorf("-n %s: with a profile that launches workers it is how many, 1 to %d: what is a core or as many as possible there, nobody knows", o.n, plan.MaxWorkers)
 	}
 	return n, nil
 }
