@@ -84,6 +84,9 @@ tried again with --retries; one whose worker dies is tried again (--lost-retries
 		Flags: runFlags(&o),
 		Action: func(c *cli.Context) error {
 			o.stop = c.Bool("stop")
+			if (c.Bool("bar") || c.Bool("eta")) && !c.IsSet("progress") {
+				o.progress = "always"
+			}
 			return runRun(c, s, o, words)
 		},
 	}
@@ -100,6 +103,8 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringFlag{Name: "joblog", Destination: &o.joblog, Usage: "also write a line a task to `FILE`, as GNU parallel does; +FILE appends to it"},
 		&cli.BoolFlag{Name: "dry-run", Destination: &o.dryRun, Usage: "print the commands and run nothing"},
 		choiceFlag("progress", &o.progress, "auto", "show a progress bar: `WHEN` is auto (on a terminal), always or never", "auto", "always", "never"),
+		&cli.BoolFlag{Name: "bar", Usage: "--progress always, as GNU parallel calls it"},
+		&cli.BoolFlag{Name: "eta", Usage: "the same: the line says when all is done"},
 		&cli.StringFlag{Name: "listen", Destination: &o.listen, Usage: "let workers join at `HOST:PORT` too, for --join-file", DefaultText: "this machine only"},
 		&cli.StringFlag{Name: "join-file", Destination: &o.joinFile, Usage: "write a join string to `FILE`, for workers started by hand with muster worker"},
 		&cli.IntFlag{Name: "join-uses", Destination: &o.joinUses, Value: 1, Usage: "let `N` workers join with it"},
