@@ -80,7 +80,11 @@ With none of them the input is appended. Several ::: make all combinations;
    muster run --csv -a table.csv --name '{id}' --json -- ./fit --alpha {alpha} {file}
 
 A task's output is printed when it ends. A task fails by its exit status, and is
-tried again with --retries; one whose worker dies is tried again (--lost-retries).`,
+tried again with --retries; one whose worker dies is tried again (--lost-retries).
+
+--resume, --resume-failed and --retry-failed go on with a --joblog. It has numbers and
+commands and no more: the first two need the same inputs in the same order, and the last
+runs commands under /bin/sh in this directory, without the --env or --cd that they had.`,
 		Flags: runFlags(&o),
 		Action: func(c *cli.Context) error {
 			o.stop = c.Bool("stop")
@@ -95,7 +99,7 @@ tried again with --retries; one whose worker dies is tried again (--lost-retries
 func runFlags(o *runOptions) []cli.Flag {
 	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(append(o.jobs.flags(), o.live.flags()...), o.past.flags()...)...),
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
-		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is soon or now,fail, success or done=N or N%, as GNU parallel has it"},
+		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is never, or as in soon,fail=3 or now,success=1 or now,done=10%"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
 		&cli.BoolFlag{Name: "json", Destination: &o.json, Usage: "print one JSON object a task"},
 		&cli.BoolFlag{Name: "flat", Destination: &o.flat, Usage: "print stdout alone, in input order, one result a line; with --json one array"},

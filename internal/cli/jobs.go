@@ -27,8 +27,8 @@ type jobs struct {
 func (o *jobs) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "n", Aliases: []string{"j"}, Destination: &o.n, DefaultText: "one a core; as the config says",
-			Usage: "run `N` tasks at once, or 50%, +1 or -1 of the cores, or 0; on a cluster start N workers"},
-		&cli.DurationFlag{Name: "delay", Destination: &o.delay, Usage: "wait `DURATION` after the start of a task before the next, seconds or as in 200ms"},
+			Usage: "run `N` tasks at once, or 50%, +1, -1 of the cores; or start N workers"},
+		&cli.DurationFlag{Name: "delay", Destination: &o.delay, Usage: "wait `DURATION`, such as 200ms, after the start of a task"},
 	}
 }
 

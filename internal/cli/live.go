@@ -27,8 +27,8 @@ func (o *liveOptions) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "tag", Destination: &o.tag, Usage: "put the input and a tab before each line of output"},
 		&cli.StringFlag{Name: "tagstring", Destination: &o.tagString, Usage: "put `TEMPLATE` and a tab before each line of output"},
-		&cli.BoolFlag{Name: "line-buffer", Aliases: []string{"lb"}, Destination: &o.lineBuffer, Usage: "print lines as tasks print them; with -k those of one task after another"},
-		&cli.BoolFlag{Name: "ungroup", Aliases: []string{"u"}, Destination: &o.ungroup, Usage: "print bytes as tasks print them, in no order and without --tag"},
+		&cli.BoolFlag{Name: "line-buffer", Aliases: []string{"lb"}, Destination: &o.lineBuffer, Usage: "print lines as tasks print them, with -k task by task"},
+		&cli.BoolFlag{Name: "ungroup", Aliases: []string{"u"}, Destination: &o.ungroup, Usage: "print bytes as tasks print them, without -k and --tag"},
 	}
 }
 

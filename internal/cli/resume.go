@@ -22,9 +22,9 @@ type resumeOptions struct{ resume, resumeFailed, retryFailed bool }
 
 func (o *resumeOptions) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "resume", Destination: &o.resume, Usage: "with --joblog: pass over inputs whose number is in the log, which has to be of the same inputs"},
-		&cli.BoolFlag{Name: "resume-failed", Destination: &o.resumeFailed, Usage: "with --joblog: the same, and run those again that failed"},
-		&cli.BoolFlag{Name: "retry-failed", Destination: &o.retryFailed, Usage: "run the commands again that failed by --joblog, here and now: it knows no directory, no --env"},
+		&cli.BoolFlag{Name: "resume", Destination: &o.resume, Usage: "pass over the inputs that --joblog has, by their numbers"},
+		&cli.BoolFlag{Name: "resume-failed", Destination: &o.resumeFailed, Usage: "the same, and run those again that failed"},
+		&cli.BoolFlag{Name: "retry-failed", Destination: &o.retryFailed, Usage: "run the commands again that failed, as --joblog has them"},
 	}
 }
 

@@ -40,35 +40,36 @@ func openJobLog(path string, past *Past) (*jobLog, error) {
 // begin sees to it that the log is one and nobody else's, and gives it a heading.
 func (l *jobLog) begin(path string, past *Past) error {
 	st, err := l.file.Stat()
-	if err == nil && st.Mode().IsRegular() {
-		if err = lock(l.file, path); err == nil {
-			err = l.prepare(path, past)
-		}
-		if st, _ = l.file.Stat(); err == nil && st.Size() > 0 {
-			return nil // it has its heading
-		}
-	}
-	if err == nil {
-		_, err = l.file.WriteString(jobLogHeading)
-	}
-	return err
-}
-
-// prepare looks at what a file has. The end of a line that was cut off goes.
-func (l *jobLog) prepare(path string, past *Past) error {
-	st, err := l.file.Stat()
 	if err != nil {
 		return err
 	}
-	switch {
-	case past != nil && st.Size() != past.size:
-		return fmt.Errorf("%s has changed since it was read", path)
-	case past != nil && past.Torn:
-		return l.file.Truncate(past.whole)
-	case past != nil || st.Size() == 0:
-		return nil
+	if st.Mode().IsRegular() {
+		if err := lock(l.file, path); err != nil {
+			return err
+		}
+		if begun, err := l.prepare(path, past); err != nil || begun {
+			return err
+		}
 	}
-	return unwritten(path)
+	_, err = l.file.WriteString(jobLogHeading)
+	return err
+}
+
+// prepare looks at what a file has that nobody else writes to, and reports whether that
+// begins with a heading. The end of a line that was cut off goes.
+func (l *jobLog) prepare(path string, past *Past) (begun bool, err error) {
+	st, err := l.file.Stat()
+	switch {
+	case err != nil || past == nil && st.Size() == 0:
+		return false, err
+	case past == nil:
+		return true, unwritten(path)
+	case st.Size() != past.size:
+		return false, fmt.Errorf("%s has changed since it was read", path)
+	case past.Torn:
+		err = l.file.Truncate(past.whole)
+	}
+	return past.whole > 0, err
 }
 
 // unwritten fails if a file has anything but a job log's heading.
