@@ -137,7 +137,7 @@ func TestReadJobLog(t *testing.T) {
 		put(t, w, newMaker(t).item(99, "", ""))
 		closeIt(t, w)
 		again, err := report.ReadJobLog(path)
-		if err != nil || len(again.Entries) != len(c.want)+1 || again.Torn {
+		if err != nil || len(again.Entries) != len(c.want)+1 || again.Torn || again.Entries[99].Command != "echo x" {
 			t.Errorf("%s, appended to: %+v, %v", c.name, again, err)
 		}
 		if _, err := report.New(report.Options{JobLog: path, Past: past}); err == nil || !strings.Contains(err.Error(), "has changed since it was read") {
@@ -159,6 +159,31 @@ func TestReadJobLog(t *testing.T) {
 			t.Errorf("%s was overwritten: %v", name, err)
 		}
 	}
+}
+
+// FuzzReadJobLog: whatever a file has, it is refused, or it is a log that can be gone on
+// with and says the same again.
+func FuzzReadJobLog(f *testing.F) {
+	heading := "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+	line := "1\t:\t1772600767.890\t     0.004\t0\t3\t0\t0\techo 'a\tb'\x00c\n"
+	for _, s := range []string{"", heading, heading + line, heading + line[:20], heading[:9], "\r\n", heading + "\n", strings.ReplaceAll(heading+line, "\n", "\r\n")} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, log string) {
+		path := filepath.Join(t.TempDir(), "log")
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		past, err := report.ReadJobLog(path)
+		if err != nil {
+			return
+		}
+		closeIt(t, open(t, report.Options{JobLog: path, Past: past}))
+		again, err := report.ReadJobLog(path)
+		if err != nil || again.Torn || !maps.Equal(again.Entries, past.Entries) {
+			t.Errorf("%q: %+v, then %+v, %v", log, past, again, err)
+		}
+	})
 }
 
 // TestOneRunAtATime: neither a log nor a directory is shared.

@@ -65,7 +65,7 @@ func ReadJobLog(path string) (*Past, error) {
 }
 
 func (p *Past) read(r *bufio.Reader, path string) error {
-	end := "\n"
+	end := ""
 	for n := 1; ; n++ {
 		line, err := r.ReadString('\n')
 		p.size += int64(len(line))
@@ -78,9 +78,9 @@ func (p *Past) read(r *bufio.Reader, path string) error {
 		}
 		p.whole = p.size
 		if n == 1 && strings.HasSuffix(line, "\r\n") {
-			end = "\r\n" // an editor has been at it
+			end = "\r" // an editor has been at it
 		}
-		if line = strings.TrimSuffix(line, end); !p.take(line, n == 1) {
+		if line = strings.TrimSuffix(line[:len(line)-1], end); !p.take(line, n == 1) {
 			return fmt.Errorf("%s:%d: this is no line of a job log, as --joblog writes it", path, n)
 		}
 	}
