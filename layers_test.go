@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"muster/internal/self":               {},
 	"muster/internal/quiet":              {},
 	"muster/internal/terminal":           {},
+	"muster/internal/stall":              {}, // pure: no clock
 	"muster/internal/live":               {}, // knows no tasks
 	"muster/internal/units":              {},
 	"muster/internal/shell":              {},
@@ -56,7 +57,7 @@ var layers = map[string][]string{
 	"muster/internal/control":            {"muster/dispatcher", "muster/internal/fleet", "muster/internal/host", "muster/internal/plan", "muster/internal/spool", "muster/internal/units", "muster/rng", "muster/task"},
 	"muster/future":                      {"muster/dispatcher", "muster/internal/config", "muster/internal/control", "muster/internal/host", "muster/internal/plan", "muster/internal/self", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/rng", "muster/task", "muster/tls", "muster/worker"},
 	// Only the command line and the Go API wire things together.
-	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/live", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/self", "muster/internal/shell", "muster/internal/spool", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/rng", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
+	"muster/internal/cli": {"muster/dispatcher", "muster/hpc", "muster/internal/address", "muster/internal/config", "muster/internal/control", "muster/internal/disposition", "muster/internal/expand", "muster/internal/fleet", "muster/internal/host", "muster/internal/input", "muster/internal/live", "muster/internal/near", "muster/internal/plan", "muster/internal/prompt", "muster/internal/remote", "muster/internal/report", "muster/internal/self", "muster/internal/shell", "muster/internal/spool", "muster/internal/stall", "muster/internal/state", "muster/internal/terminal", "muster/internal/units", "muster/rng", "muster/ssh", "muster/ssh/relay", "muster/task", "muster/tls", "muster/worker"},
 }
 
 // impure are what pure packages may not import, whatever layers allow.

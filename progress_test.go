@@ -162,7 +162,7 @@ func TestProgress(t *testing.T) {
 			t.Run(fmt.Sprintf("%d columns, %d slots", columns, slots), func(t *testing.T) {
 				t.Parallel()
 				n := 6 + 4*slots
-				argv := []string{"muster", "run", "-n", strconv.Itoa(slots), "--shell", "--", `echo "result {}"; sleep 0.1`, ":::"}
+				argv := []string{"muster", "run", "-n", strconv.Itoa(slots), "--shell", "--", `echo result {}; sleep 0.1`, ":::"}
 				want := []string{fmt.Sprintf("muster: %d tasks: %d ok, 0 failed", n, n)}
 				for i := range n {
 					argv = append(argv, strconv.Itoa(i))

@@ -1,6 +1,8 @@
 package dispatcher
 
 import (
+	"time"
+
 	"muster/dispatcher/internal/queue"
 	"muster/internal/spool"
 	"muster/task"
@@ -12,6 +14,7 @@ type attempt struct {
 	job    job
 	spec   task.Spec
 	slot   int              // from 1; 0 as long as the worker has not said
+	began  time.Time        // when the worker said that it runs; zero before
 	cancel *task.ErrorValue // what it was cancelled with, if it was
 	held   task.Result      // of a task that is held: what it resolves to if it was not lost
 	after  uint64           // pings that the worker was sent before

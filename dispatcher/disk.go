@@ -19,6 +19,7 @@ type disk struct {
 
 	mu     sync.Mutex // guards all below; nothing is locked after it
 	full   bool
+	where  string // the folder that has no room, when it is full
 	closed bool
 	timer  *time.Timer
 	// waiting are outputs that are in memory because the disk is full, each with
@@ -31,6 +32,16 @@ func (d *Dispatcher) diskFull() bool {
 	d.disk.mu.Lock()
 	defer d.disk.mu.Unlock()
 	return d.disk.full
+}
+
+// fullDisk is the folder for which there is no room, empty if there is.
+func (d *Dispatcher) fullDisk() string {
+	d.disk.mu.Lock()
+	defer d.disk.mu.Unlock()
+	if !d.disk.full {
+		return ""
+	}
+	return d.disk.where
 }
 
 // NewOutput returns the empty output of a task, for one whose caller runs it.
@@ -49,6 +60,8 @@ func (d *Dispatcher) keep(out *spool.Output) {
 
 // filled notes that the disk had no room for an output. It is called without locks.
 func (k *disk) filled(err error, out *spool.Output, written func()) {
+	var full *spool.FullError
+	errors.As(err, &full)
 	k.mu.Lock()
 	if k.waiting == nil {
 		k.waiting = map[*spool.Output]func(){}
@@ -56,21 +69,17 @@ func (k *disk) filled(err error, out *spool.Output, written func()) {
 	k.waiting[out] = written
 	first := !k.full && !k.closed
 	if first {
-		k.full = true
+		k.full, k.where = true, full.Dir
 		k.timer = time.AfterFunc(diskRetry, k.retry)
 	}
 	k.mu.Unlock()
 	if first {
-		k.tell(err)
+		k.tell(full)
 	}
 }
 
 // tell says that the disk is full.
-func (k *disk) tell(err error) {
-	var full *spool.FullError
-	if !errors.As(err, &full) {
-		return
-	}
+func (k *disk) tell(full *spool.FullError) {
 	memory, _ := k.d.store.Usage()
 	k.d.opt.Say("%v; %d results and what runs wait in memory, %.1f MB, and nothing new is started until there is room",
 		full, k.d.store.Results(), float64(memory)/1e6)

@@ -53,8 +53,15 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("it was said: %q", lines)
 		}
 
+		if why := w.d.Status().Paused; why != "the disk is full at "+dir {
+			t.Errorf("its status says %q", why)
+		}
+
 		os.Remove(hog)
 		time.Sleep(5 * time.Second)
+		if why := w.d.Status().Paused; why != "" {
+			t.Errorf("there is room, and its status says %q", why)
+		}
 		for m := p.next(); m != nil; m = p.next() {
 			window += int(m.(*wire.Credit).Bytes)
 		}

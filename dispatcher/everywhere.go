@@ -23,7 +23,7 @@ func (p *Pool) Everywhere(spec task.Spec, min int) (*Future, error) {
 	}
 	spec.Everywhere = true
 	f := p.newFuture(KindEverywhere, FutureOptions{}, func() {})
-	f.everywhere, f.min = &spec, max(min, 1)
+	f.everywhere, f.min, f.label = &spec, max(min, 1), newLabel(&spec)
 	f.self.owner = f
 	if err := p.register(f); err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type Future struct {
 	created time.Time
 	log     *results.Log
 
+	label      label      // of its first task; guarded by Pool.mu
 	everywhere *task.Spec // of KindEverywhere, with the three after it
 	marker     task.ID
 	min        int
@@ -55,6 +56,8 @@ type Future struct {
 	end    context.CancelFunc
 	racers []chan struct{} // sent to when all have resolved
 	timer  *time.Timer
+
+	collected bool // somebody has read all results
 }
 
 // item is one task of a future.
@@ -158,6 +161,9 @@ func (f *Future) add(ctx context.Context, spec task.Spec, try bool) error {
 	}
 	spec.Stream = f.stream(i)
 	f.items = append(f.items, item{spec: &spec})
+	if i == 1 {
+		f.label = newLabel(&spec)
+	}
 	if f.halted {
 		f.resolve(job{owner: &f.self, index: i}, &Done{Result: task.Result{Err: f.why}})
 		return nil
@@ -365,6 +371,13 @@ func (f *Future) resolveRest(why *task.ErrorValue) {
 
 // Done returns a channel that is closed when the future is resolved.
 func (f *Future) Done() <-chan struct{} { return f.log.Over() }
+
+// MarkCollected notes that somebody has read all results.
+func (f *Future) MarkCollected() {
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	f.collected = true
+}
 
 // ID returns the future's id.
 func (f *Future) ID() ID { return f.id }

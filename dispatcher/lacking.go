@@ -197,7 +197,11 @@ func (p *Pool) askExpected() {
 }
 
 // mayJoin reports whether workers of a pool are expected that have not joined.
-func (d *Dispatcher) mayJoin(p *Pool) bool {
+func (d *Dispatcher) mayJoin(p *Pool) bool { return d.expected(p) > 0 }
+
+// expected is how many workers of a pool may yet join, by the word of those who
+// started them. It is called without locks.
+func (d *Dispatcher) expected(p *Pool) (n int) {
 	d.mu.Lock()
 	var ask []func() int
 	for _, e := range d.launches {
@@ -207,9 +211,11 @@ func (d *Dispatcher) mayJoin(p *Pool) bool {
 	}
 	d.mu.Unlock()
 	for _, f := range ask {
-		if f() > 0 {
-			return true
-		}
+		n += f()
 	}
-	return false
+	return n
 }
+
+// Expected returns how many workers may yet join that muster has started or asked for.
+// Of those that people start nobody knows.
+func (p *Pool) Expected() int { return p.d.expected(p) }

@@ -118,6 +118,7 @@ type Pool struct {
 	expecting bool          // somebody asks how many workers may yet join
 
 	futures map[ID]*Future                // unresolved
+	run     *Run                          // what has the pool for itself; nil if nothing has
 	waiting map[queue.Place]chan struct{} // Submits before the gate
 }
 

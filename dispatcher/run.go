@@ -56,6 +56,7 @@ func (p *Pool) NewRun(opt RunOptions) (*Run, error) {
 		return nil, ErrClosed
 	}
 	p.futures[r.id] = r.Future
+	p.run = r
 	return r, nil
 }
 

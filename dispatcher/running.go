@@ -30,7 +30,7 @@ func (s *session) started(m *wire.Started, now time.Time) {
 	if a == nil {
 		return
 	}
-	a.slot = int(m.Slot)
+	a.slot, a.began = int(m.Slot), now
 	s.p.queue.Started(a.Ref, now)
 	s.recovered()
 }

@@ -60,6 +60,20 @@ type PoolStatus struct {
 	Memory     Memory         `json:"memory"`
 	Workers    []WorkerStatus `json:"workers"`
 	Left       map[string]int `json:"left,omitempty"` // workers that said goodbye, by reason
+	// Paused is why no task that is queued is started now, whoever is free.
+	Paused string `json:"paused,omitempty"`
+	// Everywhere is the first everywhere that not all workers have run that have to; nil
+	// if there is none.
+	Everywhere *EverywhereStatus `json:"everywhere,omitempty"`
+	// Oldest is when the task began that has run longest; nil if none runs.
+	Oldest *time.Time `json:"oldest,omitempty"`
+}
+
+// EverywhereStatus says how an everywhere stands before which nothing later starts.
+type EverywhereStatus struct {
+	ID      ID   `json:"id"`
+	Open    bool `json:"open"`    // workers run it, or may
+	Missing int  `json:"missing"` // workers that have to run it yet, at least
 }
 
 // Status returns how the profile stands, its workers in the order in which
@@ -68,7 +82,7 @@ func (p *Pool) Status() PoolStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := PoolStatus{Profile: p.name, Scheduling: "fifo", Info: p.info(), Workers: []WorkerStatus{},
-		Memory: p.memory()}
+		Memory: p.memory(), Paused: p.paused(), Oldest: p.oldest(), Everywhere: p.ahead()}
 	if p.opt.RoundRobin {
 		s.Scheduling = "round-robin"
 	}
@@ -84,6 +98,42 @@ func (p *Pool) Status() PoolStatus {
 		}
 	}
 	return s
+}
+
+// paused is why nothing new is started, in words; empty if it may be. Under mu.
+func (p *Pool) paused() string {
+	if dir := p.d.fullDisk(); dir != "" {
+		return "the disk is full at " + dir
+	}
+	if p.run != nil && p.run.full() {
+		return "as many results as may wait to be read"
+	}
+	return ""
+}
+
+// ahead is the everywhere that holds up the others. Under mu.
+func (p *Pool) ahead() *EverywhereStatus {
+	j, open, missing, ok := p.queue.Ahead()
+	if !ok {
+		return nil
+	}
+	return &EverywhereStatus{j.owner.owner.(*Future).id, open, missing}
+}
+
+// oldest is when the task began that has run longest. Under mu.
+func (p *Pool) oldest() *time.Time {
+	var first time.Time
+	for _, s := range p.sessions {
+		for _, a := range s.attempts {
+			if !a.began.IsZero() && (first.IsZero() || a.began.Before(first)) {
+				first = a.began
+			}
+		}
+	}
+	if first.IsZero() {
+		return nil
+	}
+	return &first
 }
 
 func (p *Pool) memory() (m Memory) {
@@ -136,6 +186,35 @@ type FutureStatus struct {
 	Resolved int       `json:"resolved"`
 	Failed   int       `json:"failed"`
 	Created  time.Time `json:"created"`
+	// Name and Argv are of its first task, as much of them as is shown.
+	Name string `json:"name,omitempty"`
+	// Collected says that somebody has read all its results, and it was not forgotten.
+	Collected bool     `json:"collected,omitempty"`
+	Argv      []string `json:"argv,omitempty"`
+}
+
+// mostShown is how many bytes of a name, and of a command, a status has.
+const mostShown = 200
+
+// label is what a status shows of a future's first task.
+type label struct {
+	name string
+	argv []string
+}
+
+// newLabel takes from a task what is shown of it.
+func newLabel(spec *task.Spec) label {
+	l := label{name: cut(spec.Name, mostShown)}
+	left := mostShown
+	for _, word := range spec.Argv {
+		if left <= 0 {
+			l.argv = append(l.argv, "...")
+			break
+		}
+		l.argv = append(l.argv, cut(word, left))
+		left -= len(word) + 1
+	}
+	return l
 }
 
 // Status returns how the future stands.
@@ -144,7 +223,7 @@ func (f *Future) Status() FutureStatus {
 	defer f.pool.mu.Unlock()
 	c := f.log.Counts()
 	s := FutureStatus{ID: f.id, Kind: f.kind, Profile: f.pool.name, State: "queued",
-		Total: c.Total, Resolved: c.Resolved, Failed: c.Failed, Created: f.created}
+		Total: c.Total, Resolved: c.Resolved, Failed: c.Failed, Created: f.created, Name: f.label.name, Argv: f.label.argv, Collected: f.collected}
 	switch {
 	case c.Over:
 		s.State = "resolved"

@@ -156,7 +156,7 @@ func (r *remote) everywhere(ctx context.Context, spec task.Spec) (handle, error)
 
 func (r *remote) info(ctx context.Context) (Info, error) {
 	i, err := r.client.Info(ctx, profileOf(ctx))
-	return i, fromServer(err)
+	return i.Info, fromServer(err)
 }
 
 func (r *remote) status(ctx context.Context) (Status, error) {

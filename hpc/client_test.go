@@ -121,6 +121,23 @@ func TestClusters(t *testing.T) {
 	}
 }
 
+// TestPrints: it is known where raw options send what a job prints.
+func TestPrints(t *testing.T) {
+	for _, c := range []struct{ dialect, options, want string }{
+		{"slurm", "#SBATCH -o /a/out-%j", "/a/out-%j"},
+		{"slurm", "#SBATCH --output=/a -p x\n#SBATCH --output /b", "/b"},
+		{"slurm", "#SBATCH -p x", ""},
+		{"slurm", "", ""},
+		{"pbs", "#PBS -o /a/out", "/a/out"},
+		{"sge", "#$ -cwd -o /a/out", "/a/out"},
+		{"lsf", "#BSUB -o /a/%J", "/a/%J"},
+	} {
+		if got := Dialects[c.dialect].Prints(c.options); got != c.want {
+			t.Errorf("%s %q prints to %q, want %q", c.dialect, c.options, got, c.want)
+		}
+	}
+}
+
 // TestSent: where a job goes is known from its command, else the environment, else its
 // options, as sbatch has it.
 func TestSent(t *testing.T) {

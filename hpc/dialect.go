@@ -170,6 +170,23 @@ func (d *Dialect) Sent(command []string, options string, env []string) []string 
 	return append(slices.Clone(command), words...)
 }
 
+// Prints returns the file into which raw options send what a job prints, as they write
+// it; empty if they do not say.
+func (d *Dialect) Prints(options string) (file string) {
+	lines, err := d.parse(options)
+	if err != nil {
+		return "" // nothing is submitted then
+	}
+	for _, l := range lines {
+		for _, o := range l.options {
+			if o.has(setsOutput) {
+				file = o.value // of two the last counts
+			}
+		}
+	}
+	return file
+}
+
 // Remembers reports whether the scheduler tells how elements have ended that it no
 // longer lists.
 func (d *Dialect) Remembers() bool { return d.fates != nil }

@@ -15,10 +15,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/config"
+	"muster/internal/control"
 	"muster/internal/disposition"
 	"muster/internal/host"
 	"muster/internal/plan"
 	"muster/internal/remote"
+	"muster/internal/stall"
 	safe "muster/internal/terminal"
 	mssh "muster/ssh"
 )
@@ -113,7 +115,7 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		d.mu.Lock()
 		d.said = fmt.Sprintf(format, args...)
 		d.mu.Unlock()
-		s.err.Say(format, args...)
+		d.tell(format, args...)
 	}
 	opt.Step = func(what, found string) { d.ok(what, found) }
 	ctx, stop := disposition.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -130,10 +132,14 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, d.leaveAtNext)()
+	stopTelling := tellWaits(ctx, d.tell, unasked(d.bar, d.outlook))
 	walked := d.walk(ctx, pl)
+	stopTelling()
 	out, cancel := context.WithTimeout(context.Background(), recallPatience)
 	defer cancel()
+	stopTelling = tellWaits(ctx, d.tell, doing("waiting for what was started to be gone; after Ctrl-C `muster down` ends it"))
 	closed := d.h.Close(out, endPatience)
+	stopTelling()
 	if ctx.Err() != nil {
 		return errors.Join(exitError(exitInterrupted), closed)
 	}
@@ -141,6 +147,29 @@ func runDoctor(c *cli.Context, s streams, o doctorOptions) error {
 		walked = errors.Join(walked, writeJSON(s.out, append([]finding{}, d.findings...)))
 	}
 	return errors.Join(walked, closed)
+}
+
+// tell says something above what is shown of copies.
+func (d *doctor) tell(format string, args ...any) { d.s.err.Say(format, args...) }
+
+// outlook is how the walk stands: what has been found, and why no worker comes.
+func (d *doctor) outlook(context.Context) outlook {
+	var o outlook
+	st := control.Describe(d.h, "doctor", "run")
+	for _, p := range st.Profiles {
+		for i := range p.Reasons {
+			p.Reasons[i].Hint = "" // no other command reaches the doctor's dispatcher
+		}
+		o.add(st, p)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o.mark.own = int64(len(d.findings))
+	if len(o.why) == 0 {
+		text := "still on the way to the workers of launcher " + d.launcher
+		o.why = []stall.Reason{{Key: text, Text: fmt.Sprintf("%s, after %s", text, count(len(d.findings), "step", "steps"))}}
+	}
+	return o
 }
 
 // leaveAtNext says what an interrupt brings about, and leaves at the next one.

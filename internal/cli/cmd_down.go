@@ -24,6 +24,7 @@ import (
 type downOptions struct {
 	workers int
 	all     bool
+	sure    bool // nobody is asked
 }
 
 // newDown is `muster down`.
@@ -32,11 +33,12 @@ func newDown(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "down",
 		Usage:     "end a dispatcher, a profile or workers, and what muster has left with schedulers",
-		UsageText: "muster down [-p PROFILE] [-n WORKERS]",
+		UsageText: "muster down [-p PROFILE] [-n WORKERS] [--yes]",
 		Description: `Alone it ends the dispatcher with all its profiles: workers leave, jobs are taken
 back, and what is unresolved resolves with 19, Connection reset. With -p it ends
 one profile, and the dispatcher with the last of them. With -n it tells that many
-workers to finish what they run and leave, idle ones first.
+workers to finish what they run and leave, idle ones first. It says which futures
+are unresolved or not collected, and on a terminal it asks before they go.
 
 Every job is on record from before its submission until the scheduler says that
 it is gone. down also ends the jobs of runs that were killed and of muster launch,
@@ -49,6 +51,7 @@ it on the machine where they were started.
 		Flags: append(append(append(dispatcherFlags(), runFlag()),
 			&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, Usage: "end the profile `NAME`"},
 			&cli.IntFlag{Name: "n", Destination: &o.workers, Usage: "tell `N` workers to leave, and end nothing else"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Destination: &o.sure, Usage: "do not ask, whatever is thrown away"},
 			&cli.BoolFlag{Name: "all", Destination: &o.all, Usage: "end every dispatcher of yours on this machine"},
 		), logFlags("", "")...),
 		Action: func(c *cli.Context) error {
@@ -125,7 +128,7 @@ func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOption
 	}
 	profile := c.String("profile")
 	for _, name := range names {
-		was, err := endNamed(ctx, s, dir, name, profile)
+		was, err := endNamed(ctx, s, dir, name, profile, o.sure)
 		switch {
 		case err != nil:
 			return n, answered(err)
@@ -144,8 +147,13 @@ func endDispatchers(c *cli.Context, ctx context.Context, s streams, o downOption
 // endNamed ends the dispatcher of a name, or one profile of it, and reports whether
 // there was one. One that does not answer though it lives is waited for: it may have
 // something with a scheduler.
-func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bool, err error) {
+func endNamed(ctx context.Context, s streams, dir, name, profile string, sure bool) (was bool, err error) {
 	client := control.NewClient(control.Socket(dir, name))
+	awaits, err := s.beforeEnd(ctx, client, name, profile, sure)
+	if err != nil {
+		return false, err
+	}
+	defer tellWaits(ctx, s.err.Say, awaits)()
 	for {
 		err := s.endOne(ctx, client, profile)
 		lives := errors.Is(err, control.ErrUnreachable) && locked(dir, name)
@@ -169,6 +177,39 @@ func endNamed(ctx context.Context, s streams, dir, name, profile string) (was bo
 			return was, ctx.Err()
 		}
 	}
+}
+
+// beforeEnd says what goes with a dispatcher, or with one of its profiles, and asks
+// whether that may be. It returns what whoever ends it waits for. One that does not
+// answer is told all the same.
+func (s streams) beforeEnd(ctx context.Context, client *control.Client, name, profile string, sure bool) (func(context.Context) outlook, error) {
+	asked, cancel := context.WithTimeout(ctx, patience()/2)
+	defer cancel()
+	st, err := client.Status(asked)
+	if err != nil {
+		return doing("waiting for dispatcher %s to end", name), nil
+	}
+	l := ofDispatcher(st)
+	if profile != "" {
+		l = ofProfile(st, profile)
+	}
+	may, err := s.permit(ctx, l, sure)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, hinted{err, "--yes does not ask"}
+	case !may:
+		return nil, hinted{fmt.Errorf("dispatcher %s goes on: nothing was ended", name), "`muster collect ID` prints results; --yes does not ask"}
+	}
+	what := "the workers of dispatcher " + name + " to leave"
+	if len(st.Jobs) > 0 {
+		what += ", and for " + few(st.Jobs, "job") + " to be gone"
+	}
+	if st.Log != "" {
+		what += "; it says more in " + st.Log
+	}
+	return doing("waiting for %s", what), nil
 }
 
 // awaitEnd waits until the process of a dispatcher that has ended is gone, as far as its
@@ -238,6 +279,9 @@ func takeBackAll(ctx context.Context, s streams, log hclog.Logger, bar *progress
 			failed = append(failed, err)
 		}
 		all = append(all, records...)
+	}
+	if len(all) > 0 {
+		defer tellWaits(ctx, s.err.Say, doing("waiting for what other commands have left with schedulers and services to be gone: %s", count(len(all), "job", "jobs")))()
 	}
 	for _, o := range f.TakeBack(ctx, all, asker) {
 		if o.Err != nil {

@@ -148,7 +148,9 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	if err != nil {
 		return err
 	}
-	asker, end, err := answerer(nil, pl)
+	bar, s := newCopyProgress(s)
+	defer bar.end()
+	asker, end, err := answerer(bar, pl)
 	if err != nil {
 		return err
 	}
@@ -166,7 +168,7 @@ func launchAttached(c *cli.Context, s streams, pl *pool, o launchOptions) error 
 	if err != nil {
 		return answered(err)
 	}
-	done, err := launching(ctx, s, client, profile, control.LaunchRequest{Plans: plans, Asker: asker})
+	done, err := launching(ctx, s, bar, client, profile, control.LaunchRequest{Plans: plans, Asker: asker})
 	if ctx.Err() != nil {
 		s.err.Say("interrupted; what the dispatcher had begun to start goes on: `muster status` shows it")
 		return exitError(exitInterrupted)
@@ -336,6 +338,7 @@ func launchForeign(c *cli.Context, s streams, pl *pool, o launchOptions) error {
 			release()
 		}
 	}()
+	defer tellWaits(ctx, s.err.Say, unasked(bar, asking(f, pl.name)))()
 	plans, err := named(pl.drafts, func(p *plan.Plan) ([]plan.Names, error) {
 		names, release, err := f.Names(ctx, p, asker)
 		released = append(released, release)

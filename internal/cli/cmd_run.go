@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -141,7 +142,8 @@ type runPlan struct {
 	pool *pool // of the profile; nil is one worker on this machine
 
 	everywhere []string
-	fromStdin  bool // inputs are read from standard input
+	fromStdin  bool         // inputs are read from standard input
+	read       atomic.Int64 // how many inputs a map has read
 
 	shuf uint64                           // how --shuf shuffles
 	say  func(format string, args ...any) // tells a person about the inputs

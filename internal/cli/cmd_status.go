@@ -14,10 +14,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/fleet"
 	"muster/internal/host"
 	"muster/internal/live"
+	"muster/internal/shell"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
 	"muster/internal/units"
@@ -55,8 +57,14 @@ func newInfo(s streams) *cli.Command {
 				return writeJSON(s.out, i)
 			}
 			safe.Fprintf(s.out, "%11s %11s %11s %11s %11s\n", "connections", "cumulative", "awaiting", "executing", "completed")
-			_, err = safe.Fprintf(s.out, "%11d %11d %11d %11d %11d\n", i.Connections, i.Cumulative, i.Awaiting, i.Executing, i.Completed)
-			return err
+			safe.Fprintf(s.out, "%11d %11d %11d %11d %11d\n", i.Connections, i.Cumulative, i.Awaiting, i.Executing, i.Completed)
+			for _, r := range i.Reasons {
+				s.err.Say("%s", hintedText(r))
+			}
+			if i.Log != "" {
+				s.err.Say("the dispatcher's log is %s", i.Log)
+			}
+			return nil
 		},
 	}
 }
@@ -99,7 +107,7 @@ func runStatus(c *cli.Context, s streams, watch, asJSON bool) error {
 			if asJSON {
 				err = writeJSON(s.out, f)
 			} else {
-				_, err = safe.Fprintf(s.out, "%d: %s of profile %s: %s, %d/%d resolved, %d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+				_, err = safe.Fprintf(s.out, "%d: %s of profile %s: %s, %d/%d resolved, %d failed; %s\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed, called(f))
 			}
 			if err != nil {
 				return err
@@ -120,7 +128,7 @@ func runStatus(c *cli.Context, s streams, watch, asJSON bool) error {
 	if asJSON {
 		return writeJSON(s.out, st)
 	}
-	if err := showStatus(s.out, st); err != nil {
+	if err := showStatus(s.out, st, time.Now()); err != nil {
 		return err
 	}
 	return showKept(s.out)
@@ -146,7 +154,7 @@ func watchStatus(c *cli.Context, s streams, client *control.Client, asJSON bool)
 			return writeLine(s.out, st)
 		}
 		var b strings.Builder
-		showStatus(&b, st)
+		showStatus(&b, st, time.Now())
 		return show(b.String())
 	})
 	if errors.Is(err, control.ErrUnreachable) {
@@ -177,7 +185,7 @@ const (
 	shownFutures = 32
 )
 
-func showStatus(w io.Writer, st *control.Status) error {
+func showStatus(w io.Writer, st *control.Status, now time.Time) error {
 	what := "dispatcher"
 	if st.Kind == "run" {
 		what = "run"
@@ -189,29 +197,64 @@ func showStatus(w io.Writer, st *control.Status) error {
 	showStanding(w, st.Standing)
 	for _, p := range st.Profiles {
 		showProfile(w, p)
-	}
-	if len(st.Futures) > 0 {
-		safe.Fprintf(w, "futures\n")
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for i, f := range st.Futures {
-			if i == shownFutures {
-				safe.Fprintf(t, "  and %d more\n", len(st.Futures)-i)
-				break
+		for _, r := range p.Reasons {
+			if strings.HasPrefix(r.Hint, "`muster status") {
+				r.Hint = "" // that is where we are
 			}
-			safe.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed)
+			safe.Fprintf(w, "  %s: %s\n", r.Code, safe.Line(hintedText(r)))
 		}
-		t.Flush()
 	}
+	if st.Log != "" {
+		safe.Fprintf(w, "log %s\n", st.Log)
+	}
+	showFutures(w, st.Futures, now)
 	return nil
 }
+
+// showFutures shows a line for each, or for the first of many.
+func showFutures(w io.Writer, list []dispatcher.FutureStatus, now time.Time) {
+	if len(list) == 0 {
+		return
+	}
+	safe.Fprintf(w, "futures\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, f := range list {
+		if i == shownFutures {
+			safe.Fprintf(t, "  and %d more\n", len(list)-i)
+			break
+		}
+		safe.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\t%s\t%s\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed, control.Age(now.Sub(f.Created)), called(f))
+	}
+	t.Flush()
+}
+
+// called is a future's name, or the command of its first task.
+func called(f dispatcher.FutureStatus) string {
+	command := shell.Join(f.Argv)
+	if f.Kind == dispatcher.KindEverywhere && len(f.Argv) == 1 {
+		command = f.Argv[0]
+	}
+	text := safe.Line(safe.Cut(command, mostCommand))
+	if f.Name != "" {
+		text = shortName(f.Name) + ": " + text
+	}
+	return text
+}
+
+// mostCommand is how many bytes of a command a line of status has.
+const mostCommand = 60
 
 func showProfile(w io.Writer, p control.ProfileStatus) {
 	mode := p.Scheduling
 	if p.Sync {
 		mode = "sync"
 	}
-	safe.Fprintf(w, "profile %s: %s, %s connected of %d ever; %d awaiting, %d executing, %d completed\n", p.Profile, mode,
-		plural(p.Info.Connections, "worker"), p.Info.Cumulative, p.Info.Awaiting, p.Info.Executing, p.Info.Completed)
+	expected := ""
+	if p.Expected > 0 {
+		expected = fmt.Sprintf(", %d more expected", p.Expected)
+	}
+	safe.Fprintf(w, "profile %s: %s, %s connected of %d ever%s; %d awaiting, %d executing, %d completed\n", p.Profile, mode,
+		plural(p.Info.Connections, "worker"), p.Info.Cumulative, expected, p.Info.Awaiting, p.Info.Executing, p.Info.Completed)
 	capacity := "no limit"
 	if p.Memory.Capacity != nil {
 		capacity = megabytes(*p.Memory.Capacity)

@@ -101,7 +101,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	}
 	q := control.SubmitRequest{Task: control.NewTask(spec), Try: o.try, Seed: seed}
 	submit := func() (control.SubmitAnswer, error) { return client.Submit(c.Context, profileName(c), q) }
-	a, err := submitting(c.Context, s, client, profileName(c), submit)
+	a, err := submitting(c.Context, s, client, profileName(c), nil, submit)
 	for try := 0; try < startTries && noLonger(err) && profileName(c) == "default"; try++ {
 		if err := startEphemeral(c, s); err != nil && !errors.Is(err, errAnother) {
 			return err
@@ -161,7 +161,7 @@ func startEphemeral(c *cli.Context, s streams) error {
 		return err
 	}
 	_, err := detach(c.Context, c, s, serveOptions{Name: dispatcherName(c), Kind: "ephemeral",
-		Up: control.UpRequest{Profiles: []host.Spec{{Name: "default", Slots: 1, Ephemeral: true}}}}, nil)
+		Up: control.UpRequest{Profiles: []host.Spec{{Name: "default", Slots: 1, Tries: 1, LostRetries: defaultLostRetries, Ephemeral: true}}}}, nil)
 	return err
 }
 
@@ -289,7 +289,11 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 	if p != nil {
 		lines = p.lines()
 	}
-	a, err := submitting(c.Context, s, client, profileName(c), func() (control.SubmitAnswer, error) {
+	var read func() int64
+	if p != nil {
+		read = p.read.Load
+	}
+	a, err := submitting(c.Context, s, client, profileName(c), read, func() (control.SubmitAnswer, error) {
 		return client.Map(c.Context, profileName(c), o.stop, seed, lines)
 	})
 	var bad *inputError
@@ -350,6 +354,7 @@ func (p *runPlan) lines() io.Reader {
 				return
 			}
 			if err == nil {
+				p.read.Add(1)
 				spec := p.render(row, i).InSlot(1)
 				spec.Row = task.Row{Values: row, Columns: p.in.Columns()}
 				err = enc.Encode(control.NewTask(spec))

@@ -206,7 +206,7 @@ func runUp(c *cli.Context, s streams, o upOptions) error {
 	defer stop()
 	serve := serveOptions{Name: dispatcherName(c), Kind: "up", Keep: o.keep, Up: q}
 	begin := func(a *control.UpAnswer, elsewhere bool) error {
-		return s.beginAll(ctx, c, client, list, a, launchWay{asker, elsewhere}, o.json)
+		return s.beginAll(ctx, c, client, list, a, launchWay{bar, asker, elsewhere}, o.json)
 	}
 	err = errAnother
 	for try := 0; try < startTries && errors.Is(err, errAnother); try++ {
@@ -229,7 +229,7 @@ type upWay struct {
 // bringUp brings profiles up in the dispatcher that is there, or in one that it starts.
 // It returns errAnother if another command has started one at the same time.
 func bringUp(ctx context.Context, c *cli.Context, s streams, w upWay) error {
-	a, err := w.client.Up(ctx, w.serve.Up)
+	a, err := s.bringUp(ctx, w.client, w.serve.Up)
 	away := errors.Is(err, control.ErrUnreachable)
 	undo := func() error { return s.downAll(w.client, w.list, a) }
 	if away && w.detach && ctx.Err() == nil {
@@ -257,10 +257,31 @@ func bringUp(ctx context.Context, c *cli.Context, s streams, w upWay) error {
 	})
 }
 
+// bringUp has a dispatcher add profiles. It says what is lost of those that are replaced.
+func (s streams) bringUp(ctx context.Context, client *control.Client, q control.UpRequest) (*control.UpAnswer, error) {
+	defer tellWaits(ctx, s.err.Say, doing("the dispatcher has not brought up all profiles yet; `muster status` shows those that are"))()
+	before := &control.Status{}
+	if q.Replace {
+		if st, err := client.Status(ctx); err == nil {
+			before = st
+		}
+	}
+	a, err := client.Up(ctx, q)
+	if err == nil {
+		for name, became := range a.Profiles {
+			if became == "replaced" {
+				s.sayLoss(ofReplaced(before, name))
+			}
+		}
+	}
+	return a, err
+}
+
 // launchWay says how `muster up` launches.
 type launchWay struct {
-	asker     string // see answerer
-	elsewhere bool   // the dispatcher is another process, whose own words are in its log
+	bar       *progress // of the terminal at which logins ask
+	asker     string    // see answerer
+	elsewhere bool      // the dispatcher is another process, whose own words are in its log
 }
 
 // beginAll launches what the launchers of new profiles are asked for, and says what
@@ -312,7 +333,7 @@ func (p profileToBe) launch(ctx context.Context, s streams, client *control.Clie
 	if err != nil {
 		return "", err
 	}
-	done, err := launching(ctx, s, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: way.asker})
+	done, err := launching(ctx, s, way.bar, client, p.spec.Name, control.LaunchRequest{Plans: plans, Asker: way.asker})
 	if way.elsewhere {
 		s.sayNotes(done.Notes)
 	}
@@ -351,6 +372,10 @@ func (s streams) sayUp(c *cli.Context, client *control.Client, a *control.UpAnsw
 			s.err.Say("profile %s: %s", name, said[name])
 		}
 	}
-	s.err.Say("dispatcher %s, process %d", st.Name, st.Pid)
+	if st.Log == "" {
+		s.err.Say("dispatcher %s, process %d", st.Name, st.Pid)
+	} else {
+		s.err.Say("dispatcher %s, process %d; `muster status` shows how it stands, and what it says is in %s", st.Name, st.Pid, st.Log)
+	}
 	return nil
 }

@@ -115,9 +115,7 @@ func awaitFutures(ctx context.Context, s streams, client *control.Client, q cont
 		defer bar.end()
 		bar.watchFutures(ctx, client, q.IDs...)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go tellIdle(ctx, client, func(text string) { s.err.Say("%s", text) }, q.IDs...)
+	defer tellWaits(ctx, s.err.Say, waitingFor(client, q.IDs...))()
 	return client.Wait(ctx, q)
 }
 
@@ -248,8 +246,9 @@ func collect(c *cli.Context, s streams, client *control.Client, id dispatcher.ID
 	co.bar.start()
 	defer co.bar.end()
 	co.bar.watchFutures(ctx, client, id)
-	go tellIdle(ctx, client, co.tell, id)
+	stopTelling := tellWaits(ctx, co.tell, waitingFor(client, id))
 	err = client.Results(ctx, id, func(r *control.Result) error { return co.take(ctx, r) })
+	stopTelling()
 	if berr := co.bar.end(); err == nil {
 		err = berr
 	}
@@ -276,7 +275,7 @@ func isUnknown(err error) bool {
 }
 
 // tell prints a line for a person.
-func (co *collector) tell(text string) { co.s.err.Say("%s", text) }
+func (co *collector) tell(format string, args ...any) { co.s.err.Say(format, args...) }
 
 func (co *collector) take(ctx context.Context, r *control.Result) error {
 	t := r.Result()
@@ -337,7 +336,7 @@ func (co *collector) printed(item *report.Item) {
 		return
 	}
 	if co.single || !co.o.stop && t.Err.Kind != task.KindCancelled {
-		co.tell(co.say(t, item.Row))
+		co.tell("%s", co.say(t, item.Row))
 	}
 }
 

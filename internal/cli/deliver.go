@@ -43,6 +43,7 @@ func (e *execution) deliver(r *dispatcher.Done) error {
 	}
 	e.sayHalted()
 	e.bar.add(r.Err != nil && r.Err.Kind != task.KindCancelled)
+	e.delivered.Add(1)
 	return err
 }
 

@@ -35,6 +35,7 @@ func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, teth
 		return nil, err
 	}
 	path := filepath.Join(dir, "dispatcher-"+o.Name+".log")
+	o.Log = path
 	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start a dispatcher: %w", err)
@@ -75,6 +76,7 @@ func detach(ctx context.Context, c *cli.Context, s streams, o serveOptions, teth
 	} else {
 		stdin.Close()
 	}
+	defer tellWaits(ctx, s.err.Say, doing("the dispatcher has not come up yet, process %d; it says more in %s", cmd.Process.Pid, path))()
 	var m readyMessage
 	if err := json.NewDecoder(ready).Decode(&m); err != nil {
 		cmd.Wait()

@@ -89,7 +89,9 @@ func TestHostileStatus(t *testing.T) {
 	showStatus(&b, &control.Status{Name: evil, Kind: evil, Version: evil, Started: time.Now(),
 		Standing: []fleet.JobStanding{{ID: evil, Endpoint: evil, Reason: evil, Trouble: evil}, {Launch: evil}},
 		Profiles: []control.ProfileStatus{{PoolStatus: dispatcher.PoolStatus{Profile: evil, Scheduling: evil, Left: map[string]int{evil: 1},
-			Workers: []dispatcher.WorkerStatus{{ID: evil, State: evil, Host: evil, Lacks: []string{evil}}}}}}})
+			Workers: []dispatcher.WorkerStatus{{ID: evil, State: evil, Host: evil, Lacks: []string{evil}}}},
+			Reasons: []control.Reason{{Code: evil, Text: evil, Hint: evil}}}},
+		Log: evil, Futures: []dispatcher.FutureStatus{{Name: evil, Argv: []string{evil}}}}, time.Now())
 	harmless(t, "status", b.String())
 	if strings.Count(b.String(), `a?]0;x?\rb?8m??\nmuster: 9 tasks: 9 ok`) < 10 {
 		t.Errorf("it does not show all:\n%s", b.String())
@@ -106,11 +108,11 @@ func TestHostileResults(t *testing.T) {
 	s.err.Say("%s", sum.summary(0, runOptions{}))
 	(&collector{s: s, failed: 1, first: &failed, o: collectOptions{stop: true}}).verdict()
 	co := &collector{s: s}
-	co.tell(co.say(&failed, task.Row{}))
+	co.tell("%s", co.say(&failed, task.Row{}))
 	failed.Name = ""
-	co.tell(co.say(&failed, task.Row{Values: []string{evil}}))
+	co.tell("%s", co.say(&failed, task.Row{Values: []string{evil}}))
 	(&collector{s: s, failed: 1, first: &failed, firstRow: task.Row{Values: []string{evil}}, o: collectOptions{stop: true}}).verdict()
-	s.err.Say("%s", noWorker("p", []fleet.JobStanding{{Profile: "p", Pending: 1, Reason: evil}, {Profile: "p", Trouble: evil}}))
+	s.err.Say("%s", hintedText(control.Reason{Text: evil, Hint: evil}))
 	s.report(hinted{usagef("%s", evil), evil})
 	harmless(t, "messages", b.String())
 }

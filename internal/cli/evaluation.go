@@ -19,12 +19,13 @@ type evaluation struct {
 	f      *config.File
 	ctx    context.Context
 	cancel context.CancelFunc
+	say    func(format string, args ...any)
 }
 
 // evaluate begins to evaluate a config. exec says whether programs of exec() are run;
 // redact hides what may be secret.
 func evaluate(c *cli.Context, s streams, f *config.File, exec config.ExecPolicy, redact bool) *evaluation {
-	e := &evaluation{f: f}
+	e := &evaluation{f: f, say: s.err.Say}
 	e.ctx, e.cancel = context.WithCancel(c.Context)
 	e.Evaluation = f.Evaluate(config.Options{Context: e.ctx, Getenv: os.LookupEnv, Exec: exec, Redact: redact, Stderr: s.err.Lines()})
 	return e
@@ -35,6 +36,7 @@ func (e *evaluation) during(do func() error) error {
 	ctx, stop := disposition.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, e.cancel)()
+	defer tellWaits(ctx, e.say, doing("evaluating %s: a program of exec() has not ended yet; Ctrl-C ends it", e.f.Path))()
 	if err := do(); ctx.Err() == nil {
 		return err
 	}

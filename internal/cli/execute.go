@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -55,11 +56,14 @@ type execution struct {
 	alone   chan error // nobody is left to do the work
 	asker   string     // where logins ask their questions
 
-	halted  bool       // it was said that the run ends early
-	fed     chan error // what ended the reading of inputs
-	room    chan struct{}
-	tally   tally
-	signals interrupts
+	server    *control.Server
+	delivered atomic.Int64 // results
+	allRead   atomic.Bool  // the inputs have ended
+	halted    bool         // it was said that the run ends early
+	fed       chan error   // what ended the reading of inputs
+	room      chan struct{}
+	tally     tally
+	signals   interrupts
 }
 
 // execute runs the plan and tears everything down that it set up.
@@ -94,7 +98,9 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	go e.watchSignals(signals)
 	go e.feed()
 	e.watch()
+	stopTelling := tellWaits(context.Background(), e.say, unasked(e.bar, e.outlook))
 	err = e.loop()
+	stopTelling()
 	e.h.D.Forget(e.b.Future)
 	if berr := e.bar.end(); err == nil {
 		err = berr
@@ -220,12 +226,12 @@ func (e *execution) serveControl(dir string) (undo func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("let other commands reach the run: %w", err)
 	}
-	server := control.NewServer(l, control.Options{Host: e.h, Name: name, Kind: "run", Version: Version})
+	e.server = control.NewServer(l, control.Options{Host: e.h, Name: name, Kind: "run", Version: Version})
 	e.log.Info("other commands reach this run", "as", "--run "+name)
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		server.Close(ctx)
+		e.server.Close(ctx)
 	}, nil
 }
 
@@ -254,6 +260,7 @@ func (e *execution) letJoin() error {
 // feed reads inputs into the queue until they end.
 func (e *execution) feed() {
 	defer e.b.Seal()
+	defer e.allRead.Store(true)
 	rows, size, last := make([][]string, 0, feedRows), 0, 0
 	for {
 		row, number, err := e.p.nextRow()

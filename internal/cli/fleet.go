@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +32,7 @@ func (e *execution) launchAll() error {
 	defer stop()
 	pool := e.p.pool
 	defer context.AfterFunc(ctx, pool.e.cancel)()
+	defer tellWaits(ctx, e.say, unasked(e.bar, asking(e.h.Fleet(), pool.name)))()
 	plans, err := named(pool.drafts, func(p *plan.Plan) ([]plan.Names, error) { return e.profile.Names(ctx, p, e.asker) })
 	var done host.Launched
 	if err == nil {
@@ -104,10 +106,19 @@ func (e *execution) checkLeft(left int) {
 		return
 	}
 	select {
-	case e.alone <- hinted{fmt.Errorf("all workers that were launched have ended, with %s left to do", plural(e.b.Queued(), "task")),
-		"the jobs' output above, or `--log-level info`, says why; with more walltime they last longer"}:
+	case e.alone <- hinted{fmt.Errorf("all workers that were launched have ended, with %s left to do", plural(e.b.Queued(), "task")), e.whyLeft()}:
 	default:
 	}
+}
+
+// whyLeft is what is known of why no worker is left, and what to do about it.
+func (e *execution) whyLeft() string {
+	for _, j := range slices.Backward(e.h.Fleet().Standing()) {
+		if j.Trouble != "" {
+			return fmt.Sprintf("%s; `muster doctor -p %s` looks where that breaks", j.Trouble, e.p.pool.name)
+		}
+	}
+	return "the jobs' output, or `--log-level info`, says why; with more walltime they last longer"
 }
 
 // recall ends the run's workers, and takes back what it has with schedulers.
@@ -118,9 +129,18 @@ func (e *execution) recall() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	defer tellWaits(ctx, e.say, doing("waiting for %s", e.ending()))()
 	if err := e.h.Close(ctx, endPatience); err != nil {
 		e.say("%v", err)
 	}
+}
+
+// ending is what the end of a run waits for.
+func (e *execution) ending() string {
+	if jobs := e.h.Fleet().Jobs(); len(jobs) > 0 {
+		return "what was asked for to be gone, " + few(jobs, "job") + "; after Ctrl-C `muster down` ends it"
+	}
+	return "the workers to leave"
 }
 
 // sayLeft says how that is ended which muster leaves behind.

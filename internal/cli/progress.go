@@ -21,15 +21,15 @@ type progress struct {
 
 	mu      sync.Mutex // guards all below; nothing is written while it is held
 	now     standing   // by what was counted
-	seen    outlook
+	seen    survey
 	rate    rate
 	copying map[string]remote.Progress
 	ended   bool
 }
 
-// outlook is how tasks stand by what those say who have them. It counts where results
+// survey is how tasks stand by what those say who have them. It counts where results
 // do not come here, or come late.
-type outlook struct {
+type survey struct {
 	done, failed, running, total int
 	crew                         crew
 }
@@ -111,13 +111,13 @@ func (p *progress) leave() {
 
 // watch asks how tasks stand, now and again, until the line ends. look may take long
 // and may fail, which changes nothing.
-func (p *progress) watch(every time.Duration, look func() (outlook, error)) {
+func (p *progress) watch(every time.Duration, look func() (survey, error)) {
 	if p != nil {
 		go p.keepWatching(every, look)
 	}
 }
 
-func (p *progress) keepWatching(every time.Duration, look func() (outlook, error)) {
+func (p *progress) keepWatching(every time.Duration, look func() (survey, error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -132,7 +132,7 @@ func (p *progress) keepWatching(every time.Duration, look func() (outlook, error
 	}
 }
 
-func (p *progress) see(o outlook) {
+func (p *progress) see(o survey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen = o

@@ -15,17 +15,17 @@ const waitLook = time.Second
 
 // watchFutures has the line say how futures stand.
 func (p *progress) watchFutures(ctx context.Context, client *control.Client, ids ...dispatcher.ID) {
-	p.watch(waitLook, func() (outlook, error) {
+	p.watch(waitLook, func() (survey, error) {
 		st, err := client.Status(ctx)
 		if err != nil {
-			return outlook{}, err // the command's own call fails too, and says so
+			return survey{}, err // the command's own call fails too, and says so
 		}
 		return outlookOf(st, ids), nil
 	})
 }
 
 // outlookOf is how futures stand, together.
-func outlookOf(st *control.Status, ids []dispatcher.ID) (o outlook) {
+func outlookOf(st *control.Status, ids []dispatcher.ID) (o survey) {
 	open := map[string]int{} // by profile, of futures that have begun
 	waited := map[string]bool{}
 	for _, f := range st.Futures {

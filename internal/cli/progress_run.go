@@ -23,8 +23,8 @@ func (p *runPlan) newProgress(s streams) (*progress, streams) {
 func (e *execution) watch() {
 	var asked time.Time
 	pending := 0
-	e.bar.watch(runLook, func() (outlook, error) {
-		o := outlook{running: e.profile.Pool.Busy(), total: e.b.Submitted()}
+	e.bar.watch(runLook, func() (survey, error) {
+		o := survey{running: e.profile.Pool.Busy(), total: e.b.Submitted()}
 		if e.p.pool == nil || len(e.p.pool.drafts) == 0 {
 			return o, nil
 		}

@@ -10,6 +10,9 @@ import (
 const (
 	mostTries       = 1_000_000
 	mostLostRetries = 100
+
+	// defaultLostRetries is how often a task is tried again whose worker is lost.
+	defaultLostRetries = 2
 )
 
 // retries says how often a task is tried.
@@ -21,7 +24,7 @@ type retries struct {
 func (r *retries) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "retries", Destination: &r.failing, Value: 1, Usage: "try a task that fails `N` times in all; 0 is until it succeeds"},
-		&cli.IntFlag{Name: "lost-retries", Destination: &r.lost, Value: 2, Usage: "try a task again `N` times when its worker is lost"},
+		&cli.IntFlag{Name: "lost-retries", Destination: &r.lost, Value: defaultLostRetries, Usage: "try a task again `N` times when its worker is lost"},
 	}
 }
 

@@ -24,6 +24,7 @@ type serveOptions struct {
 	Keep   int64             `json:"keep"`
 	Tether bool              `json:"tether"` // end when standard input closes
 	Up     control.UpRequest `json:"up"`
+	Log    string            `json:"log,omitempty"` // the file that its standard error is
 }
 
 // serve is a dispatcher until it is told to end. ready is called when it
@@ -67,7 +68,7 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 		end()
 		return errors.Join(fmt.Errorf("let commands reach the dispatcher: %w", err), <-ended)
 	}
-	server := control.NewWaiting(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Shutdown: shutdown(over, ended)})
+	server := control.NewWaiting(l, control.Options{Host: h, Name: o.Name, Kind: o.Kind, Version: Version, Log: o.Log, Shutdown: shutdown(over, ended)})
 	defer func() {
 		// A connection that has asked nothing yet is waited for, for 5 s.
 		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
@@ -83,10 +84,16 @@ func (s streams) serve(c *cli.Context, o serveOptions, bar *progress, ready func
 	}
 	if err == nil {
 		if o.Kind == "ephemeral" {
-			t := time.AfterFunc(ephemeralLife, func() { server.Shutdown(context.Background()) })
+			t := time.AfterFunc(ephemeralLife, func() {
+				if server.Status().Kind == o.Kind { // nobody has brought a profile up meanwhile
+					server.Shutdown(context.Background())
+				}
+			})
 			defer t.Stop()
 		}
-		s.untilOver(h, signals, over, o.Tether)
+		stopTelling := tellWaits(context.Background(), opt.Say, upkeep(server))
+		s.untilOver(server, signals, over, o.Tether)
+		stopTelling()
 	}
 	l.Close() // who comes now finds nobody; those who are here get their answers
 	go end()
@@ -144,7 +151,7 @@ func shutdown(over chan struct{}, ended chan error) func(context.Context) error 
 }
 
 // untilOver waits until the dispatcher is to end.
-func (s streams) untilOver(h *host.Host, signals <-chan os.Signal, over <-chan struct{}, tether bool) {
+func (s streams) untilOver(server *control.Server, signals <-chan os.Signal, over <-chan struct{}, tether bool) {
 	closed := make(chan struct{})
 	if tether {
 		go func() {
@@ -161,6 +168,7 @@ func (s streams) untilOver(h *host.Host, signals <-chan os.Signal, over <-chan s
 	case <-over:
 	case <-closed:
 	case <-signals:
+		s.sayLoss(ofDispatcher(server.Status()))
 		s.err.Say("ending; Ctrl-C again leaves at once")
 	}
 }

@@ -38,7 +38,9 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return err
 	}
 	// The pool is gone when this process is, however that ends.
-	asker, stop, err := answerer(nil, list[0].pool)
+	bar, above := newCopyProgress(s)
+	defer bar.end()
+	asker, stop, err := answerer(bar, list[0].pool)
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		return s.noted(client.Down(context.Background(), profile))
 	}
 	if err == nil {
-		_, err = launchAll(ctx, s, client, list, a, launchWay{asker, true})
+		_, err = launchAll(ctx, above, client, list, a, launchWay{bar, asker, true})
 	}
 	if ctx.Err() != nil {
 		err = exitError(exitInterrupted)
@@ -83,6 +85,7 @@ func withPool(c *cli.Context, s streams, workers int, profile string, env, argv 
 		}
 		return err
 	}
+	bar.end()
 	return errors.Join(runWith(c, s, client, profile, env, argv), answered(end()))
 }
 
@@ -113,7 +116,7 @@ func runWith(c *cli.Context, s streams, client *control.Client, profile string, 
 	}
 	ctx, stop := interruptible(c)
 	defer stop()
-	if werr := settle(ctx, client, profile); werr != nil && err == nil {
+	if werr := settle(ctx, s, client, profile); werr != nil && err == nil {
 		err = interrupted(ctx, c, werr)
 	}
 	var exit *exec.ExitError
@@ -127,7 +130,7 @@ func runWith(c *cli.Context, s streams, client *control.Client, profile string, 
 }
 
 // settle waits for what the profile has not resolved.
-func settle(ctx context.Context, client *control.Client, profile string) error {
+func settle(ctx context.Context, s streams, client *control.Client, profile string) error {
 	st, err := client.Status(ctx)
 	if err != nil {
 		return err
@@ -141,6 +144,7 @@ func settle(ctx context.Context, client *control.Client, profile string) error {
 	if len(open) == 0 {
 		return nil
 	}
+	defer tellWaits(ctx, s.err.Say, waitingFor(client, open...))()
 	_, err = client.Wait(ctx, control.WaitRequest{IDs: open})
 	return err
 }

@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"muster/dispatcher"
 	"muster/internal/host"
 	"muster/rng"
-	"muster/task"
 )
 
 // Client talks to the dispatcher behind one socket. It is safe for concurrent
@@ -116,6 +116,20 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return st, c.call(ctx, "GET", "/status", nil, st)
 }
 
+// mostAsked is how many futures StatusOf asks for at most: their ids are in a header.
+const mostAsked = 1000
+
+// StatusOf returns the full picture with these futures in the place of all, the first of
+// them if they are many.
+func (c *Client) StatusOf(ctx context.Context, ids ...dispatcher.ID) (*Status, error) {
+	var words []string
+	for _, id := range ids[:min(len(ids), mostAsked)] {
+		words = append(words, strconv.FormatUint(uint64(id), 10))
+	}
+	st := &Status{}
+	return st, c.call(ctx, "GET", "/status?futures="+strings.Join(words, ","), nil, st)
+}
+
 // Watch calls f with the status now and after every change, until ctx is done,
 // f fails or the dispatcher ends.
 func (c *Client) Watch(ctx context.Context, f func(*Status) error) error {
@@ -140,7 +154,7 @@ func (c *Client) Watch(ctx context.Context, f func(*Status) error) error {
 }
 
 // Info returns a profile's counters.
-func (c *Client) Info(ctx context.Context, profile string) (i task.Info, err error) {
+func (c *Client) Info(ctx context.Context, profile string) (i Info, err error) {
 	return i, c.call(ctx, "GET", "/info?profile="+profile, nil, &i)
 }
 

@@ -322,6 +322,7 @@ type Status struct {
 	Started  time.Time                 `json:"started"`
 	URLs     []host.Candidate          `json:"urls"`
 	Profiles []ProfileStatus           `json:"profiles"`
+	Log      string                    `json:"log,omitempty"` // the file into which the dispatcher writes what it says
 	Futures  []dispatcher.FutureStatus `json:"futures"`
 	Jobs     []string                  `json:"jobs"`     // their ids
 	Standing []fleet.JobStanding       `json:"standing"` // how they stand
@@ -331,6 +332,9 @@ type Status struct {
 type ProfileStatus struct {
 	dispatcher.PoolStatus
 	Sync bool `json:"sync,omitempty"`
+	// Expected is how many workers may yet join that were started or asked for.
+	Expected int      `json:"expected"`
+	Reasons  []Reason `json:"reasons,omitempty"`
 }
 
 // Error is a refusal: what the server says and why.

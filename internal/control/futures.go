@@ -142,6 +142,9 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) (any, error) {
 		if errors.Is(err, dispatcher.ErrForgotten) {
 			return nil, forgotten(f.ID())
 		}
+		if err == io.EOF {
+			f.MarkCollected()
+		}
 		if err == io.EOF && held {
 			hold(w, r)
 		}

@@ -47,40 +47,66 @@ func (s *Server) Up(ctx context.Context, q UpRequest) (*UpAnswer, error) {
 	defer s.mu.Unlock()
 	a := &UpAnswer{Profiles: map[string]string{}}
 	for _, spec := range q.Profiles {
-		if s.kind() == "run" {
-			return nil, &Error{http.StatusConflict, "bad", "a run has the one profile that it was started with", ""}
-		}
-		if !host.ValidName(spec.Name) {
-			return nil, bad("%q is no name of a profile", spec.Name)
-		}
-		there := s.Host.Profile(spec.Name)
-		switch {
-		case there == nil:
-			a.Profiles[spec.Name] = "created"
-		case there.Spec.Same(&spec):
-			a.Profiles[spec.Name] = "same"
-			continue
-		case q.Replace || there.Spec.Ephemeral && there.Pool.Info().Executing+there.Pool.Info().Awaiting == 0:
-			a.Profiles[spec.Name] = "replaced"
-			if err := s.Host.Down(ctx, there); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),
-				"--replace resets it: what is unresolved resolves with 19, Connection reset; `muster launch` adds workers"}
-		}
-		if _, err := s.Host.Up(ctx, spec); errors.Is(err, dispatcher.ErrClosed) {
-			return nil, &Error{http.StatusGone, "closed", "this dispatcher is ending", "try again in a moment"}
-		} else if err != nil {
+		became, err := s.upOne(ctx, spec, q.Replace)
+		if err != nil {
 			return nil, err
 		}
-		if !spec.Ephemeral && s.kind() == "ephemeral" {
-			s.kindMu.Lock()
-			s.Kind = "up"
-			s.kindMu.Unlock()
+		a.Profiles[spec.Name] = became
+		if !spec.Ephemeral {
+			s.stay()
 		}
 	}
 	return a, nil
+}
+
+// upOne adds one profile, and says what became of it. Under mu.
+func (s *Server) upOne(ctx context.Context, spec host.Spec, replace bool) (became string, err error) {
+	if s.kind() == "run" {
+		return "", &Error{http.StatusConflict, "bad", "a run has the one profile that it was started with", ""}
+	}
+	if !host.ValidName(spec.Name) {
+		return "", bad("%q is no name of a profile", spec.Name)
+	}
+	became = "created"
+	there := s.Host.Profile(spec.Name)
+	switch {
+	case there == nil:
+		_, err = s.Host.Up(ctx, spec)
+	case there.Spec.Same(&spec):
+		return "same", nil
+	case !replace && there.Spec.Ephemeral && spec.Adopts(&there.Spec):
+		_, err = s.Host.Adopt(there, spec)
+	case replace || there.Spec.Ephemeral && idle(there):
+		became = "replaced"
+		if err = s.Host.Down(ctx, there); err == nil {
+			_, err = s.Host.Up(ctx, spec)
+		}
+	case there.Spec.Ephemeral:
+		return "", &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s still runs what was submitted before it was up, and only takes that over with the --memory, --scheduling and --retries that it has", spec.Name),
+			"`muster status` shows which ids `muster wait` would wait for; --replace resets the profile: what is unresolved resolves with 19, Connection reset"}
+	default:
+		return "", &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),
+			"--replace resets it: what is unresolved resolves with 19, Connection reset; `muster launch` adds workers"}
+	}
+	if errors.Is(err, dispatcher.ErrClosed) {
+		err = &Error{http.StatusGone, "closed", "this dispatcher is ending", "try again in a moment"}
+	}
+	return became, err
+}
+
+// idle reports whether a profile has no task that is not resolved.
+func idle(p *host.Profile) bool {
+	i := p.Pool.Info()
+	return i.Executing+i.Awaiting == 0
+}
+
+// stay has a dispatcher stay that would have ended with its last result.
+func (s *Server) stay() {
+	s.kindMu.Lock()
+	defer s.kindMu.Unlock()
+	if s.Kind == "ephemeral" {
+		s.Kind = "up"
+	}
 }
 
 func (s *Server) down(_ http.ResponseWriter, r *http.Request) (any, error) {

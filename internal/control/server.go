@@ -33,6 +33,7 @@ type Options struct {
 	Name    string
 	Kind    string // up, run or ephemeral
 	Version string
+	Log     string // the file into which the dispatcher writes what it says; empty for none
 	// Shutdown ends the dispatcher and returns when it has ended, before its
 	// last answers are given.
 	Shutdown func(ctx context.Context) error

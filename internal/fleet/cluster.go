@@ -83,7 +83,7 @@ func (c cluster) describe(p *plan.Plan, i int, part plan.Part, r *Record) {
 		env = hpc.Scrub(os.Environ())
 	}
 	r.Command = c.dialect.Sent(k.Command, k.Jobs[i].Options, env)
-	if r.Stdout = k.Jobs[i].Output; part.Array {
+	if r.Stdout = cmp.Or(k.Jobs[i].Output, c.dialect.Prints(k.Jobs[i].Options)); part.Array {
 		r.Array = array(part.Indices)
 	}
 	if !k.Bare { // a bare job is called what its own options say

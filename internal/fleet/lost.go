@@ -189,9 +189,9 @@ func (j *job) noOutput() string {
 		return "what it printed is with " + j.endpoint.String()
 	case j.Stdout == "":
 	case j.literal():
-		return "it left nothing in " + j.Stdout + j.launch.where() + ", where its output setting sends what it prints: is its folder there?"
+		return "it left nothing in " + j.Stdout + j.launch.where() + ", where the launcher sends what it prints: is that folder there?"
 	default:
-		return "what it printed went where its output setting says, " + j.Stdout
+		return "what it printed went where the launcher says, " + j.Stdout
 	}
 	return "it left no output in " + j.launch.output + j.launch.where()
 }

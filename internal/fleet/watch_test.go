@@ -214,30 +214,36 @@ func TestSomebodyCancels(t *testing.T) {
 	})
 }
 
-// TestOutputThatIsElsewhere: a job's own output setting says where it is.
+// TestOutputThatIsElsewhere: a job's own output setting, or its raw options, say where it
+// is.
 func TestOutputThatIsElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	output := filepath.Join(dir, "log")
 	os.WriteFile(output, []byte("no such module\n"), 0o600)
 	for output, want := range map[string]string{
 		output:               "its output ends:\n  no such module\n  (" + output + ")",
-		output + "-%j":       "what it printed went where its output setting says, " + output + "-%j",
-		dir + "/nowhere/log": "it left nothing in " + dir + "/nowhere/log, where its output setting sends what it prints: is its folder there?",
+		output + "-%j":       "what it printed went where the launcher says, " + output + "-%j",
+		dir + "/nowhere/log": "it left nothing in " + dir + "/nowhere/log, where the launcher sends what it prints: is that folder there?",
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			c := &scheduler{}
-			f := newBed(t, c)
-			p := job("")
-			p.Kind.(*plan.Cluster).Jobs[0].Output = output
-			f.must(t, p)
-			c.say("1|FAILED|NonZeroExitCode|n1|x\n")
-			stop := f.watch(t, ignore)
-			time.Sleep(5 * time.Second)
-			stop()
-			if said := f.words(); said != "job 1 ended (FAILED) and its worker never joined; "+want {
-				t.Errorf("said %q, want %q", said, want)
-			}
-		})
+		for _, set := range []func(*hpc.Job){
+			func(j *hpc.Job) { j.Output = output },
+			func(j *hpc.Job) { j.Options = "#SBATCH -p main -o " + output },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				c := &scheduler{}
+				f := newBed(t, c)
+				p := job("")
+				set(&p.Kind.(*plan.Cluster).Jobs[0])
+				f.must(t, p)
+				c.say("1|FAILED|NonZeroExitCode|n1|x\n")
+				stop := f.watch(t, ignore)
+				time.Sleep(5 * time.Second)
+				stop()
+				if said := f.words(); said != "job 1 ended (FAILED) and its worker never joined; "+want {
+					t.Errorf("said %q, want %q", said, want)
+				}
+			})
+		}
 	}
 }
 

@@ -247,6 +247,7 @@ func (l *Local) rest(dead *process, deaths *int) bool {
 	}
 	if *deaths >= most {
 		l.err = fmt.Errorf("the local worker "+what+", the last time: %s", *deaths, dead.how)
+		l.p.noteTrouble(l.err)
 		l.failed(l.err)
 		return false
 	}

@@ -76,10 +76,26 @@ type Profile struct {
 	ending context.Context // done when nothing is started for it any more
 	stop   context.CancelFunc
 
-	mu     sync.Mutex // guards all below
-	over   bool       // ending is done
-	locals map[*Local]bool
-	work   sync.WaitGroup // launches under way, and what tells of everywheres
+	mu      sync.Mutex // guards all below
+	over    bool       // ending is done
+	locals  map[*Local]bool
+	work    sync.WaitGroup // launches under way, and what tells of everywheres
+	before  *Profile       // whose pool this one has taken over, with its workers; nil if none
+	trouble error          // why the last worker on this machine was given up; nil if none was
+}
+
+// noteTrouble notes why a worker on this machine was given up.
+func (p *Profile) noteTrouble(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = err
+}
+
+// Trouble returns why the last worker on this machine was given up that was, or nil.
+func (p *Profile) Trouble() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.trouble
 }
 
 // begin counts a launch in, unless the profile is going.
@@ -95,19 +111,15 @@ func (p *Profile) begin() bool {
 // Up adds a profile and starts its workers on this machine. What was started before a
 // failure is taken back.
 func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
-	var certificate *mtls.Certificate
-	if s.TLS != nil {
-		var err error
-		if certificate, err = mtls.LoadCertificate(*s.TLS, h.sayOfFiles(s.Name)); err != nil {
-			return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
-		}
+	certificate, err := h.certificate(s)
+	if err != nil {
+		return nil, err
 	}
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile{h: h, Spec: s, Pool: pool, certificate: certificate, locals: map[*Local]bool{}}
-	p.ending, p.stop = context.WithCancel(context.Background())
+	p := h.newProfile(s, pool, certificate)
 	if !h.add(p) {
 		pool.Reset(ctx)
 		return nil, dispatcher.ErrClosed
@@ -116,6 +128,65 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 		return nil, errors.Join(err, h.Down(context.WithoutCancel(ctx), p))
 	}
 	return p, nil
+}
+
+// Adopts reports whether a profile of other values can take over the pool of this one,
+// as Host.Adopt does.
+func (s *Spec) Adopts(o *Spec) bool {
+	return s.Name == o.Name && s.Tries == o.Tries && s.LostRetries == o.LostRetries && s.Delay == o.Delay && s.Seed == o.Seed && s.Memory == o.Memory && s.RoundRobin == o.RoundRobin && !s.Sync && !o.Sync
+}
+
+// Adopt puts a profile in the place of another, whose tasks and workers it takes over.
+// After a failure the other one is as it was.
+func (h *Host) Adopt(old *Profile, s Spec) (*Profile, error) {
+	certificate, err := h.certificate(s)
+	if err != nil {
+		return nil, err
+	}
+	p := h.newProfile(s, old.Pool, certificate)
+	if !h.add(p) {
+		return nil, dispatcher.ErrClosed
+	}
+	if err := p.start(); err != nil {
+		p.letGo()
+		p.end()
+		h.add(old)
+		return nil, err
+	}
+	p.mu.Lock()
+	p.before = old
+	p.mu.Unlock()
+	h.bequeath(old, p)
+	return p, nil
+}
+
+// bequeath gives one profile's join strings to another.
+func (h *Host) bequeath(from, to *Profile) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, j := range h.joins {
+		if j.profile == from {
+			j.profile = to
+		}
+	}
+}
+
+// certificate loads a profile's own; nil if it has none.
+func (h *Host) certificate(s Spec) (*mtls.Certificate, error) {
+	if s.TLS == nil {
+		return nil, nil
+	}
+	certificate, err := mtls.LoadCertificate(*s.TLS, h.sayOfFiles(s.Name))
+	if err != nil {
+		return nil, fmt.Errorf("the tls block of profile %s: %w", s.Name, err)
+	}
+	return certificate, nil
+}
+
+func (h *Host) newProfile(s Spec, pool *dispatcher.Pool, certificate *mtls.Certificate) *Profile {
+	p := &Profile{h: h, Spec: s, Pool: pool, certificate: certificate, locals: map[*Local]bool{}}
+	p.ending, p.stop = context.WithCancel(context.Background())
+	return p
 }
 
 // sayOfFiles says of a profile what became of its files.
@@ -224,6 +295,9 @@ func (p *Profile) letGo() {
 	for l := range p.locals {
 		l.leaving()
 	}
+	if p.before != nil {
+		p.before.letGo()
+	}
 }
 
 // end waits, after letGo, until the workers on this machine and all below them
@@ -233,6 +307,15 @@ func (p *Profile) end() {
 		<-l.gone
 	}
 	p.work.Wait()
+	if before := p.predecessor(); before != nil {
+		before.end()
+	}
+}
+
+func (p *Profile) predecessor() *Profile {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.before
 }
 
 func (p *Profile) workers() []*Local {

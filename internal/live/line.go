@@ -172,6 +172,13 @@ func (l *Line) Pause() { l.pause(drawn, paused) }
 // Resume draws it again.
 func (l *Line) Resume() { l.pause(paused, drawn) }
 
+// Paused reports whether the line is removed until Resume.
+func (l *Line) Paused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == paused
+}
+
 func (l *Line) pause(from, to state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

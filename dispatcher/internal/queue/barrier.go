@@ -259,6 +259,16 @@ func (q *Queue[P]) Withdraw(id task.ID) (running []Ref, ok bool) {
 	return running, true
 }
 
+// Ahead returns the first barrier that has not passed, whether it is open, and how many
+// more workers have to run it at least.
+func (q *Queue[P]) Ahead() (payload P, open bool, missing int, ok bool) {
+	if len(q.barriers.pending) == 0 {
+		return payload, false, 0, false
+	}
+	b := q.barriers.pending[0]
+	return b.payload, q.barriers.open, max(b.min-b.ran, 0), true
+}
+
 // Opened reports whether a barrier has opened and not passed.
 func (q *Queue[P]) Opened(id task.ID) bool {
 	return q.barriers.open && q.barriers.pending[0].id == id

@@ -26,6 +26,9 @@ func (m *model) observe() {
 			m.Fatalf("barrier %d is open: %v", b.id, got)
 		}
 	}
+	if p, open, _, ok := m.q.Ahead(); ok != (len(m.pending) > 0) || ok && (p != m.pending[0].payload || open != m.open) {
+		m.Fatalf("ahead is %v, open %v, %v; of %d barriers", p, open, ok, len(m.pending))
+	}
 	m.forget()
 	live := m.live()
 	for n := range m.stuck {
