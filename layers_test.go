@@ -26,6 +26,7 @@ var layers = map[string][]string{
 	"muster/internal/disposition":        {},
 	"muster/internal/self":               {},
 	"muster/internal/quiet":              {},
+	"muster/share":                       {}, // so that any program may use it
 	"muster/internal/terminal":           {},
 	"muster/internal/stall":              {}, // pure: no clock
 	"muster/internal/live":               {}, // knows no tasks
