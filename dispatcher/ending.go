@@ -221,7 +221,7 @@ func (s *session) requeued(a *attempt) {
 
 // resolve passes on what a task resolved to, with what the attempt knows.
 func (s *session) resolve(a *attempt, r task.Result) {
-	spec := a.spec.InSlot(a.slot)
+	spec := a.spec.Shown(a.slot)
 	r.ID, r.Attempt = a.Task, int(a.Attempt)
 	r.Index, r.Name, r.Argv = a.job.index, spec.Name, spec.Argv
 	r.Worker, r.Slot = s.id, a.slot

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"muster/dispatcher/internal/queue"
@@ -84,7 +85,19 @@ func needsOf(spec *task.Spec) queue.Needs {
 	if !spec.Everywhere && len(spec.Argv) > 0 {
 		n.Program = programOf(spec)
 	}
+	n.Shares = sharesOf(spec)
 	return n
+}
+
+// sharesOf is all that the task must be able to read, as one word.
+func sharesOf(spec *task.Spec) string {
+	var refs []string
+	for _, sh := range spec.Shares {
+		if sh.Needed {
+			refs = append(refs, sh.Ref)
+		}
+	}
+	return strings.Join(refs, " ")
 }
 
 // programOf is all that finding a task's program depends on, but for the worker.
@@ -134,7 +147,7 @@ func (s *session) tell(l task.Lack) {
 	p.mu.Unlock()
 	where := "sent elsewhere"
 	switch {
-	case !others && l.Kind == task.LackProgram:
+	case !others && (l.Kind == task.LackProgram || l.Kind == task.LackShare):
 		return // it is the task's fault, and said so
 	case !others:
 		where = fmt.Sprintf("waiting for a worker that can: %v at most if none is to come", queue.Patience)

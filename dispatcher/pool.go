@@ -344,7 +344,7 @@ func (p *Pool) fail(d queue.Decision[job]) {
 		return
 	}
 	j := d.Payload
-	spec := j.owner.spec(j).InSlot(0)
+	spec := j.owner.spec(j).Shown(0)
 	j.owner.resolve(j, &Done{Result: task.Result{ID: d.Task, Index: j.index, Attempt: int(d.Attempt), Name: spec.Name, Argv: spec.Argv, Stream: spec.Stream, Err: d.Lack.Err()}})
 }
 

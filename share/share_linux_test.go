@@ -286,3 +286,19 @@ func descriptors(t *testing.T) int {
 	}
 	return n
 }
+
+// TestOthersCannotOpenASegment has another user of the machine read the path.
+func TestOthersCannotOpenASegment(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	path := mustPut(t, []byte("secret")).Ref().Path()
+	cat := exec.Command("cat", path)
+	cat.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cat.CombinedOutput(); err == nil || !strings.Contains(string(out), "Permission denied") {
+		t.Errorf("cat %s as another user: %s: %v", path, out, err)
+	}
+	if out, err := exec.Command("cat", path).CombinedOutput(); err != nil || string(out) != "secret" {
+		t.Errorf("cat %s: %s: %v", path, out, err)
+	}
+}

@@ -10,6 +10,7 @@ const (
 	LackProgram   LackKind = 2 // it does not have the task's program, or not the shell
 	LackScratch   LackKind = 3 // it cannot make or empty scratch folders: it can run nothing
 	LackProcess   LackKind = 4 // it cannot start processes, those of slots included: it can run nothing
+	LackShare     LackKind = 5 // it cannot read what the task shares with others
 )
 
 // Lack is why a worker hands a task back that it could not begin, by a fault of

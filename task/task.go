@@ -20,7 +20,7 @@ type ID uint64
 // Spec is everything an executor needs to run one command.
 type Spec struct {
 	// Argv is the program and its arguments, each one word; never empty. In it
-	// SlotMark stands for the number of the slot.
+	// SlotMark stands for the number of the slot, and a ShareMark for a path.
 	Argv []string
 	// Dir is the absolute working directory.
 	Dir string
@@ -48,13 +48,15 @@ type Spec struct {
 	// Stream is where the task's random numbers begin, which follows from a seed. With
 	// the zero one its slot gives it one.
 	Stream rng.Stream
+	// Shares are what the task can read in memory.
+	Shares []Share
 	// Row is the input that the task was made from. It does not travel to workers.
 	Row Row
 }
 
 // SlotMark stands for the number of the slot that runs a task, which is known
 // when the task begins. No word of a command can hold it otherwise.
-const SlotMark = "\x00"
+const SlotMark = "\x00%"
 
 // InSlot returns the spec with the number of a slot, from 1, in place of
 // SlotMark.
@@ -91,6 +93,9 @@ func (s *Spec) Size() int {
 		for _, w := range list {
 			n += len(w) + perWord
 		}
+	}
+	for _, sh := range s.Shares {
+		n += len(sh.Name) + len(sh.Ref) + perWord
 	}
 	return n
 }

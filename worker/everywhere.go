@@ -108,5 +108,6 @@ func (r *runner) readState(file, began string) (*wire.State, error) {
 func ofShell(kv string) bool {
 	name, _, _ := strings.Cut(kv, "=")
 	return slices.Contains([]string{"_", "SHLVL", "PWD", "OLDPWD", "MUSTER_TASK_ID", "MUSTER_INDEX", "MUSTER_NAME",
-		"MUSTER_WORKER_ID", "MUSTER_SLOT", "MUSTER_TASK_DIR", "MUSTER_ERROR_FILE", "MUSTER_SEED", "MUSTER_RNG_STREAM"}, name) || strings.HasPrefix(name, "_MUSTER_")
+		"MUSTER_WORKER_ID", "MUSTER_SLOT", "MUSTER_TASK_DIR", "MUSTER_ERROR_FILE", "MUSTER_SEED", "MUSTER_RNG_STREAM"}, name) ||
+		strings.HasPrefix(name, "_MUSTER_") || strings.HasPrefix(name, task.ShareVariable)
 }

@@ -329,6 +329,10 @@ func (r *runner) specOf(m *wire.Assign) (spec task.Spec, given rng.Stream) {
 
 // execute runs a command, a function, or an everywhere.
 func (r *runner) execute(ctx context.Context, m *wire.Assign, spec task.Spec, out func(int, []byte) error) (exec.Report, *wire.State) {
+	spec, lack := readable(spec)
+	if lack != nil {
+		return exec.Report{Started: time.Now(), Lack: lack}, nil
+	}
 	switch {
 	case spec.Func != "":
 		r.out.Queue(&wire.Started{Ref: m.Ref, Slot: uint32(r.n)})

@@ -172,6 +172,24 @@ func parseLack(b []byte) (*task.Lack, error) {
 	return l, err
 }
 
+func appendShare(b []byte, num protowire.Number, s task.Share) []byte {
+	m := putBool(putString(putString(nil, 1, s.Name), 2, s.Ref), 3, s.Needed)
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), m)
+}
+
+func parseShare(b []byte) (s task.Share, err error) {
+	return s, parseFields(b, func(num protowire.Number, v uint64, text []byte) {
+		switch num {
+		case 1:
+			s.Name = string(text)
+		case 2:
+			s.Ref = string(text)
+		case 3:
+			s.Needed = v != 0
+		}
+	})
+}
+
 func unixNano(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0

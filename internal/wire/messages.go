@@ -169,8 +169,11 @@ func (m *Assign) append(b []byte) []byte {
 	b = putBool(b, 12, m.OnlyAfterSuccess)
 	b = putBool(b, 13, m.Spec.Everywhere)
 	b = putString(b, 14, m.Spec.Func)
-	b = putBytes(b, 15, m.Spec.Input)
-	return putBool(putStream(b, 16, m.Spec.Stream), 20, m.Spec.Live)
+	b = putStream(putBytes(b, 15, m.Spec.Input), 16, m.Spec.Stream)
+	for _, s := range m.Spec.Shares {
+		b = appendShare(b, 17, s)
+	}
+	return putBool(b, 20, m.Spec.Live)
 }
 
 func (m *Assign) parse(b []byte) error {
@@ -202,7 +205,11 @@ func (m *Assign) parse(b []byte) error {
 		case 15:
 			m.Spec.Input = append([]byte(nil), s...)
 		case 16:
-			inner = m.Spec.Stream.UnmarshalBinary(s)
+			inner = errors.Join(inner, m.Spec.Stream.UnmarshalBinary(s))
+		case 17:
+			sh, err := parseShare(s)
+			inner = errors.Join(inner, err)
+			m.Spec.Shares = append(m.Spec.Shares, sh)
 		case 20:
 			m.Spec.Live = v != 0
 		}

@@ -31,10 +31,11 @@ import "muster/task"
 // Version is the protocol this build speaks; MinVersion the oldest it accepts.
 //
 // History: 1, the first; 2, the worker chooses the slot of a task, and says which
-// with Started.
+// with Started; 3, a command may have marks for what is shared, and that of a slot
+// differs from them.
 const (
-	Version    = 2
-	MinVersion = 2
+	Version    = 3
+	MinVersion = 3
 )
 
 // Limits on what a peer may send, in bytes.

@@ -25,7 +25,8 @@ var ref = Ref{Task: 7, Attempt: 2, Epoch: 1 << 40}
 // messages has every frame with every field set.
 var messages = []Message{
 	&Assign{Ref: ref, Window: MinWindow, OnlyAfterSuccess: true, Spec: task.Spec{Live: true, Argv: []string{"a", "", "c d"},
-		Dir: "/x", Env: []string{"A=1", "B="}, Timeout: time.Minute, Index: 9, Name: "n", Stream: rng.Seed(1)}},
+		Dir: "/x", Env: []string{"A=1", "B="}, Timeout: time.Minute, Index: 9, Name: "n", Stream: rng.Seed(1),
+		Shares: []task.Share{{Name: "s", Ref: "{}", Needed: true}, {Name: "t"}}}},
 	&Started{ref, 2},
 	&Output{Ref: ref, Stream: 2, Data: []byte("out\x00put")},
 	&Credit{ref, 1 << 20},

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"muster/task"
@@ -15,7 +16,8 @@ const (
 
 // Patience is how long a task waits, when every worker lacks what it needs and
 // no other is expected, before that is held to be the task's own fault. A
-// program that nobody has is the task's fault at once.
+// program that nobody has, and a share that nobody can read, are the task's fault at
+// once.
 const Patience = time.Minute
 
 // need is one thing that a machine may lack.
@@ -29,6 +31,7 @@ type needKind uint8
 const (
 	directory needKind = iota + 1
 	program
+	shares
 )
 
 // everything is what every task needs: scratch folders and processes.
@@ -47,12 +50,15 @@ func (l *lack) ready(now time.Time) bool { return l.probe.Task == 0 && !now.Befo
 
 // list returns all that a task needs of a machine.
 func (n Needs) list() []need {
-	list := append(make([]need, 0, 3), everything)
+	list := append(make([]need, 0, 4), everything)
 	if n.Directory != "" {
 		list = append(list, need{directory, n.Directory})
 	}
 	if n.Program != "" {
 		list = append(list, need{program, n.Program})
+	}
+	if n.Shares != "" {
+		list = append(list, need{shares, n.Shares})
 	}
 	return list
 }
@@ -65,6 +71,8 @@ func (n Needs) of(k task.LackKind) need {
 		return need{directory, n.Directory}
 	case k == task.LackProgram && n.Program != "":
 		return need{program, n.Program}
+	case k == task.LackShare && n.Shares != "":
+		return need{shares, n.Shares}
 	}
 	return everything
 }
@@ -246,7 +254,7 @@ func (w *worker) has(n Needs, now time.Time) bool {
 }
 
 // lacksAny returns the first thing of those needed that the worker is known to
-// lack: a program only if nothing else.
+// lack: a program or a share only if nothing else.
 func (w *worker) lacksAny(n Needs) (*lack, needKind) {
 	if len(w.lacks) == 0 {
 		return nil, 0
@@ -277,7 +285,7 @@ func (q *Queue[P]) hopeless(n *interned, now time.Time) (why *lack, at time.Time
 			n.stuckSince = time.Time{}
 			return nil, at
 		}
-		if kind != program {
+		if kind != program && kind != shares {
 			wait = Patience
 		}
 		why = l
@@ -313,7 +321,7 @@ func (q *Queue[P]) forget(gone Needs) {
 
 func (q *Queue[P]) isNeeded(n need) bool {
 	for i := range q.tasks.needs {
-		if n.kind == directory && n.what == i.Directory || n.kind == program && n.what == i.Program {
+		if slices.Contains(i.list(), n) {
 			return true
 		}
 	}

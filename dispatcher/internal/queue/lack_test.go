@@ -18,6 +18,8 @@ func (b *bench) lacks(r queue.Ref, kind task.LackKind, news bool) {
 		n.Directory = "/a"
 	case task.LackProgram:
 		n.Program = "p"
+	case task.LackShare:
+		n.Shares = "s"
 	}
 	got, ok := b.Lacking(r, n, task.Lack{Kind: kind, Message: "it is not there"}, b.now)
 	if !ok || got != news {
@@ -28,11 +30,11 @@ func (b *bench) lacks(r queue.Ref, kind task.LackKind, news bool) {
 // One sick worker beside a healthy one costs no task anything, and is tried a few
 // times only.
 func TestOneSickWorkerAmongFourHundredTasks(t *testing.T) {
-	for _, kind := range []task.LackKind{task.LackDirectory, task.LackProgram, task.LackScratch, task.LackProcess} {
+	for _, kind := range []task.LackKind{task.LackDirectory, task.LackProgram, task.LackShare, task.LackScratch, task.LackProcess} {
 		both(t, 0, func(b *bench) {
 			sick, well := b.join(2), b.join(2)
 			for range 400 {
-				b.Push(0, 1, queue.Needs{Directory: "/a", Program: "p"})
+				b.Push(0, 1, queue.Needs{Directory: "/a", Program: "p", Shares: "s"})
 			}
 			tried, finished := 0, 0
 			for finished < 400 {
@@ -42,7 +44,7 @@ func TestOneSickWorkerAmongFourHundredTasks(t *testing.T) {
 					b.Fatalf("%+v, %v after %d tasks", d, ok, finished)
 				case d.Epoch == sick:
 					tried++
-					b.Lacking(d.Ref, queue.Needs{Directory: "/a", Program: "p"}, task.Lack{Kind: kind}, b.now)
+					b.Lacking(d.Ref, queue.Needs{Directory: "/a", Program: "p", Shares: "s"}, task.Lack{Kind: kind}, b.now)
 				case d.Epoch == well:
 					b.now = b.now.Add(100 * time.Millisecond)
 					b.Started(d.Ref, b.now)
@@ -178,14 +180,14 @@ func TestWhatAllLackIsTheTasksFault(t *testing.T) {
 	for _, test := range []struct {
 		kind task.LackKind
 		want time.Duration
-	}{{task.LackDirectory, queue.Patience}, {task.LackScratch, queue.Patience}, {task.LackProgram, 0}} {
+	}{{task.LackDirectory, queue.Patience}, {task.LackScratch, queue.Patience}, {task.LackProgram, 0}, {task.LackShare, 0}} {
 		both(t, 0, func(b *bench) {
 			b.Expect(true)
 			b.join(1)
 			b.join(1)
 			b.Push(9, 1, queue.Needs{Directory: "/a"})
 			answer := func(d queue.Decision[uint64]) {
-				n := queue.Needs{Directory: "/a", Program: "p"} // as it turns out
+				n := queue.Needs{Directory: "/a", Program: "p", Shares: "s"} // as it turns out
 				b.Lacking(d.Ref, n, task.Lack{Kind: test.kind, Code: 126}, b.now)
 			}
 			for range 10 {

@@ -14,6 +14,7 @@ import (
 type Needs struct {
 	Directory string // that it can be entered; empty for none
 	Program   string // that it can be found; empty for none
+	Shares    string // that it can be read, what is shared; empty for none
 	Takes     Amounts
 }
 
@@ -124,7 +125,7 @@ func (q *Queue[P]) intern(n Needs) *interned {
 	i := q.tasks.needs[n]
 	if i == nil {
 		if len(q.tasks.needs) >= maxNeeds {
-			n.Directory, n.Program = "", ""
+			n.Directory, n.Program, n.Shares = "", "", ""
 			if i = q.tasks.needs[n]; i != nil {
 				i.tasks++
 				return i
