@@ -324,7 +324,7 @@ func TestScriptsOfTheManual(t *testing.T) {
 			t.Errorf("%s is not in the table", name)
 		}
 	}
-	if len(named) < 9 || len(scripts) != 22 {
+	if len(named) < 9 || len(scripts) != 23 {
 		t.Errorf("%d scripts are named and %d of the manual are there", len(named), len(scripts))
 	}
 }

@@ -193,15 +193,16 @@ launcher "command" "dask" {
 
 # muster run -p cluster
 profile "cluster" {
-  launcher   = launcher.cluster.slurm # or a list, which may have "local"
-  url        = "tls+tcp://0.0.0.0:5555"
-  workers    = 1 # how often the array goes out
-  memory     = "100MB"
-  scheduling = "fifo" # or "round-robin"
-  reattach   = "10m"
-  everywhere = ["export OMP_NUM_THREADS=8"]
-  sync       = false
-  seed       = 42
+  launcher    = launcher.cluster.slurm # or a list, which may have "local"
+  url         = "tls+tcp://0.0.0.0:5555"
+  workers     = 1 # how often the array goes out
+  memory      = "100MB"
+  share_limit = "4GB"
+  scheduling  = "fifo" # or "round-robin"
+  reattach    = "10m"
+  everywhere  = ["export OMP_NUM_THREADS=8"]
+  sync        = false
+  seed        = 42
   worker {
     slots     = 8
     idletime  = "5m"

@@ -167,7 +167,7 @@ func newApp(s streams, words *commandLine) *cli.App {
 			return exitError(exitUsage)
 		},
 		Commands: []*cli.Command{newRun(s, words), newUp(s), newDown(s), newLaunch(s), newSubmit(s, words), newMap(s, words), newEverywhere(s, words),
-			newWait(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newTLS(s), newConfig(s), newDoctor(s),
+			newWait(s), newShare(s), newCollect(s), newCancel(s), newInfo(s), newStatus(s), newWith(s, words), newURL(s), newJoin(s), newTLS(s), newConfig(s), newDoctor(s),
 			newWorker(s), newSlot(), newRelay(s), newServe(s), newCompletion(s), newComplete(s), newHelp(s), newVersion(s)},
 	}
 	for _, cmd := range app.Commands {

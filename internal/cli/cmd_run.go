@@ -98,7 +98,7 @@ runs commands under /bin/sh in this directory, without the --env or --cd that th
 }
 
 func runFlags(o *runOptions) []cli.Flag {
-	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(append(o.jobs.flags(), o.live.flags()...), o.past.flags()...)...),
+	return append(append(append(append(append(poolFlags(), inputFlags(o)...), o.retries.flags()...), append(append(o.jobs.flags(), o.live.flags()...), append(o.past.flags(), runShareFlag())...)...),
 		&cli.BoolFlag{Name: "stop", Usage: "after the first failure start nothing more and cancel what runs"},
 		&cli.StringFlag{Name: "halt", Destination: &o.halt, Usage: "end early: `WHEN` is never, or as in soon,fail=3 or now,success=1 or now,done=10%"},
 		&cli.BoolFlag{Name: "keep-order", Aliases: []string{"k"}, Destination: &o.keep, Usage: "print results in the order of the inputs"},
@@ -142,6 +142,7 @@ type runPlan struct {
 	pool *pool // of the profile; nil is one worker on this machine
 
 	everywhere []string
+	shared     *sharing
 	fromStdin  bool         // inputs are read from standard input
 	read       atomic.Int64 // how many inputs a map has read
 
@@ -187,6 +188,9 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if p.halt, err = o.halting(); err != nil {
 		return nil, err
 	}
+	if p.shared, err = newRunSharing(c); err != nil {
+		return nil, err
+	}
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
 	}
@@ -213,7 +217,7 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 		return nil, err
 	}
 	p.fitJobs()
-	if err := p.checkDistinct(); err != nil {
+	if err := cmp.Or(p.shared.check(), p.checkDistinct()); err != nil {
 		p.in.Close()
 		return nil, err
 	}
@@ -375,7 +379,7 @@ func shellProgram(shell, bash bool) string {
 }
 
 func (p *runPlan) compile(s streams, argv []string) error {
-	opt := expand.Options{Replace: p.o.replace, Columns: p.in.Columns(), Width: p.in.Width(), Literal: p.o.literal, Shell: p.o.shellProgram(), Many: p.o.many()}
+	opt := expand.Options{Replace: p.o.replace, Columns: p.in.Columns(), Width: p.in.Width(), Literal: p.o.literal, Shell: p.o.shellProgram(), Many: p.o.many(), Share: p.shared.mark}
 	var err error
 	if p.cmd, err = expand.Compile(argv, opt); err != nil {
 		return err
@@ -383,7 +387,7 @@ func (p *runPlan) compile(s streams, argv []string) error {
 	if p.cmd.InQuotes() {
 		s.err.Hint("a placeholder stands in quotes in the shell text, and values are quoted as they are put in: leave the quotes around it away")
 	}
-	opt.Shell = ""
+	opt.Shell, opt.Share = "", nil
 	return p.compileNames(opt)
 }
 
@@ -399,7 +403,7 @@ func (p *runPlan) compileNames(opt expand.Options) (err error) {
 
 // render makes the task of one row.
 func (p *runPlan) render(row []string, index int) task.Spec {
-	spec := task.Spec{Argv: p.cmd.Expand(row, index, task.SlotMark), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index}
+	spec := task.Spec{Argv: p.cmd.Expand(row, index, task.SlotMark), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index, Shares: p.shared.shares()}
 	if p.name != nil {
 		spec.Name = strings.Join(p.name.Expand(row, index, task.SlotMark), " ")
 	}
@@ -408,7 +412,7 @@ func (p *runPlan) render(row []string, index int) task.Spec {
 
 // common is what the tasks of all rows have in common.
 func (p *runPlan) common() task.Spec {
-	spec := task.Spec{Dir: p.dir, Env: p.env}
+	spec := task.Spec{Dir: p.dir, Env: p.env, Shares: p.shared.shares()}
 	if program, ok := p.cmd.Program(); ok {
 		spec.Argv = []string{program}
 	}
@@ -424,7 +428,7 @@ func (p *runPlan) dryRun(out io.Writer) error {
 		if err != nil {
 			return usageError{err}
 		}
-		line := p.commandLine(p.cmd.Expand(row, i, "1"))
+		line := p.commandLine(p.render(row, i).Shown(1).Argv)
 		if terminal(out) {
 			line = safe.Line(line)
 		}

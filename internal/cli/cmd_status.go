@@ -264,6 +264,9 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 		waiting = fmt.Sprintf(", %d waiting to submit", n)
 	}
 	safe.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity, waiting)
+	if p.Shares.Count > 0 {
+		safe.Fprintf(w, "  shares: %d, %s of %s\n", p.Shares.Count, megabytes(p.Shares.Bytes), megabytes(p.Shares.Limit))
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, k := range p.Workers {
 		if i == shownWorkers {

@@ -35,6 +35,7 @@ func taskFlags(dir, name *string, timeout *time.Duration, timeoutUsage string) [
 		&cli.DurationFlag{Name: "timeout", Destination: timeout, Usage: timeoutUsage},
 		&cli.StringFlag{Name: "name", Destination: name, Usage: "name the result `NAME`"},
 		seedFlag(),
+		shareFlag(),
 	}
 }
 
@@ -74,8 +75,12 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	} else if err := checkCommand(argv, false); err != nil {
 		return usageError{err}
 	}
-	spec := task.Spec{Argv: argv, Name: o.name, Timeout: o.timeout, Index: 1}
-	var err error
+	shared, err := newSharing(c)
+	if err != nil {
+		return usageError{err}
+	}
+	argv = shared.words(argv)
+	spec := task.Spec{Argv: argv, Shares: shared.shares(), Name: o.name, Timeout: o.timeout, Index: 1}
 	if spec.Dir, err = taskDir(o.dir); err != nil {
 		return usageError{err}
 	}
@@ -85,6 +90,9 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	seed, err := seedOf(c)
 	if err != nil {
 		return usageError{err}
+	}
+	if o.sync && len(spec.Shares) > 0 {
+		return usageError{errSyncShares}
 	}
 	if o.sync {
 		spec.Stream = seed.Sequence().Next()
@@ -112,7 +120,7 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 		return answered(err)
 	}
 	if a.Sync {
-		spec.Stream = a.Stream(1)
+		spec.Stream, spec.Shares = a.Stream(1), a.Shares
 		if err := finishHere(c, s, client, a.ID, spec); err != nil {
 			return err
 		}
@@ -170,6 +178,10 @@ func startEphemeral(c *cli.Context, s streams) error {
 func finishHere(c *cli.Context, s streams, client *control.Client, id dispatcher.ID, spec task.Spec) error {
 	var kept tailBuffer
 	began := time.Now()
+	spec, err := sharedHere(spec)
+	if err != nil {
+		return err
+	}
 	v := runHere(spec, s.in, io.MultiWriter(s.err.Exact(), &kept), s.err.Exact())
 	q := control.FinishRequest{Started: began, Seconds: time.Since(began).Seconds(), Stdout: kept.b, Stream: spec.Stream, Error: control.NewErrorValue(v)}
 	return answered(client.Finish(c.Context, id, q))
@@ -224,6 +236,7 @@ of its own: {"argv": [...], "env": {...}, "dir": ..., "stdin": ..., "timeout": "
    muster map -- ./simulate {} ::: 1 2 3
    muster collect --flat $(muster map --name {1} -a inputs.txt -- ./simulate {})`,
 		Flags: append(append(append(append(dispatcherFlags(), profileFlag()), inputFlags(&o.runOptions)...),
+			shareFlag(),
 			&cli.StringFlag{Name: "tasks", Destination: &o.tasks, Usage: "read tasks from `FILE`, one JSON object a line; - is standard input"},
 			&cli.BoolFlag{Name: "stop", Usage: "after the first failure cancel all others"},
 			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Destination: &o.wait, Usage: "wait for the results and collect them, instead of printing the id"},
@@ -328,13 +341,22 @@ func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*r
 	}
 	p := &runPlan{o: o.runOptions}
 	var err error
+	if p.shared, err = newSharing(c); err != nil {
+		return nil, err
+	}
 	if p.dir, err = taskDir(o.dir); err != nil {
 		return nil, err
 	}
 	if p.env, err = taskEnv(c); err != nil {
 		return nil, err
 	}
-	return p, p.openInputs(c, s, words)
+	if err := p.openInputs(c, s, words); err != nil {
+		return nil, err
+	}
+	if o.sync && len(p.shared.names) > 0 {
+		return nil, errors.Join(errSyncShares, p.in.Close())
+	}
+	return p, nil
 }
 
 // inputError is the user's mistake in the inputs of a map.
@@ -384,7 +406,7 @@ func (p *runPlan) finishAll(c *cli.Context, s streams, client *control.Client, a
 			return err
 		}
 		spec := p.render(row, i).InSlot(1)
-		spec.Stream = a.Stream(i)
+		spec.Stream, spec.Shares = a.Stream(i), a.Shares
 		if err := finishHere(c, s, client, a.ID, spec); err != nil {
 			return err
 		}

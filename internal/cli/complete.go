@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -204,8 +205,10 @@ func (p *completing) arguments(last int) []candidate {
 		return plainly(subcommands[p.cmd.Name])
 	case p.cmd.Name == "join" && p.words[0] == "revoke":
 		return p.joins()
-	case p.cmd.Name == "tls" && p.words[0] == "pin":
+	case p.cmd.Name == "tls" && p.words[0] == "pin", p.cmd.Name == "share" && p.words[0] == "put" && len(p.words) == 2:
 		return files
+	case p.cmd.Name == "share" && p.words[0] == "rm":
+		return p.shares()
 	}
 	return nil
 }
@@ -253,6 +256,11 @@ func (p *completing) values(f cli.Flag) []candidate {
 		return p.dispatchers()
 	case "run":
 		return p.runs()
+	case "share":
+		if p.cmd != nil && p.cmd.Name == "run" {
+			return files
+		}
+		return p.shares()
 	case "env":
 		return variables()
 	case "valid":
@@ -403,6 +411,26 @@ func (p *completing) joins() (list []candidate) {
 	}
 	for _, j := range joins {
 		list = append(list, candidate{j.ID, "of profile " + j.Profile})
+	}
+	return list
+}
+
+// shares are those of the profile that the options name.
+func (p *completing) shares() (list []candidate) {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTime)
+	defer cancel()
+	client := p.client()
+	if client == nil {
+		return nil
+	}
+	a, err := client.Shares(ctx, cmp.Or(p.given["profile"], os.Getenv("MUSTER_PROFILE"), "default"))
+	if err != nil {
+		return nil
+	}
+	for _, st := range a.Shares {
+		if !st.Removed {
+			list = append(list, candidate{st.Name, megabytes(st.Bytes)})
+		}
 	}
 	return list
 }

@@ -38,6 +38,11 @@ func TestComplete(t *testing.T) {
 		"wait -- --":                 "", // an id is to come
 		"tls pin ":                   ":files",
 		"tls check ":                 "",
+		"share p":                    "put",
+		"share put ":                 "", // a name of one's own
+		"share put x ":               ":files",
+		"share rm ":                  "", // nobody is up
+		"run --share x=":             ":files",
 		"tls check --cert ":          ":files",
 		"help com":                   "completion",
 		"help run ":                  "",

@@ -146,6 +146,9 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
+	if err = e.p.shared.open(e.profile.Shares); err != nil {
+		return cleanup, err
+	}
 	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), Halt: e.p.halt, Live: e.p.o.live.way() != report.Grouped})
 	if err != nil {
 		return cleanup, err
@@ -204,6 +207,7 @@ func (p *runPlan) spec() host.Spec {
 	if p.pool != nil {
 		spec.Name, spec.Reattach = p.pool.name, units.Duration(p.pool.set.Reattach)
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
+		spec.ShareLimit = units.Size(p.pool.set.ShareLimit)
 		spec.Walltime, spec.RoundRobin = units.Duration(p.pool.set.Worker.Walltime), p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.drafts) > 0 {
 			spec.Listen, spec.Hosts, spec.Relayed = p.pool.listen, p.pool.hosts, p.pool.relayed

@@ -53,7 +53,9 @@ func profileFields() (list []config.Field) {
 func isList(f config.Field) bool { return strings.HasSuffix(f.Type, "list of strings") }
 
 // flagOf is the name of a setting's flag.
-func flagOf(f config.Field) string { return strings.TrimPrefix(f.Name, "worker.") }
+func flagOf(f config.Field) string {
+	return strings.ReplaceAll(strings.TrimPrefix(f.Name, "worker."), "_", "-")
+}
 
 // overlay puts the settings of the command line over those of the config.
 func overlay(c *cli.Context, set *plan.ProfileSettings) error {

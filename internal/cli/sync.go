@@ -79,6 +79,9 @@ func notFound(spec task.Spec) string {
 
 // runSync is a run in sync mode.
 func (p *runPlan) runSync(s streams) error {
+	if err := p.shared.openHere(s.err.Say); err != nil {
+		return err
+	}
 	failed, ran, early, streams := 0, 0, false, p.seed.Sequence()
 	for {
 		row, n, err := p.nextRow()
@@ -88,7 +91,10 @@ func (p *runPlan) runSync(s streams) error {
 		if err != nil {
 			return usageError{err}
 		}
-		spec := p.render(row, n).InSlot(1)
+		spec, err := sharedHere(p.render(row, n).InSlot(1))
+		if err != nil {
+			return err
+		}
 		if spec.Stream = p.seed.Of(uint64(n)); p.seed.IsZero() {
 			spec.Stream = streams.Next()
 		}

@@ -18,6 +18,7 @@ var subcommands = map[string][]string{
 	"completion": {"bash", "zsh", "fish"},
 	"config":     {"check", "show"},
 	"join":       {"new", "list", "revoke"},
+	"share":      {"put", "list", "rm"},
 	"tls":        {"self-signed", "request", "check", "pin"},
 }
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"muster/dispatcher"
 	"muster/internal/host"
@@ -33,7 +34,8 @@ func NewClient(socket string) *Client {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
-		MaxIdleConnsPerHost: 64,
+		MaxIdleConnsPerHost:   64,
+		ExpectContinueTimeout: time.Minute,
 	}}}
 }
 
@@ -52,6 +54,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (i
 	q, err := http.NewRequestWithContext(ctx, method, "http://muster/v1"+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if b, ok := body.(sized); ok {
+		b.frame(q)
 	}
 	if c.run != "" {
 		q.Header.Set(headerRun, c.run)
@@ -86,7 +91,12 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 		}
 		in = bytes.NewReader(b)
 	}
-	out, err := c.do(ctx, method, path, in)
+	return c.callWith(ctx, method, path, in, answer)
+}
+
+// callWith makes a call with any body and reads a JSON answer.
+func (c *Client) callWith(ctx context.Context, method, path string, body io.Reader, answer any) error {
+	out, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}

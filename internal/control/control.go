@@ -43,6 +43,9 @@ type Task struct {
 	Name    string         `json:"name,omitempty"`
 	// Input is what the task was made from, for whoever reads its result.
 	Input *task.Row `json:"input,omitempty"`
+	// Shares are the names of what the task needs to read in memory. In argv
+	// task.ShareMark stands for the path of one.
+	Shares []string `json:"shares,omitempty"`
 	// Base64 says that every string of the task is base64, for those that are
 	// not UTF-8.
 	Base64 bool `json:"base64,omitempty"`
@@ -77,6 +80,11 @@ func NewTask(s task.Spec) Task {
 	if s.Input != nil {
 		text := string(s.Input)
 		t.Stdin = &text
+	}
+	for _, sh := range s.Shares {
+		if sh.Needed {
+			t.Shares = append(t.Shares, sh.Name)
+		}
 	}
 	if !t.utf8() {
 		t.Base64 = true
@@ -152,7 +160,11 @@ func (t Task) Spec() (task.Spec, error) {
 	if len(t.Argv) == 0 {
 		t.Argv = []string{t.Func}
 	}
-	for _, list := range [][]string{t.Argv, t.Env, {t.Dir, t.Name}} {
+	unmarked, err := t.unmarked()
+	if err != nil {
+		return task.Spec{}, err
+	}
+	for _, list := range [][]string{unmarked, t.Env, {t.Dir, t.Name}} {
 		for _, s := range list {
 			if strings.ContainsRune(s, 0) {
 				return task.Spec{}, errors.New("a string of the task holds a NUL, which no command can be given")
@@ -175,6 +187,23 @@ func (t Task) Spec() (task.Spec, error) {
 		s.Input = []byte(*t.Stdin)
 	}
 	return s, nil
+}
+
+// unmarked returns the command without the marks of the task's shares, whose names it
+// checks.
+func (t *Task) unmarked() ([]string, error) {
+	var marks []string
+	for _, name := range t.Shares {
+		if !task.ValidShare(name) {
+			return nil, fmt.Errorf("shares: %q %w", name, host.ErrShareName)
+		}
+		marks = append(marks, task.ShareMark(name), "")
+	}
+	words := slices.Clone(t.Argv)
+	for i, w := range words {
+		words[i] = strings.NewReplacer(marks...).Replace(w)
+	}
+	return words, nil
 }
 
 // Result is what one task resolved to.
@@ -333,8 +362,9 @@ type ProfileStatus struct {
 	dispatcher.PoolStatus
 	Sync bool `json:"sync,omitempty"`
 	// Expected is how many workers may yet join that were started or asked for.
-	Expected int      `json:"expected"`
-	Reasons  []Reason `json:"reasons,omitempty"`
+	Expected int             `json:"expected"`
+	Reasons  []Reason        `json:"reasons,omitempty"`
+	Shares   host.SharesInfo `json:"shares"`
 }
 
 // Error is a refusal: what the server says and why.

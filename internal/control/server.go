@@ -97,6 +97,8 @@ func (s *Server) routes() http.Handler {
 	handle("DELETE /v1/joins/{id}", s.revoke)
 	handle("POST /v1/profiles/{profile}/submit", s.submit)
 	handle("POST /v1/profiles/{profile}/everywhere", s.everywhere)
+	handle("GET /v1/profiles/{profile}/shares", s.listShares)
+	handle("DELETE /v1/profiles/{profile}/shares/{name}", s.removeShares)
 	handle("POST /v1/wait", s.wait)
 	handle("GET /v1/futures/{id}", s.future)
 	handle("GET /v1/futures/{id}/results", s.results)
@@ -108,14 +110,18 @@ func (s *Server) routes() http.Handler {
 		return nil, &Error{http.StatusNotFound, "unknown", fmt.Sprintf("there is no call %s %s", r.Method, r.URL.Path),
 			fmt.Sprintf("this dispatcher is muster %s, which speaks version %d of the interface", s.Version, APIVersion)}
 	})
-	// A map's body is read as fast as its tasks are queued, however long it is.
-	mux.HandleFunc("POST /v1/profiles/{profile}/map", func(w http.ResponseWriter, r *http.Request) {
-		if answer, err := s.mapping(r); err != nil {
-			writeError(w, err)
-		} else {
-			writeJSON(w, http.StatusOK, answer)
-		}
-	})
+	// These bodies are read as fast as what is in them is taken, however long they are.
+	long := func(pattern string, f func(w http.ResponseWriter, r *http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if answer, err := f(w, r); err != nil {
+				writeError(w, err)
+			} else {
+				writeJSON(w, http.StatusOK, answer)
+			}
+		})
+	}
+	long("POST /v1/profiles/{profile}/map", s.mapping)
+	long("PUT /v1/profiles/{profile}/shares/{name}", s.putShare)
 	return s.ofThisRun(mux)
 }
 

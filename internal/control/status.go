@@ -49,7 +49,7 @@ func (c circumstances) describe(h *host.Host, p *dispatcher.Pool) ProfileStatus 
 	ps := ProfileStatus{PoolStatus: p.Status(), Expected: p.Expected()}
 	var trouble error
 	if hp := h.Profile(p.Name()); hp != nil {
-		ps.Sync, trouble = hp.Spec.Sync, hp.Trouble()
+		ps.Sync, ps.Shares, trouble = hp.Spec.Sync, hp.Shares.Info(), hp.Trouble()
 	}
 	ps.Reasons = c.reasons(&ps, trouble)
 	return ps

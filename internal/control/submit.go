@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 
 	"muster/dispatcher"
 	"muster/internal/host"
 	"muster/rng"
+	"muster/task"
 )
 
 // SubmitRequest is the body of a submission.
@@ -27,6 +29,8 @@ type SubmitAnswer struct {
 	Sync  bool          `json:"sync,omitempty"` // the caller runs it, and says what came of it
 	// Streams are the random streams of a sync profile's tasks, if they follow from a seed.
 	Streams []rng.Stream `json:"streams,omitempty"`
+	// Shares are what a sync profile's tasks can read in memory.
+	Shares []task.Share `json:"shares,omitempty"`
 }
 
 // Stream returns the random stream of a sync profile's task, by its index from 1; that
@@ -61,32 +65,39 @@ func (s *Server) submit(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
+	hold, err := p.Shares.Hold(q.Task.Shares)
+	if err != nil {
+		return nil, shareError(err)
+	}
+	spec.Shares = hold.List()
 	opt := dispatcher.FutureOptions{Timeout: spec.Timeout, Try: q.Try, Streams: q.Seed}
 	spec.Timeout = 0
 	f, err := p.Pool.Submit(r.Context(), spec, opt)
 	if err != nil {
+		hold.Release()
 		return nil, err
 	}
+	hold.ReleaseAfter(f.Done())
 	if p.Spec.Ephemeral {
 		if _, err := p.StartLocal(1, nil, "--maxtasks", "1"); err != nil {
 			s.Host.D.Abort(f) // the next worker is another task's
 			return nil, err
 		}
 	}
-	return submitted(p, f, 1), nil
+	return submitted(p, f, 1, spec.Shares), nil
 }
 
-// submitted is the answer to a submission of n tasks.
-func submitted(p *host.Profile, f *dispatcher.Future, n int) SubmitAnswer {
+// submitted is the answer to a submission of n tasks, which can read shares.
+func submitted(p *host.Profile, f *dispatcher.Future, n int, shares []task.Share) SubmitAnswer {
 	a := SubmitAnswer{ID: f.ID(), Total: n, Sync: p.Spec.Sync}
 	if p.Spec.Sync {
-		a.Streams = f.Streams()
+		a.Streams, a.Shares = f.Streams(), shares
 	}
 	return a
 }
 
 // mapping queues one task a line, each when there is room for it.
-func (s *Server) mapping(r *http.Request) (any, error) {
+func (s *Server) mapping(_ http.ResponseWriter, r *http.Request) (any, error) {
 	p, err := s.profile(r)
 	if err != nil {
 		return nil, err
@@ -108,6 +119,7 @@ func (s *Server) mapping(r *http.Request) (any, error) {
 		return nil, err
 	}
 	n := 0
+	held := &holds{of: p.Shares}
 	err = Lines(r.Body, func(line []byte) error {
 		n++
 		var t Task
@@ -118,14 +130,19 @@ func (s *Server) mapping(r *http.Request) (any, error) {
 		if err != nil {
 			return bad("task %d: %v", n, err)
 		}
+		if spec.Shares, err = held.list(t.Shares); err != nil {
+			return shareError(fmt.Errorf("task %d: %w", n, err))
+		}
 		return f.Add(r.Context(), spec)
 	})
 	if err != nil {
 		s.Host.D.Abort(f)
+		held.release()
 		return nil, err
 	}
 	f.Seal()
-	return submitted(p, f, n), nil
+	held.releaseAfter(f.Done())
+	return submitted(p, f, n, held.all()), nil
 }
 
 // Lines calls f with each line of r that is not blank.
@@ -180,6 +197,7 @@ func (s *Server) everywhere(_ http.ResponseWriter, r *http.Request) (any, error)
 	if p.Spec.Ephemeral {
 		return nil, &Error{http.StatusConflict, "bad", "an everywhere needs workers, and there are none", "`muster up -n N` starts some"}
 	}
+	spec.Shares = p.Shares.Current() // it needs none: it runs on workers that join later, too
 	f, err := p.Pool.Everywhere(spec, q.Min)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,10 @@ type Options struct {
 	Shell string
 	// Many says what a word that holds {} becomes if there are several values.
 	Many Many
+	// Share returns what stands in a command for the path of a share, {share:NAME},
+	// and false if there can be none of the name: then it is text. If Share is nil,
+	// all of these are.
+	Share func(name string) (mark string, ok bool)
 }
 
 // Many is what several values make of a word.
@@ -212,6 +216,10 @@ func (o Options) column(rest string) (p part, length int) {
 
 // lookup understands what stands between braces and names no column.
 func (o Options) lookup(s string) (part, bool, error) {
+	if name, ok := strings.CutPrefix(s, sharePrefix); ok && o.Share != nil {
+		mark, ok := o.Share(name)
+		return part{text: mark}, ok, nil
+	}
 	switch s {
 	case "#":
 		return part{what: taskNumber}, true, nil
@@ -234,6 +242,32 @@ func (o Options) lookup(s string) (part, bool, error) {
 		return part{what: value, column: -n, form: f}, true, nil
 	}
 	return part{what: value, column: n - 1, form: f}, true, nil
+}
+
+// sharePrefix begins the placeholder of a share, between braces.
+const sharePrefix = "share:"
+
+// Shares returns a word with what stands for shares in the place of their placeholders.
+// Other braces are text.
+func Shares(w string, share func(name string) (mark string, ok bool)) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(w, "{"+sharePrefix)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		mark, ok := "", false
+		if closed {
+			mark, ok = share(name)
+		}
+		if !ok {
+			mark, after = "{"+sharePrefix, rest
+		}
+		b.WriteString(mark)
+		w = after
+	}
 }
 
 func (o Options) describe() string {

@@ -36,6 +36,14 @@ func TestExpand(t *testing.T) {
 		{"a column's name first", []string{"{2}"}, Options{Width: 2, Columns: []string{"2", "1"}}, []string{"x", "y"}, []string{"x"}},
 		{"shell", []string{"echo", "{} > {.}.out"}, Options{Width: 1, Shell: "/bin/sh"}, []string{"it's.x"}, []string{"/bin/sh", "-c", `echo 'it'\''s.x' > 'it'\''s'.out`}},
 		{"shell, appended", []string{"cat"}, Options{Width: 2, Shell: "/bin/sh"}, []string{"a b", "c"}, []string{"/bin/sh", "-c", `cat 'a b' c`}},
+		{"a share is no input", []string{"p", "x{share:d}"}, Options{Width: 1, Share: mark}, []string{"v"}, []string{"p", "x<d>", "v"}},
+		{"a share and an input", []string{"{share:d}{}", "{share:no}{share:}"}, Options{Width: 1, Share: mark}, []string{"{share:d}"}, []string{"<d>{share:d}", "{share:no}{share:}"}},
+		{"no shares", []string{"{share:d}", "{}"}, Options{Width: 1}, []string{"v"}, []string{"{share:d}", "v"}},
+		{"a share in a shell", []string{"wc <{share:d}"}, Options{Width: 1, Shell: "/bin/sh", Share: mark}, []string{"a b"}, []string{"/bin/sh", "-c", `wc <<d> 'a b'`}},
+		{"a column's name before a share", []string{"{share:d}"}, Options{Width: 1, Columns: []string{"share:d"}, Share: mark}, []string{"v"}, []string{"v"}},
+		{"a share in a table", []string{"{share:d}", "{share:no}", "{id}"}, Options{Width: 2, Columns: []string{"id", "share"}, Share: mark}, []string{"v", "w"}, []string{"<d>", "{share:no}", "v"}},
+		{"no shares in a table", []string{"{share:d}", "{id}"}, Options{Width: 2, Columns: []string{"id", "share"}}, []string{"v", "w"}, []string{"{share:d}", "v"}},
+		{"a share's text, literally", []string{"{share:d}", "{}"}, Options{Width: 1, Share: mark, Literal: []string{"share:d"}}, []string{"v"}, []string{"{share:d}", "v"}},
 		{"empty value", []string{"[{}]"}, Options{Width: 1}, []string{""}, []string{"[]"}},
 	} {
 		tmpl, err := Compile(c.argv, c.o)
@@ -45,6 +53,18 @@ func TestExpand(t *testing.T) {
 		}
 		if got := tmpl.Expand(c.row, 7, "3"); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// mark knows one share, d.
+func mark(name string) (string, bool) { return "<" + name + ">", name == "d" }
+
+func TestShares(t *testing.T) {
+	for word, want := range map[string]string{"": "", "x": "x", "{share:d}": "<d>", "a{share:d}b{share:d}": "a<d>b<d>", "{share:e}{share:d}": "{share:e}<d>",
+		"{share:d": "{share:d", "{share:{share:d}": "{share:<d>", "{} {1} {%}": "{} {1} {%}"} {
+		if got := Shares(word, mark); got != want {
+			t.Errorf("%q became %q, want %q", word, got, want)
 		}
 	}
 }

@@ -11,9 +11,9 @@ import (
 )
 
 // unknown is the error of braces that name no column of a table, nil if they cannot
-// have been meant to: before is what stands before them in the word.
+// have been meant to, as those of a share: before is what stands before them in the word.
 func (o Options) unknown(before, s string) error {
-	if o.Columns == nil || notOurs.MatchString(before) {
+	if o.Columns == nil || strings.HasPrefix(s, sharePrefix) || notOurs.MatchString(before) {
 		return nil
 	}
 	base, _ := splitForm(s)

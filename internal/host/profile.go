@@ -48,6 +48,8 @@ type Spec struct {
 	Sync        bool           `json:"sync,omitempty"`
 	Ephemeral   bool           `json:"ephemeral,omitempty"`
 
+	ShareLimit units.Size `json:"share_limit,omitempty"` // bytes of what tasks share; 0 is half of what is available
+
 	Options plan.WorkerOptions `json:"options"`
 	TLS     *mtls.Settings     `json:"tls,omitempty"` // of a certificate of its own; nil for none
 	// Launchers says in a digest what the profile's launchers are asked for when it
@@ -70,6 +72,8 @@ type Profile struct {
 	h    *Host
 	Spec Spec
 	Pool *dispatcher.Pool
+	// Shares are what its tasks read in memory.
+	Shares *Shares
 
 	certificate *mtls.Certificate // nil if it has none
 
@@ -115,11 +119,15 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	shares, err := NewShares(s.Name, int64(s.ShareLimit), h.opt.Say)
+	if err != nil {
+		return nil, err
+	}
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
 	if err != nil {
 		return nil, err
 	}
-	p := h.newProfile(s, pool, certificate)
+	p := h.newProfile(s, pool, shares, certificate)
 	if !h.add(p) {
 		pool.Reset(ctx)
 		return nil, dispatcher.ErrClosed
@@ -133,7 +141,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 // Adopts reports whether a profile of other values can take over the pool of this one,
 // as Host.Adopt does.
 func (s *Spec) Adopts(o *Spec) bool {
-	return s.Name == o.Name && s.Tries == o.Tries && s.LostRetries == o.LostRetries && s.Delay == o.Delay && s.Seed == o.Seed && s.Memory == o.Memory && s.RoundRobin == o.RoundRobin && !s.Sync && !o.Sync
+	return s.Name == o.Name && s.Tries == o.Tries && s.LostRetries == o.LostRetries && s.Delay == o.Delay && s.Seed == o.Seed && s.ShareLimit == o.ShareLimit && s.Memory == o.Memory && s.RoundRobin == o.RoundRobin && !s.Sync && !o.Sync
 }
 
 // Adopt puts a profile in the place of another, whose tasks and workers it takes over.
@@ -143,7 +151,7 @@ func (h *Host) Adopt(old *Profile, s Spec) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := h.newProfile(s, old.Pool, certificate)
+	p := h.newProfile(s, old.Pool, old.Shares, certificate)
 	if !h.add(p) {
 		return nil, dispatcher.ErrClosed
 	}
@@ -183,8 +191,8 @@ func (h *Host) certificate(s Spec) (*mtls.Certificate, error) {
 	return certificate, nil
 }
 
-func (h *Host) newProfile(s Spec, pool *dispatcher.Pool, certificate *mtls.Certificate) *Profile {
-	p := &Profile{h: h, Spec: s, Pool: pool, certificate: certificate, locals: map[*Local]bool{}}
+func (h *Host) newProfile(s Spec, pool *dispatcher.Pool, shares *Shares, certificate *mtls.Certificate) *Profile {
+	p := &Profile{h: h, Spec: s, Pool: pool, Shares: shares, certificate: certificate, locals: map[*Local]bool{}}
 	p.ending, p.stop = context.WithCancel(context.Background())
 	return p
 }
@@ -303,6 +311,7 @@ func (p *Profile) letGo() {
 // end waits, after letGo, until the workers on this machine and all below them
 // are gone and no launch is under way.
 func (p *Profile) end() {
+	defer p.Shares.end()
 	for _, l := range p.workers() {
 		<-l.gone
 	}
