@@ -88,11 +88,11 @@ func (r Ref) Path() string {
 // here reports whether the reference is of this machine, and says where it is of if
 // it is not.
 func (r Ref) here() error {
-	machine, host := thisMachine(), hostName()
-	switch {
-	case r.Machine == machine:
+	if r.Machine == thisMachine() {
 		return nil
-	case r.Host == host:
+	}
+	host := hostName()
+	if r.Host == host {
 		return fmt.Errorf("the share %w: it is in another container of %s", ErrElsewhere, host)
 	}
 	return fmt.Errorf("the share %w: it is on %s, and this is %s", ErrElsewhere, r.Host, host)

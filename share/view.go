@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"unsafe"
@@ -16,7 +17,7 @@ type View struct {
 // Open maps a segment. The mapping lasts until Close, whatever becomes of the
 // segment's owner.
 func Open(r Ref) (*View, error) {
-	if err := r.check(); err != nil {
+	if err := errors.Join(r.check(), r.here()); err != nil {
 		return nil, err
 	}
 	m, err := mappings.take(r)
