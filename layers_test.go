@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"muster/internal/report":             {"muster/internal/owner", "muster/internal/spool", "muster/rng", "muster/task"},
 	"muster/dispatcher/internal/queue":   {"muster/task"}, // pure: no clock, no goroutine, no wire
 	"muster/dispatcher/internal/results": {"muster/internal/spool", "muster/task"},
-	"muster/dispatcher":                  {"muster/dispatcher/internal/queue", "muster/dispatcher/internal/results", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/rng", "muster/task", "muster/tls"},
+	"muster/dispatcher":                  {"muster/dispatcher/internal/queue", "muster/dispatcher/internal/results", "muster/internal/quiet", "muster/internal/spool", "muster/internal/wire", "muster/rng", "muster/share", "muster/task", "muster/tls"},
 	"muster/worker/internal/exec":        {"muster/internal/proctree", "muster/task"},
 	"muster/worker":                      {"muster/internal/proctree", "muster/internal/quiet", "muster/internal/self", "muster/internal/shell", "muster/internal/wire", "muster/rng", "muster/share", "muster/task", "muster/tls", "muster/worker/internal/exec"},
 	"muster/bench":                       {"muster/dispatcher", "muster/internal/control", "muster/internal/quiet", "muster/internal/spool", "muster/internal/state", "muster/internal/testbed", "muster/internal/wire", "muster/task", "muster/tls"},

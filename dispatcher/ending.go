@@ -79,6 +79,7 @@ func (p *Pool) detach(s *session, to state) {
 func (p *Pool) remove(s *session, reason error, f Fate) {
 	p.detach(s, gone)
 	p.absent--
+	s.dropCopies()
 	if s.stopAsking != nil {
 		s.stopAsking()
 	}

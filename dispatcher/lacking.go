@@ -61,12 +61,32 @@ func (s *session) takeBack(a *attempt) {
 
 // lacking takes a task back that the worker's machine could not begin.
 func (s *session) lacking(a *attempt, l task.Lack, now time.Time) {
+	waits := l.Kind == task.LackShare && s.lacksShare(a, &l)
 	if _, ok := s.p.queue.Lacking(a.Ref, needsOf(&a.spec), l, now); !ok {
 		return
 	}
-	s.refuse(l)
+	if !waits {
+		s.refuse(l)
+	}
 	s.p.expect()
 	s.takeBack(a)
+}
+
+// lacksShare has the worker be sent what it cannot read, if that may be, and reports
+// whether the task waits for it; else it completes what is said to be lacking.
+func (s *session) lacksShare(a *attempt, l *task.Lack) (waits bool) {
+	if s.attempts[a.Ref] != a {
+		return false
+	}
+	if !s.p.opt.Spread {
+		l.Message += "; spread = true in the profile sends a copy there"
+		return false
+	}
+	waits, why := s.spread(&a.spec)
+	if why != "" {
+		l.Message = why
+	}
+	return waits
 }
 
 // brief bounds what a worker says that its machine lacks: it is kept as long as that
@@ -97,7 +117,7 @@ func sharesOf(spec *task.Spec) string {
 			refs = append(refs, sh.Ref)
 		}
 	}
-	return strings.Join(refs, " ")
+	return strings.Join(refs, "\n")
 }
 
 // programOf is all that finding a task's program depends on, but for the worker.
@@ -204,7 +224,7 @@ func (p *Pool) askExpected() {
 		p.queue.Expect(false)
 		return
 	}
-	p.queue.Expect(more)
+	p.queue.Expect(more || p.spreading > 0)
 	p.pump(time.Now())
 	time.AfterFunc(expectEvery, p.askExpected)
 }

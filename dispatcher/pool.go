@@ -32,6 +32,8 @@ type PoolOptions struct {
 	// Streams are those that tasks get by their number, in the order of submission;
 	// without a seed each slot gives its tasks streams of its own.
 	Streams rng.Streams
+	// Spread sends workers that cannot read what tasks share a copy of it.
+	Spread bool
 }
 
 // LaunchOptions says how a pool treats the workers of a launch, and what whoever
@@ -116,6 +118,7 @@ type Pool struct {
 	unsent    []*session    // have frames to be written when it is through
 	pause     time.Time     // no task is sent before it
 	expecting bool          // somebody asks how many workers may yet join
+	spreading int           // shares that workers are being sent
 
 	futures map[ID]*Future                // unresolved
 	run     *Run                          // what has the pool for itself; nil if nothing has

@@ -77,6 +77,8 @@ type session struct {
 	ended    int      // tasks that it has ended
 	unsent   bool     // it is in Pool.unsent
 	refused  refusals
+	copies   map[string]*copying // of shares, by their references
+	waiting  []string            // what it lacks of shares until it has copies, as queue.Needs has it
 	// stopAsking ends the question what became of one that is lost; nil if nobody
 	// was asked.
 	stopAsking context.CancelFunc
@@ -186,6 +188,8 @@ func (s *session) handle(m wire.Message) error {
 		s.started(m, now)
 	case *wire.Returned:
 		s.returned(m, now)
+	case *wire.Shared:
+		return s.shared(m)
 	case *wire.Lost:
 		s.taskLost(m.Ref, oneLine(m.Reason), now)
 	case *wire.Drain:

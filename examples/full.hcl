@@ -198,6 +198,7 @@ profile "cluster" {
   workers     = 1 # how often the array goes out
   memory      = "100MB"
   share_limit = "4GB"
+  spread      = false
   scheduling  = "fifo" # or "round-robin"
   reattach    = "10m"
   everywhere  = ["export OMP_NUM_THREADS=8"]

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"muster/internal/wire"
+	"muster/share"
 )
 
 // stage is how far a session is in its life.
@@ -48,6 +49,7 @@ type session struct {
 	log    hclog.Logger
 	link   *uplink
 	slots  *slots
+	copies copies // belongs to the uplink's reader, and to end
 	stage  stage
 	reason Reason        // why it drains
 	told   chan string   // the dispatcher wants the worker to drain
@@ -63,6 +65,7 @@ func serve(ctx context.Context, o Options, began time.Time) (Reason, error) {
 	}
 	o.Log.Info("joined", "worker", in.welcome.WorkerID, "slots", o.Slots)
 	s := &session{o: &o, due: time.NewTimer(0), log: o.Log.Named("worker"), told: make(chan string, 1), idle: make(chan struct{}, 1)}
+	s.copies = copies{coming: map[string]*share.Writer{}, have: map[string]*share.Segment{}}
 	s.link = newUplink(s.o, in)
 	s.slots = newSlots(s.o, s.log, s.link, newLimits(began, time.Now(), s.o))
 	s.slots.idle, s.slots.limited = s.tellIdle, func() { s.due.Reset(0) }
@@ -124,7 +127,12 @@ func (s *session) run(ctx context.Context) (Reason, error) {
 func (s *session) handle(m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Assign:
+		s.copies.local(m.Spec.Shares)
 		s.slots.assign(m)
+	case *wire.Share:
+		s.link.out.Send(s.copies.take(m))
+	case *wire.Unshare:
+		s.copies.drop(m.ID)
 	case *wire.Cancel:
 		s.slots.cancel(m)
 	case *wire.Recall:
@@ -277,6 +285,7 @@ func (s *session) end() {
 	s.link.conn.Close()
 	s.slots.stop()
 	s.link.end()
+	s.copies.end()
 }
 
 // pulse is a ticker that knows when its process has been stopped for a while, by

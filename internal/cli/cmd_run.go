@@ -53,7 +53,7 @@ type runOptions struct {
 	joinUses               int
 	estimate               time.Duration
 	run                    string
-	sync                   bool
+	sync, spread           bool
 	sourceOptions
 }
 
@@ -116,6 +116,7 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.StringSliceFlag{Name: "everywhere", Usage: "run `CMD`, shell text, on every worker before its first task; what it exports, and where it goes, stays"},
 		&cli.StringFlag{Name: "run", Destination: &o.run, Usage: "call the run `NAME`, for other commands' --run", DefaultText: "the time of its start"},
 		&cli.BoolFlag{Name: "sync", Destination: &o.sync, Usage: "for debugging: run one task after another here, in this terminal, without workers"},
+		&cli.BoolFlag{Name: "spread", Destination: &o.spread, Usage: "send workers on other machines a copy of the shares, once each"},
 		&cli.DurationFlag{Name: "estimate", Destination: &o.estimate, Usage: "a task takes about `DURATION`: begin none on a worker whose walltime is over before"},
 	), logFlags("", "")...)
 }

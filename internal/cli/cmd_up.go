@@ -157,7 +157,7 @@ func newProfileToBe(c *cli.Context, s streams, e *evaluation, p *config.Profile,
 		pl.drafts = nil
 	}
 	spec := host.Spec{Name: p.Name, Memory: units.Size(set.Memory), RoundRobin: set.Scheduling == "round-robin", Tries: givenRetries(c).tries(), LostRetries: givenRetries(c).lost, Seed: set.Seed,
-		Slots: max(set.Worker.Slots, 1), Reattach: units.Duration(set.Reattach), Walltime: units.Duration(set.Worker.Walltime), Everywhere: set.Everywhere, Sync: set.Sync, ShareLimit: units.Size(set.ShareLimit), Options: pl.options()}
+		Slots: max(set.Worker.Slots, 1), Reattach: units.Duration(set.Reattach), Walltime: units.Duration(set.Worker.Walltime), Everywhere: set.Everywhere, Sync: set.Sync, ShareLimit: units.Size(set.ShareLimit), Spread: set.Spread, Options: pl.options()}
 	if len(pl.drafts) > 0 {
 		spec.Launchers = plan.Digest(pl.drafts)
 	}

@@ -203,11 +203,11 @@ func leaveCores() { runtime.GOMAXPROCS(max(1, runtime.NumCPU()/8)) }
 
 // spec is the profile that the run has.
 func (p *runPlan) spec() host.Spec {
-	spec := host.Spec{Name: "default", Tries: p.o.retries.tries(), LostRetries: p.o.retries.lost, Delay: units.Duration(p.o.jobs.delay), Seed: p.seed, Reattach: units.Duration(plan.DefaultReattach), Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: units.Duration(p.o.estimate)}
+	spec := host.Spec{Name: "default", Tries: p.o.retries.tries(), LostRetries: p.o.retries.lost, Delay: units.Duration(p.o.jobs.delay), Seed: p.seed, Reattach: units.Duration(plan.DefaultReattach), Listen: p.o.listen, Slots: p.o.slots, Everywhere: p.everywhere, Dir: p.dir, Estimate: units.Duration(p.o.estimate), Spread: p.o.spread}
 	if p.pool != nil {
 		spec.Name, spec.Reattach = p.pool.name, units.Duration(p.pool.set.Reattach)
 		spec.Options, spec.Everywhere = p.pool.options(), append(p.pool.set.Everywhere, p.everywhere...)
-		spec.ShareLimit = units.Size(p.pool.set.ShareLimit)
+		spec.ShareLimit, spec.Spread = units.Size(p.pool.set.ShareLimit), p.pool.set.Spread || p.o.spread
 		spec.Walltime, spec.RoundRobin = units.Duration(p.pool.set.Worker.Walltime), p.pool.set.Scheduling == "round-robin"
 		if len(p.pool.drafts) > 0 {
 			spec.Listen, spec.Hosts, spec.Relayed = p.pool.listen, p.pool.hosts, p.pool.relayed

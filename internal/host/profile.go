@@ -49,6 +49,7 @@ type Spec struct {
 	Ephemeral   bool           `json:"ephemeral,omitempty"`
 
 	ShareLimit units.Size `json:"share_limit,omitempty"` // bytes of what tasks share; 0 is half of what is available
+	Spread     bool       `json:"spread,omitempty"`      // copy it to workers that cannot read it
 
 	Options plan.WorkerOptions `json:"options"`
 	TLS     *mtls.Settings     `json:"tls,omitempty"` // of a certificate of its own; nil for none
@@ -123,10 +124,11 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed})
+	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed, Spread: s.Spread})
 	if err != nil {
 		return nil, err
 	}
+	shares.freed = pool.Unshare
 	p := h.newProfile(s, pool, shares, certificate)
 	if !h.add(p) {
 		pool.Reset(ctx)
@@ -157,7 +159,7 @@ func (h *Host) Adopt(old *Profile, s Spec) (*Profile, error) {
 	}
 	if err := p.start(); err != nil {
 		p.letGo()
-		p.end()
+		p.endWork()
 		h.add(old)
 		return nil, err
 	}
@@ -309,15 +311,20 @@ func (p *Profile) letGo() {
 }
 
 // end waits, after letGo, until the workers on this machine and all below them
-// are gone and no launch is under way.
+// are gone and no launch is under way, and ends what is shared.
 func (p *Profile) end() {
-	defer p.Shares.end()
+	p.endWork()
+	p.Shares.end()
+}
+
+// endWork is end without what is shared.
+func (p *Profile) endWork() {
 	for _, l := range p.workers() {
 		<-l.gone
 	}
 	p.work.Wait()
 	if before := p.predecessor(); before != nil {
-		before.end()
+		before.endWork()
 	}
 }
 

@@ -39,7 +39,8 @@ type Shares struct {
 	profile string
 	limit   int64 // bytes
 	say     func(format string, args ...any)
-	onDisk  sync.Once // says that they are not in memory here
+	onDisk  sync.Once        // says that they are not in memory here
+	freed   func(ref string) // is told that nobody needs a share any more
 
 	mu      sync.Mutex // guards all below
 	named   map[string]*shared
@@ -82,7 +83,7 @@ func NewShares(profile string, limit int64, say func(format string, args ...any)
 		}
 		limit = left / 2
 	}
-	return &Shares{profile: profile, limit: limit, say: say, named: map[string]*shared{}, putting: map[string]bool{}, removed: map[*shared]bool{}}, nil
+	return &Shares{profile: profile, limit: limit, say: say, freed: func(string) {}, named: map[string]*shared{}, putting: map[string]bool{}, removed: map[*shared]bool{}}, nil
 }
 
 // Put shares what r has to its end. A size of 0 or more is how many bytes that will be,
@@ -249,6 +250,7 @@ func (s *Shares) free(sh *shared) {
 		delete(s.removed, sh)
 		s.bytes -= sh.segment.Ref().Bytes
 		sh.segment.Close()
+		go s.freed(sh.ref) // which locks the pool, as does who locks mu
 	}
 }
 

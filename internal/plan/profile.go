@@ -18,6 +18,7 @@ type ProfileSettings struct {
 	Workers    config.Count      `set:"workers" doc:"how often the configured array goes out, or how many workers start on each machine" example:"2" unset:"the configured array once, else none" near:"n,daemons,num_workers,n_workers,jobs"`
 	Memory     config.Size       `set:"memory" doc:"submissions wait while so many bytes of tasks are queued" example:"100MB" unset:"no limit" near:"mem,queue_size,capacity"`
 	ShareLimit config.Size       `set:"share_limit" doc:"how many bytes the profile's shares may have" example:"4GB" unset:"half of the memory that is available" near:"shared_memory,share,shm_size"`
+	Spread     bool              `set:"spread" doc:"workers on other machines are sent a copy of the shares that their tasks need, once each" example:"false" default:"false" near:"copy_shares,broadcast,replicate"`
 	Scheduling string            `set:"scheduling" doc:"who gets a task: fifo is whoever is free, round-robin is everybody in turn" example:"fifo" unset:"fifo" oneof:"fifo,round-robin" near:"scheduler,policy"`
 	Reattach   time.Duration     `set:"reattach" doc:"how long a worker is waited for whose connection broke, with its tasks; 0s is not at all" example:"10m" default:"10m" near:"lease,reconnect,heartbeat_timeout"`
 	Everywhere []string          `set:"everywhere" doc:"lines of shell that every worker runs before its first task" example:"[\"export OMP_NUM_THREADS=8\"]" unset:"none" near:"setup,prologue,env,environment"`

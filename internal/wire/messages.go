@@ -101,6 +101,25 @@ type Pong struct{ Seq uint64 }
 // run, even if only after a success.
 type Ack struct{ Received uint64 }
 
+// Share is a piece of what tasks share, of which the worker makes a copy.
+type Share struct {
+	ID    string
+	At    uint64 // how many bytes come before it
+	Total uint64
+	Data  []byte
+}
+
+// Shared says how much of a share has come, and that it is all, or why there is no copy.
+type Shared struct {
+	ID    string
+	Bytes uint64
+	Done  bool
+	Err   string
+}
+
+// Unshare says that a copy is wanted no more.
+type Unshare struct{ ID string }
+
 // Drain says that nothing new may be assigned.
 type Drain struct{ Reason string }
 
@@ -126,6 +145,9 @@ var newMessages = [...]func() Message{
 	TypeGoodbye:  func() Message { return &Goodbye{} },
 	TypeState:    func() Message { return &State{} },
 	TypeAck:      func() Message { return &Ack{} },
+	TypeShare:    func() Message { return &Share{} },
+	TypeShared:   func() Message { return &Shared{} },
+	TypeUnshare:  func() Message { return &Unshare{} },
 }
 
 func newMessage(t Type) Message {
@@ -152,6 +174,9 @@ func (*Drain) frame() (Type, bool)    { return TypeDrain, true }
 func (*Goodbye) frame() (Type, bool)  { return TypeGoodbye, true }
 func (*State) frame() (Type, bool)    { return TypeState, true }
 func (*Ack) frame() (Type, bool)      { return TypeAck, false }
+func (*Share) frame() (Type, bool)    { return TypeShare, true }
+func (*Shared) frame() (Type, bool)   { return TypeShared, true }
+func (*Unshare) frame() (Type, bool)  { return TypeUnshare, true }
 
 func (m *Assign) append(b []byte) []byte {
 	b = appendRef(b, m.Ref)
@@ -416,6 +441,60 @@ func (m *Goodbye) parse(b []byte) error {
 			m.Code = clamp32(v)
 		case 2:
 			m.Text = string(s)
+		}
+	})
+}
+
+func (m *Share) append(b []byte) []byte {
+	b = putUint(putUint(putString(b, 1, m.ID), 2, m.At), 3, m.Total)
+	return putBytes(b, 4, m.Data)
+}
+
+func (m *Share) parse(b []byte) error {
+	err := parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			m.ID = string(s)
+		case 2:
+			m.At = v
+		case 3:
+			m.Total = v
+		case 4:
+			m.Data = s
+		}
+	})
+	if err == nil && len(m.Data) > MaxShareChunk {
+		err = errors.New("too much of a share at once")
+	}
+	return err
+}
+
+func (m *Shared) append(b []byte) []byte {
+	b = putBool(putUint(putString(b, 1, m.ID), 2, m.Bytes), 3, m.Done)
+	return putString(b, 4, m.Err)
+}
+
+func (m *Shared) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, v uint64, s []byte) {
+		switch num {
+		case 1:
+			m.ID = string(s)
+		case 2:
+			m.Bytes = v
+		case 3:
+			m.Done = v != 0
+		case 4:
+			m.Err = string(s)
+		}
+	})
+}
+
+func (m *Unshare) append(b []byte) []byte { return putString(b, 1, m.ID) }
+
+func (m *Unshare) parse(b []byte) error {
+	return parseFields(b, func(num protowire.Number, _ uint64, s []byte) {
+		if num == 1 {
+			m.ID = string(s)
 		}
 	})
 }

@@ -47,6 +47,9 @@ const (
 	MaxChunk  = 64 << 10 // of output in one frame
 	MaxWindow = 4 << 20  // unacknowledged output of one task
 	MinWindow = 256 << 10
+
+	MaxShareChunk = 256 << 10 // of a share in one frame
+	ShareWindow   = 1 << 20   // of a share that the worker has not said has come
 )
 
 const (
@@ -75,6 +78,9 @@ const (
 	TypeGoodbye  Type = 13 // both this connection ends in order
 	TypeState    Type = 14 // D→W  (a worker to its slots) later tasks run with this environment, in this directory
 	TypeAck      Type = 15 // both so many frames have come, since the session began
+	TypeShare    Type = 16 // D→W  a piece of what tasks share, for a copy there
+	TypeShared   Type = 17 // W→D  so much of it has come
+	TypeUnshare  Type = 18 // D→W  the copy is wanted no more
 )
 
 // Why a worker leaves: Goodbye.Code, with mirai's numbers.

@@ -40,6 +40,9 @@ var messages = []Message{
 	&Pong{math.MaxUint64},
 	&Drain{"SIGTERM"},
 	&Goodbye{2, "walltime"},
+	&Share{"id", 1 << 33, 1 << 34, []byte("piece")},
+	&Shared{"id", 1 << 33, true, "why"},
+	&Unshare{"id"},
 	&Ack{1 << 33},
 }
 

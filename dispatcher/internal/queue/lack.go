@@ -175,12 +175,29 @@ func (q *Queue[P]) unprobed(w *worker, r Ref, well bool) {
 		q.refit()
 		q.resetStuck(w)
 	}
+	q.recheck(w)
+}
+
+// recheck looks anew at what the worker lacks, of which something may have gone.
+func (q *Queue[P]) recheck(w *worker) {
 	if len(w.lacks) == 0 {
 		delete(q.sick, w.epoch)
 	}
 	w.shut = w.shut && w.lacks[everything] != nil // if it may be tried again, refresh says so
 	q.tryAt = time.Time{}
 	q.review(w)
+}
+
+// Gained says that a worker can read what it could not, which tasks share.
+func (q *Queue[P]) Gained(epoch uint64, what string) {
+	w := q.workers[epoch]
+	if w == nil || w.lacks[need{shares, what}] == nil {
+		return
+	}
+	delete(w.lacks, need{shares, what})
+	q.refit()
+	q.resetStuck(w)
+	q.recheck(w)
 }
 
 // resetStuck says of tasks that no worker could run, and that this one may, that they
