@@ -60,7 +60,9 @@ func (s *session) spread(spec *task.Spec) (waits bool, why string) {
 	if len(fresh) > 0 {
 		go s.copyAll(fresh)
 	}
-	s.waiting = append(s.waiting, sharesOf(spec))
+	if needed := sharesOf(spec); !slices.Contains(s.waiting, needed) {
+		s.waiting = append(s.waiting, needed)
+	}
 	s.p.queue.Expect(true)
 	return true, ""
 }
