@@ -178,6 +178,30 @@ func TestNobodyIsBlamedWhileWorkersAreExpected(t *testing.T) {
 	}, saying(&s))
 }
 
+// A worker that was asked for a moment ago is expected, though what all lack was a task's
+// fault before.
+func TestALaunchIsExpectedAtOnce(t *testing.T) {
+	noProgram := &task.Lack{Kind: task.LackProgram, Code: 127, Message: `program "p" not found`}
+	bubble(t, func(t *testing.T, w *world) {
+		w.worker(1).works(0, lacking(noProgram))
+		w.submit("p")
+		if failed := w.collect(1, time.Second); len(failed) != 1 {
+			t.Fatalf("results %v", failed)
+		}
+		more := 1
+		w.launch = mtls.NewLaunch("more", mtls.Terms{Uses: 10})
+		w.d.AddLaunch(w.launch, dispatcher.LaunchOptions{Expected: func() int { return more }})
+		w.submit("p")
+		time.Sleep(5 * time.Second)
+		w.expect("")
+		more = 0
+		w.worker(1).works(0, healthy)
+		if failed := w.collect(1, time.Second); len(failed) > 0 {
+			t.Errorf("%v failed", failed)
+		}
+	})
+}
+
 func TestFateOfALostWorker(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -144,11 +144,17 @@ func (p *Pool) Name() string { return p.name }
 // Options returns what the pool was made with.
 func (p *Pool) Options() PoolOptions { return p.opt }
 
-// AddLaunch lets workers that prove l's token join this pool.
+// AddLaunch lets workers that prove l's token join this pool. If they are expected, no
+// task is blamed from now on for what all lack that have joined.
 func (p *Pool) AddLaunch(l *mtls.Launch, opt LaunchOptions) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
 	p.d.launches[l.ID()] = entrance{launch: l, pool: p, opt: opt}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if opt.Expected != nil && p.expecting {
+		p.queue.Expect(true)
+	}
 }
 
 // RemoveLaunch lets nobody in any more with the launch's token.
