@@ -97,7 +97,7 @@ func (w *Writer) Reserve(n int64) error {
 	}
 	left, err := Available()
 	if err != nil {
-		return err
+		return fmt.Errorf("reserve %d bytes for a share: %w", n, err)
 	}
 	if left -= left / spare; n-w.room > left {
 		return fmt.Errorf("reserve %d bytes for a share: %w: there are %d to be had", n, ErrNoMemory, w.room+left)
@@ -149,14 +149,37 @@ func (w *Writer) seal(elements string) (*Segment, error) {
 	if err := seal(w.f, w.file); err != nil {
 		return nil, fmt.Errorf("seal a share: %w", err)
 	}
-	fd, err := unix.FcntlInt(w.f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // one that the garbage collector does not close
+	s, err := hold(w.f, Ref{Host: hostName(), Machine: thisMachine(), ID: w.id, Bytes: w.size, Type: elements, File: w.file})
 	if err != nil {
-		return nil, fmt.Errorf("hold a share open: %w", err)
+		return nil, err
 	}
 	w.done = true
 	w.f.Close()
-	return &Segment{ref: Ref{Host: hostName(), Machine: thisMachine(), Pid: os.Getpid(), FD: fd,
-		ID: w.id, Bytes: w.size, Type: elements, File: w.file}}, nil
+	return s, nil
+}
+
+// hold has this process be the owner of a segment, by a descriptor that the garbage
+// collector does not close.
+func hold(f *os.File, r Ref) (s *Segment, err error) {
+	r.Pid = os.Getpid()
+	if r.FD, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("hold a share open: %w", err)
+	}
+	return &Segment{ref: r}, nil
+}
+
+// Adopt has this process own a segment of another one, too: by the reference of what
+// Adopt returns it can be opened whatever becomes of the other.
+func Adopt(r Ref) (*Segment, error) {
+	if r.File != "" {
+		return nil, fmt.Errorf("adopt the share at %s: it is a file, which its owner removes", r.File)
+	}
+	f, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return hold(f, r)
 }
 
 // Discard gives back what has been written, unless it was sealed.

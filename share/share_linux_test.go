@@ -125,6 +125,11 @@ func TestAViewOutlivesItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
+	adopted, err := Adopt(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adopted.Close()
 	owner.Process.Signal(syscall.SIGKILL)
 	owner.Wait()
 	if !bytes.Equal(v.Bytes(), bytes.Repeat([]byte{7}, 10000)) {
@@ -132,6 +137,12 @@ func TestAViewOutlivesItsOwner(t *testing.T) {
 	}
 	if err := r.Check(); !errors.Is(err, ErrGone) {
 		t.Errorf("checked after the owner's end: %v", err)
+	}
+	if b, err := os.ReadFile(adopted.Ref().Path()); err != nil || !bytes.Equal(b, v.Bytes()) || adopted.Ref().Pid != os.Getpid() {
+		t.Errorf("adopted as %v, with %d bytes: %v", adopted.Ref(), len(b), err)
+	}
+	if _, err := Adopt(r); !errors.Is(err, ErrGone) {
+		t.Errorf("adopted after the owner's end: %v", err)
 	}
 }
 

@@ -210,6 +210,30 @@ func TestWhatAllLackIsTheTasksFault(t *testing.T) {
 	}
 }
 
+// A worker that has been given what it lacked of shares takes what needs that at once.
+func TestGainedSharesAreNoLack(t *testing.T) {
+	both(t, 0, func(b *bench) {
+		x := b.join(1)
+		b.Expect(true)
+		id := b.Push(0, 1, queue.Needs{Shares: "s"})
+		d, _ := b.Next(b.now, admitAll)
+		b.lacks(d.Ref, task.LackShare, true)
+		if d, ok := b.Next(b.now, admitAll); ok {
+			b.Fatalf("%+v was decided of what the worker lacks", d)
+		}
+		b.Gained(x, "other")
+		b.Gained(x+100, "s")
+		if len(b.Lacks(x)) != 1 {
+			b.Fatal("what it lacks is forgotten for another share, or of another worker")
+		}
+		b.Gained(x, "s")
+		if b.Sick() {
+			b.Error("it lacks something still")
+		}
+		b.sendTo(x, id)
+	})
+}
+
 // A task that fails is asked about like one that begins: nothing overtakes it.
 func TestFailureWaitsToBeAdmitted(t *testing.T) {
 	both(t, 0, func(b *bench) {
