@@ -99,7 +99,7 @@ func brief(l task.Lack) task.Lack {
 // needsOf is what a task needs of a machine.
 func needsOf(spec *task.Spec) queue.Needs {
 	if spec.Func != "" {
-		return queue.Needs{}
+		return queue.Needs{Shares: sharesOf(spec)}
 	}
 	n := queue.Needs{Directory: spec.Dir}
 	if !spec.Everywhere && len(spec.Argv) > 0 {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -8,7 +9,35 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"muster/task"
 )
+
+func TestSharesOfATask(t *testing.T) {
+	mark := task.ShareMark("a")
+	for name, c := range map[string]struct {
+		t    Task
+		want string // of the error
+	}{
+		"a mark":              {Task{Argv: []string{"cat", "x" + mark + mark}, Shares: []string{"a"}}, ""},
+		"a mark, base64":      {Task{Argv: []string{"Y2F0", "AHthfQ=="}, Shares: []string{"a"}, Base64: true}, ""},
+		"of another":          {Task{Argv: []string{"cat", mark}, Shares: []string{"b"}}, "holds a NUL"},
+		"without a name":      {Task{Argv: []string{"cat", mark}}, "holds a NUL"},
+		"in a variable":       {Task{Argv: []string{"cat"}, Env: Env{"A=" + mark}, Shares: []string{"a"}}, "holds a NUL"},
+		"a NUL beside it":     {Task{Argv: []string{"cat", mark + "\x00"}, Shares: []string{"a"}}, "holds a NUL"},
+		"a name that is none": {Task{Argv: []string{"cat"}, Shares: []string{"../x"}}, `shares: "../x" is no name of a share`},
+	} {
+		_, err := c.t.Spec()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	spec := task.Spec{Argv: []string{"cat", mark}, Shares: []task.Share{{Name: "a", Needed: true}, {Name: "b"}}}
+	text, err := json.Marshal(NewTask(spec))
+	if err != nil || !strings.Contains(string(text), `"\u0000{a}"],"shares":["a"]`) {
+		t.Errorf("%s: %v", text, err)
+	}
+}
 
 // TestAClientThatHangs sends some bytes of a share and then nothing.
 func TestAClientThatHangs(t *testing.T) {

@@ -190,6 +190,9 @@ func (s *Server) everywhere(_ http.ResponseWriter, r *http.Request) (any, error)
 	if q.Task != nil {
 		t = *q.Task
 	}
+	if len(t.Shares) > 0 {
+		return nil, bad("an everywhere needs no shares, since it runs on workers that join later too: it finds those that can be read in its environment")
+	}
 	spec, err := t.Spec()
 	if err != nil {
 		return nil, bad("%v", err)
