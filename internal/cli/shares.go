@@ -190,11 +190,7 @@ func (o *sharing) openHere(say func(format string, args ...any)) error {
 	if len(o.names) == 0 {
 		return nil
 	}
-	shares, err := host.NewShares("default", 0, say)
-	if err != nil {
-		return err
-	}
-	return o.open(shares)
+	return o.open(host.NewShares("default", 0, say))
 }
 
 // newShare is the command for shares that stay.

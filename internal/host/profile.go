@@ -120,10 +120,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	shares, err := NewShares(s.Name, int64(s.ShareLimit), h.opt.Say)
-	if err != nil {
-		return nil, err
-	}
+	shares := NewShares(s.Name, int64(s.ShareLimit), h.opt.Say)
 	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed, Spread: s.Spread})
 	if err != nil {
 		return nil, err

@@ -37,12 +37,12 @@ var (
 // concurrent use.
 type Shares struct {
 	profile string
-	limit   int64 // bytes
 	say     func(format string, args ...any)
 	onDisk  sync.Once        // says that they are not in memory here
 	freed   func(ref string) // is told that nobody needs a share any more
 
 	mu      sync.Mutex // guards all below
+	limit   int64      // bytes; 0 until it is known
 	named   map[string]*shared
 	putting map[string]bool
 	removed map[*shared]bool // those that somebody still refers to
@@ -74,16 +74,9 @@ type ShareStatus struct {
 }
 
 // NewShares returns the shares of a profile; without a limit it is half of the memory
-// that there is now.
-func NewShares(profile string, limit int64, say func(format string, args ...any)) (*Shares, error) {
-	if limit == 0 {
-		left, err := share.Available()
-		if err != nil {
-			return nil, err
-		}
-		limit = left / 2
-	}
-	return &Shares{profile: profile, limit: limit, say: say, freed: func(string) {}, named: map[string]*shared{}, putting: map[string]bool{}, removed: map[*shared]bool{}}, nil
+// that is available when the first is put.
+func NewShares(profile string, limit int64, say func(format string, args ...any)) *Shares {
+	return &Shares{profile: profile, limit: limit, say: say, freed: func(string) {}, named: map[string]*shared{}, putting: map[string]bool{}, removed: map[*shared]bool{}}
 }
 
 // Put shares what r has to its end. A size of 0 or more is how many bytes that will be,
@@ -136,6 +129,13 @@ func (s *Shares) begin(name string, replace bool) error {
 		return fmt.Errorf("share %s %w, with %d bytes", name, ErrShareThere, s.named[name].segment.Ref().Bytes)
 	case s.named[name] == nil && len(s.named)+len(s.putting) >= maxShares:
 		return fmt.Errorf("%w for share %s: profile %s has %d, which are the most", ErrShareLimit, name, s.profile, maxShares)
+	}
+	if s.limit == 0 {
+		left, err := share.Available()
+		if err != nil {
+			return fmt.Errorf("put share %s: %w", name, err)
+		}
+		s.limit = left / 2
 	}
 	s.putting[name] = true
 	return nil
@@ -310,7 +310,7 @@ func (sh *shared) status() ShareStatus {
 type SharesInfo struct {
 	Count int   `json:"count"`
 	Bytes int64 `json:"bytes"`
-	Limit int64 `json:"limit"`
+	Limit int64 `json:"limit"` // of Bytes; 0 if it is not known before one is put
 }
 
 // Info returns how much is shared: by how many, and in bytes.

@@ -11,15 +11,12 @@ import (
 	"testing"
 
 	"muster/internal/host"
+	"muster/share"
 )
 
 func newShares(t *testing.T, limit int64) *host.Shares {
 	t.Helper()
-	s, err := host.NewShares("p", limit, t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return host.NewShares("p", limit, t.Logf)
 }
 
 // segments counts what this process holds of shares.
@@ -171,6 +168,21 @@ func TestHoldKeepsWhatWasRemoved(t *testing.T) {
 	two.Release()
 	if i := s.Info(); i.Bytes != 1 || segments(t) != before+1 {
 		t.Errorf("held by nobody: %+v, %d segments", i, segments(t)-before)
+	}
+}
+
+// TestDefaultLimit puts more than half of what is available.
+func TestDefaultLimit(t *testing.T) {
+	s := newShares(t, 0)
+	if _, err := s.Put("a", 1, false, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	limit := s.Info().Limit
+	if left, err := share.Available(); err != nil || limit < left/4 || limit > left*3/4 {
+		t.Errorf("the limit is %d, and %d are available: %v", limit, left, err)
+	}
+	if _, err := s.Put("b", limit, false, zeros{}); !errors.Is(err, host.ErrShareLimit) {
+		t.Errorf("one byte more than the limit: %v", err)
 	}
 }
 
