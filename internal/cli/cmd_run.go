@@ -71,6 +71,7 @@ it:
    {//}  its directory   {/.}  both                   {#}  its number, from 1
    {%}  the slot         {2} {2.} ...  of the second source or column
    {NAME}  the column of that name
+   {share:NAME}  a path at which the file of --share NAME=FILE is in memory
 
 With none of them the input is appended. Several ::: make all combinations;
 :::+ or --link goes side by side.
