@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// Share is what tasks read in the memory of the machine where they run, or of the
-// dispatcher's: many of them, and nobody a copy.
+// Share names memory that many tasks of a machine read in one place.
 type Share struct {
 	Name string `json:"name"` // see ValidShare
 	Ref  string `json:"ref"`  // of package share, as JSON
