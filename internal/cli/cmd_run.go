@@ -406,6 +406,9 @@ func (p *runPlan) compileNames(opt expand.Options) (err error) {
 // render makes the task of one row.
 func (p *runPlan) render(row []string, index int) task.Spec {
 	spec := task.Spec{Argv: p.cmd.Expand(row, index, task.SlotMark), Dir: p.dir, Env: p.env, Timeout: p.o.timeout, Index: index, Shares: p.shared.shares()}
+	if p.o.past.retryFailed {
+		spec.Argv = p.withShares(spec.Argv)
+	}
 	if p.name != nil {
 		spec.Name = strings.Join(p.name.Expand(row, index, task.SlotMark), " ")
 	}

@@ -78,6 +78,7 @@ func (p *runPlan) openFailed() (err error) {
 			commands = append(commands, t.Command)
 		}
 	}
+	p.withShares(commands) // from here on it is known which they need
 	if p.in, err = input.Open(input.Options{Sources: []input.Source{{Args: commands}}}); err != nil {
 		return err
 	}
@@ -87,6 +88,21 @@ func (p *runPlan) openFailed() (err error) {
 	}
 	p.o.shell = true // as they stand in the log
 	return p.compileNames(expand.Options{Replace: p.o.replace, Width: 1})
+}
+
+// withShares puts marks of shares into commands of a log, which has them as they were
+// written.
+func (p *runPlan) withShares(argv []string) []string {
+	argv = slices.Clone(argv)
+	for i, w := range argv {
+		argv[i] = expand.Shares(w, func(name string) (string, bool) {
+			if slices.Contains(p.o.literal, "share:"+name) {
+				return "", false
+			}
+			return p.shared.mark(name)
+		})
+	}
+	return argv
 }
 
 // nextRow returns the next row that is to run and its number, counted from 1 with those

@@ -101,7 +101,7 @@ func (o *sharing) words(argv []string) []string {
 func (o *sharing) check() error {
 	for _, name := range o.names {
 		if o.files[name] == "" {
-			return hinted{fmt.Errorf("{share:%s}: there is no share %s", name, name), "--share " + name + "=FILE makes one of a file"}
+			return hinted{fmt.Errorf("{share:%s}: there is no share %s", name, name), "--share " + name + "=FILE makes one of a file; --literal share:" + name + " leaves it as it is"}
 		}
 	}
 	return nil
