@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,8 +63,11 @@ func TestPageOfGNUParallel(t *testing.T) {
 		case r.none && r.test != "":
 			t.Errorf("%s: there is none, and %s tests it", r.theirs, r.test)
 		case r.none:
-			if strings.HasPrefix(r.theirs[0], "--") && !strings.Contains(r.theirs[0], " ") && !slices.Contains([]string{"--profile"}, r.theirs[0]) && has(r.theirs[0]) {
-				t.Errorf("%s: muster has it, and the page says that it has not", r.theirs)
+			for _, w := range r.theirs {
+				option, _, _ := strings.Cut(w, " ")
+				if strings.HasPrefix(option, "-") && !slices.Contains(otherwise, option) && has(option) {
+					t.Errorf("%s: muster has %s, and the page says that it has not", r.theirs, option)
+				}
 			}
 			continue
 		}
@@ -84,15 +89,24 @@ func TestPageOfGNUParallel(t *testing.T) {
 	}
 }
 
-// testText is the text of a script, or of the table that GNU parallel runs too.
+// otherwise are options of GNU parallel's that are others here.
+var otherwise = []string{"--profile", "-p"}
+
+// testText is the text of a script, or of a file of this package with the Go test of a
+// name; empty if there is none.
 func testText(t *testing.T, name string) string {
-	if name == "TestAsGNUParallel" {
-		name = "parallel_test.go"
-	} else {
-		name = "../../testdata/script/" + name + ".txtar"
+	t.Helper()
+	names := []string{"../../testdata/script/" + name + ".txtar"}
+	if strings.HasPrefix(name, "Test") {
+		names, _ = filepath.Glob("*_test.go")
 	}
-	text, _ := os.ReadFile(name)
-	return string(text)
+	for _, file := range names {
+		text, err := os.ReadFile(file)
+		if err == nil && (len(names) == 1 || bytes.Contains(text, []byte("\nfunc "+name+"("))) {
+			return string(text)
+		}
+	}
+	return ""
 }
 
 // TestPageHasAllOfTheManual: each option of GNU parallel's manual has a row, in the version
