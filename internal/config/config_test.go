@@ -48,7 +48,7 @@ func TestMistakesAtTheirPlace(t *testing.T) {
 		"profile \"p\" {\n  worker = 1\n}":                                                                {"muster.hcl:2:3: worker is a block", "hint: worker { ... }"},
 		"profile \"p\" {\n  memory {}\n}":                                                                 {"muster.hcl:2:3: memory is a setting, and no block", `hint: memory = "100MB"`},
 		"profile \"p\" {\n  worker {\n    worker {}\n  }\n}":                                              {"muster.hcl:3:5: there is no block \"worker\" here"},
-		"profile \"p\" {\n  xyz = 1\n}":                                                                   {"there is no setting \"xyz\" here", "hint: there are launcher, url, workers, memory, scheduling, reattach, everywhere, sync, seed, worker"},
+		"profile \"p\" {\n  xyz = 1\n}":                                                                   {"there is no setting \"xyz\" here", "hint: there are launcher, url, workers, memory, share_limit, spread, scheduling, reattach, everywhere, sync, seed, worker"},
 		"profile \"p\" {\n  worker {\n  xyz = 1\n}\n}":                                                    {"there is no setting \"xyz\" here", "hint: there are slots, idletime, walltime, maxtasks, cleanup, autoexit, output, asyncdial"},
 		"launcher \"pbspro\" \"a\" {\n}":                                                                  {"muster.hcl:1:10: there is no launcher of kind \"pbspro\"", "hint: launcher \"cluster\" \"NAME\" with scheduler = \"pbs\""},
 		"launcher \"local\" \"a\" {\n}":                                                                   {"muster.hcl:1:10: there is no launcher of kind \"local\"", "hint: workers on this machine need no block: launcher = \"local\" in a profile"},

@@ -261,9 +261,7 @@ func TestCopyOfWhatCannotBeRead(t *testing.T) {
 	if err := m.fails(t.Context()); !strings.Contains(err.Error(), "read the program here: "+dir) || strings.Contains(err.Error(), "quota") {
 		t.Error(err)
 	}
-	if left := m.left(); len(left) > 0 {
-		t.Errorf("left are %q", left)
-	}
+	eventually(t, "the end of what was copied", func() bool { return len(m.left()) == 0 })
 }
 
 // TestCopyIsInterrupted: nothing is left of it.

@@ -299,7 +299,7 @@ func TestNetworkOrphaned(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	re := regexp.MustCompile(regexp.QuoteMeta(dir))
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for tick := time.NewTicker(20 * time.Millisecond); len(testbed.Running(re)) > 0; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("still there: %q", testbed.Running(re))
