@@ -205,8 +205,8 @@ func newPlan(c *cli.Context, s streams, o runOptions, words *commandLine) (*runP
 	if err := p.findPool(c, s); err != nil {
 		return nil, err
 	}
-	if p.seed.IsZero() && p.pool != nil {
-		p.seed = p.pool.set.Seed
+	if err := p.settleSeed(); err != nil {
+		return nil, err
 	}
 	if err := p.readPast(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/control"
 	"muster/internal/host"
+	"muster/rng"
 	"muster/task"
 )
 
@@ -286,11 +287,10 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 			return usageError{err}
 		}
 	} else {
-		if p, err = newMapPlan(c, s, o, words); err != nil {
+		if p, err = newMapPlan(c, s, o, seed, words); err != nil {
 			return usageError{err}
 		}
 		defer p.in.Close()
-		p.seed = seed
 		if o.sync {
 			return p.runSync(s)
 		}
@@ -330,7 +330,7 @@ func runMap(c *cli.Context, s streams, o mapOptions, words *commandLine) error {
 }
 
 // newMapPlan is newPlan without a pool.
-func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*runPlan, error) {
+func newMapPlan(c *cli.Context, s streams, o mapOptions, seed rng.Streams, words *commandLine) (*runPlan, error) {
 	if len(words.argv) == 0 {
 		return nil, hinted{errNoCommand, "muster map -- ./simulate {} ::: 1 2 3"}
 	}
@@ -339,7 +339,7 @@ func newMapPlan(c *cli.Context, s streams, o mapOptions, words *commandLine) (*r
 			return nil, hinted{errors.New("{%}, the slot, is not known when a task is queued"), "the task finds it in $MUSTER_SLOT"}
 		}
 	}
-	p := &runPlan{o: o.runOptions}
+	p := &runPlan{o: o.runOptions, seed: seed, shuf: shuffling(seed)}
 	var err error
 	if p.shared, err = newSharing(c); err != nil {
 		return nil, err

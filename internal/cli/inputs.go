@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
@@ -34,7 +33,7 @@ func sourceFlags(o *sourceOptions) []cli.Flag {
 		&cli.StringFlag{Name: "colsep", Aliases: []string{"C"}, Destination: &o.colSep, Usage: "split inputs into columns at `REGEXP`"},
 		&cli.StringFlag{Name: "header", Destination: &o.header, Usage: "with `:`, the first input of each source names its columns"},
 		&cli.StringFlag{Name: "trim", Destination: &o.trim, Usage: "take blanks off values: `ENDS` is n, l, r or lr", DefaultText: "lr with --colsep, else n"},
-		&cli.BoolFlag{Name: "shuf", Destination: &o.shuffle, Usage: "put the inputs into a random order"},
+		&cli.BoolFlag{Name: "shuf", Destination: &o.shuffle, Usage: "put the inputs into a random order, which --seed makes the same each time"},
 		&cli.IntFlag{Name: "N", Aliases: []string{"max-args"}, Destination: &o.group, Usage: "give each task `N` inputs; {1} {2} ... are their values"},
 		&cli.BoolFlag{Name: "X", Destination: &o.pack, Usage: "give each task as many inputs as a command line takes; a{}b is repeated for each"},
 		&cli.BoolFlag{Name: "m", Destination: &o.packSplit, Usage: "as -X, but a{}b is not repeated"},
@@ -95,12 +94,8 @@ func (p *runPlan) sources(c *cli.Context, s streams, words *commandLine) ([]inpu
 	return []input.Source{{File: "-"}}, nil
 }
 
-// inputOptions say how the inputs are read. What is shuffled comes in the same order if
-// it is read again.
+// inputOptions say how the inputs are read.
 func (p *runPlan) inputOptions(s streams, sources []input.Source) input.Options {
-	if p.shuf == 0 {
-		p.shuf = rand.Uint64() | 1
-	}
 	if p.say == nil {
 		p.say = s.err.Say
 	}

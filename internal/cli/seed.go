@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,4 +25,26 @@ func seedOf(c *cli.Context) (rng.Streams, error) {
 		return s, fmt.Errorf("--seed: %w", err)
 	}
 	return s, nil
+}
+
+// shuffling is what --shuf shuffles by: the same each time for a seed, and another each
+// time without one.
+func shuffling(seed rng.Streams) uint64 {
+	if seed.IsZero() {
+		return rand.Uint64()
+	}
+	return rng.NewSource(seed.Of(1)).Uint64()
+}
+
+// settleSeed takes the profile's seed if the run has none of its own, and what follows
+// from a seed. The profile has been found.
+func (p *runPlan) settleSeed() error {
+	if p.seed.IsZero() && p.pool != nil {
+		p.seed = p.pool.set.Seed
+	}
+	p.shuf = shuffling(p.seed)
+	if p.seed.IsZero() && p.o.shuffle && (p.o.past.resume || p.o.past.resumeFailed) {
+		return errors.New("--shuf numbers the inputs in another order each time, and a job log has numbers alone: give the --seed N that the first run had")
+	}
+	return nil
 }
