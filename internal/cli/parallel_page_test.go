@@ -89,6 +89,26 @@ func TestPageOfGNUParallel(t *testing.T) {
 	}
 }
 
+// TestHintsOfGNUParallel: who writes an option of GNU parallel's that has another name
+// here, or is not needed, is told what the page says.
+func TestHintsOfGNUParallel(t *testing.T) {
+	run := testApp().Command("run")
+	for _, r := range pageRows(t) {
+		for _, w := range r.theirs {
+			option, _, _ := strings.Cut(w, " ")
+			name, long := strings.CutPrefix(option, "--")
+			if r.none || !long || name == "help" || name == "version" || findFlag(run.Flags, name) != nil {
+				continue
+			}
+			hint := fromElsewhere(run, name)
+			says := func(ours string) bool { return !strings.HasPrefix(ours, "-") || strings.Contains(hint, ours) }
+			if hint == "" || len(r.ours) > 0 && !slices.ContainsFunc(r.ours, says) {
+				t.Errorf("%s: the page has %q, and the hint is %q", option, r.ours, hint)
+			}
+		}
+	}
+}
+
 // otherwise are options of GNU parallel's that are others here.
 var otherwise = []string{"--profile", "-p"}
 
