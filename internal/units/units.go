@@ -15,10 +15,10 @@ import (
 const maxText = 64
 
 var (
-	bareText  = regexp.MustCompile(`^[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,2})?$`)
-	partText  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([a-zµμ]+) ?`)
+	bareText  = regexp.MustCompile(`^(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?$`)
+	partText  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([a-zµμ]+) ?`)
 	clockText = regexp.MustCompile(`^(?:([0-9]+)-)?([0-9]+)(?::([0-9]+))?(?::([0-9]+))?$`)
-	sizeText  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([a-z]+)$`)
+	sizeText  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([a-z]+)$`)
 	countText = regexp.MustCompile(`^[0-9]+(?:[eE]\+?[0-9]{1,2})?$`)
 )
 

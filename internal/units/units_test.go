@@ -11,12 +11,12 @@ import (
 )
 
 // neither are texts that are no duration, no size and no count.
-var neither = []string{"", " ", "x", "-", "-1", "-1.5", "-5s", "-1GB", "+1", "+5s", "NaN", "nan", "Inf", "inf", "-inf", "infinity", "0x10", "0b1", "1_000", "1,5", "1e", "1e999", "e3", ".", ".5", "5.",
+var neither = []string{"", " ", "x", "-", "-1", "-1.5", "-5s", "-1GB", "+1", "+5s", "NaN", "nan", "Inf", "inf", "-inf", "infinity", "0x10", "0b1", "1_000", "1,5", "1e", "1e999", "e3", ".", ".e3", ".s", "1..5", "1.5.5s", "5.",
 	"٣", "٣s", "1٠s", "５", "５GB", " 1", "1 ", "\t1", "1\n", "1s\n", "1\x00", "1h  2m", "4 hours", "4hours", "1y", "1w", "1mo", "50%", "99999999999999999999999999", strings.Repeat("1", 1000), strings.Repeat("0", 100) + "1", strings.Repeat("1h", 1000)}
 
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"0": 0, "1": time.Second, "90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "007": 7 * time.Second, "1e3": 1000 * time.Second, "1.5e+1": 15 * time.Second, "5e-3": 5 * time.Millisecond,
+		"0": 0, "1": time.Second, "90": 90 * time.Second, "1.5": 1500 * time.Millisecond, ".1": 100 * time.Millisecond, ".5e1": 5 * time.Second, ".5h": 30 * time.Minute, "1h.5m": time.Hour + 30*time.Second, "007": 7 * time.Second, "1e3": 1000 * time.Second, "1.5e+1": 15 * time.Second, "5e-3": 5 * time.Millisecond,
 		"0s": 0, "90s": 90 * time.Second, "90S": 90 * time.Second, "1h30m": 90 * time.Minute, "1h 30m": 90 * time.Minute, "4 h": 4 * time.Hour, "30m1h": 90 * time.Minute, "1.5h": 90 * time.Minute, "10min": 10 * time.Minute,
 		"1d": 24 * time.Hour, "1d12h": 36 * time.Hour, "250ms": 250 * time.Millisecond, "3µs": 3 * time.Microsecond, "3μs": 3 * time.Microsecond, "3us": 3 * time.Microsecond, "7ns": 7, "1m0.000000001s": time.Minute + 1,
 		"1:00:00": time.Hour, "04:00:00": 4 * time.Hour, "0:90:00": 90 * time.Minute, "2-12": 60 * time.Hour, "1-00:30": 24*time.Hour + 30*time.Minute, "2-00:00:00": 48 * time.Hour, "1-02:03:04": 26*time.Hour + 3*time.Minute + 4*time.Second,
@@ -34,7 +34,7 @@ func TestDuration(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "1": 1, "4096": 4096, "1e6": 1e6, "1.5": 1, "0B": 0, "16GB": 16e9, "16GiB": 16 << 30, "16G": 16 << 30, "16g": 16 << 30, "512 mb": 512e6, "1.5KiB": 1536, "1.5G": 3 << 29,
+	for text, want := range map[string]int64{"0": 0, "1": 1, "4096": 4096, "1e6": 1e6, "1.5": 1, "0B": 0, "16GB": 16e9, "16GiB": 16 << 30, "16G": 16 << 30, "16g": 16 << 30, "512 mb": 512e6, "1.5KiB": 1536, ".5": 0, ".5k": 512, "1.5G": 3 << 29,
 		"100MB": 100e6, "1GiB": 1 << 30, "2TB": 2e12, "2T": 2 << 40, "1PiB": 1 << 50, "9223372036854775807": math.MaxInt64, "010K": 10 << 10} {
 		if n, err := units.ParseSize(text); err != nil || n != want {
 			t.Errorf("%q is %d, %v; want %d", text, n, err, want)
@@ -53,7 +53,7 @@ func TestCount(t *testing.T) {
 			t.Errorf("%q is %d, %v; want %d", text, n, err, want)
 		}
 	}
-	for _, text := range append(neither, "1e-3", "1.5", "1.0", "1073741825", "1e10", "9223372036854775808", "8k", "1s") {
+	for _, text := range append(neither, "1e-3", ".5", "1.5", "1.0", "1073741825", "1e10", "9223372036854775808", "8k", "1s") {
 		if n, err := units.ParseCount(text); err == nil {
 			t.Errorf("%q is taken as %d", text, n)
 		}
@@ -89,7 +89,7 @@ func TestMessages(t *testing.T) {
 }
 
 func TestWithUnit(t *testing.T) {
-	for text, want := range map[string]bool{"240": false, "1.5": false, "1e3": false, "0.1": false, "0": true, "00": true, "0.0": true, "": true, "4h": true, "4:00:00": true, "x": true} {
+	for text, want := range map[string]bool{"240": false, "1.5": false, "1e3": false, "0.1": false, ".1": false, ".0": true, "0": true, "00": true, "0.0": true, "": true, "4h": true, "4:00:00": true, "x": true} {
 		err := units.WithUnit(text, "4h or 4:00:00")
 		if (err == nil) != want {
 			t.Errorf("%q: %v", text, err)
