@@ -106,34 +106,39 @@ env SLURM_JWT=$SLURMREST_TOKEN
 exec sh -c 'cp $SERVICE_CA ca.pem; sed -i "s,https://api.example.org,$SERVICE_URL,; s,http://slurm.example.org:6820,$SLURMREST_URL," block* want*'
 `
 
-// quickstarts makes a script of each quickstart of the README, which are for
-// different places.
+// quickstarts makes a script of each section of the README that is run. Each is for a
+// place of its own. Names are short, since the sockets of Slurm lie below them.
 func quickstarts(readme string) map[string]string {
-	places := map[string]string{"here": "", "on a cluster's login node": "[!boots:slurm] skip 'needs slurm, see test.sh'\nslurm 2 2\n", "from a laptop": laptop}
+	sections := map[string]struct{ name, prelude string }{
+		"Five lines here":                      {"here", ""},
+		"Five lines on a cluster's login node": {"login-node", "[!boots:slurm] skip 'needs slurm, see test.sh'\nslurm 2 2\n"},
+		"Five lines from a laptop":             {"laptop", laptop},
+		"A table, and only what failed again":  {"table", ""},
+		"A session":                            {"session", ""},
+	}
 	scripts := map[string]string{}
 	for _, section := range strings.Split(readme, "\n## ")[1:] {
 		title, text, _ := strings.Cut(section, "\n")
-		place, is := strings.CutPrefix(title, "Five lines ")
-		prelude, known := places[place]
-		if !is || !known {
+		s, run := sections[title]
+		if !run {
 			continue
 		}
 		script := docScript("README.md", text)
-		if prelude == laptop {
+		if s.prelude == laptop {
 			script = strings.ReplaceAll(script, "exec sh -eu", "exec in-laptop sh -eu")
 		}
-		scripts[strings.NewReplacer(" ", "-", "'", "").Replace(place)] = prelude + script
+		scripts[s.name] = s.prelude + script
 	}
 	return scripts
 }
 
-// TestQuickstarts: the README has three, and no other block that is run.
+// TestQuickstarts: the README has five, and no other block that is run.
 func TestQuickstarts(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, all := len(quickstarts(string(readme))), len(fence.FindAllString(string(readme), -1)); n != 3 || all != n+1 {
+	if n, all := len(quickstarts(string(readme))), len(fence.FindAllString(string(readme), -1)); n != 5 || all != n+1 {
 		t.Errorf("%d quickstarts, %d blocks, one of which runs the tests", n, all)
 	}
 }
