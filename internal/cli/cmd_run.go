@@ -231,6 +231,9 @@ func (p *runPlan) openInputs(c *cli.Context, s streams, words *commandLine) erro
 	if err := checkCommand(words.argv, p.o.shellProgram() != ""); err != nil {
 		return err
 	}
+	if err := checkTable(words.argv); err != nil {
+		return err
+	}
 	sources, err := p.sources(c, s, words)
 	if err != nil {
 		return err

@@ -152,3 +152,20 @@ func checkCommand(argv []string, shell bool) error {
 	return hinted{fmt.Errorf("%q is one word, and there is no program of that name", program),
 		"--shell runs it as shell text; without quotes around it, its words are the command"}
 }
+
+// checkTable finds a file of inputs without -a, as in `run --csv FILE -- CMD`: FILE begins
+// the command then, and is no program.
+func checkTable(argv []string) error {
+	if len(argv) < 3 || argv[1] != "--" {
+		return nil
+	}
+	file, err := os.Stat(argv[0])
+	if err != nil || !file.Mode().IsRegular() || file.Mode()&0o111 != 0 {
+		return nil
+	}
+	if _, err := exec.LookPath(argv[0]); err == nil {
+		return nil
+	}
+	return usageError{hinted{fmt.Errorf("%s is a file before --, and no program: the command would begin with it", argv[0]),
+		"-a " + argv[0] + " takes inputs from it"}}
+}

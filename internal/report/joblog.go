@@ -84,7 +84,7 @@ func unwritten(path string) error {
 	case err != nil || string(head) == jobLogHeading:
 		return err
 	case strings.HasPrefix(string(head), jobLogHeading):
-		return fmt.Errorf("%s is the log of an earlier run: --joblog +%s appends to it, --resume goes on with it; or remove it", path, path)
+		return fmt.Errorf("%s is the log of an earlier run: --joblog +%s appends to it, --resume or --resume-failed goes on with it; or remove it", path, path)
 	}
 	return fmt.Errorf("%s is no job log: it is not overwritten", path)
 }
