@@ -28,11 +28,12 @@ func (r *retries) flags() []cli.Flag {
 	}
 }
 
+// check bounds what nobody can mean. Options that are counts are never negative.
 func (r retries) check() error {
 	switch {
-	case r.failing < 0 || r.failing > mostTries:
+	case r.failing > mostTries:
 		return fmt.Errorf("--retries %d: how often a failing task is tried in all, 1 to %d, or 0 for until it succeeds", r.failing, mostTries)
-	case r.lost < 0 || r.lost > mostLostRetries:
+	case r.lost > mostLostRetries:
 		return fmt.Errorf("--lost-retries %d: how often a task is tried again whose worker is lost, 0 to %d", r.lost, mostLostRetries)
 	}
 	return nil
