@@ -49,7 +49,10 @@ func TestDocs(t *testing.T) {
 		if page == "docs/clusters.md" {
 			// The same page on both schedulers that can be had here.
 			for scheduler, boot := range map[string]string{"slurm": "slurm 3 4", "sge": "sge 4"} {
-				script := strings.ReplaceAll(docScript(page, string(text)), "slurm", scheduler)
+				script := docScript(page, string(text))
+				if scheduler == "sge" {
+					script = inGridEngine.Replace(script)
+				}
 				script = "[!boots:" + scheduler + "] skip 'needs " + scheduler + ", see test.sh'\n" + boot + "\n" + script
 				if err := os.WriteFile(filepath.Join(dir, name+"-"+scheduler+".txtar"), []byte(script), 0o600); err != nil {
 					t.Fatal(err)
@@ -81,6 +84,9 @@ func TestDocs(t *testing.T) {
 	p.Dir = dir
 	testscript.Run(t, p)
 }
+
+// inGridEngine are Grid Engine's words for what the page on clusters shows of Slurm.
+var inGridEngine = strings.NewReplacer("slurm", "sge", "sbatch --parsable", "qsub -terse", "#SBATCH --array=", "#$ -t ")
 
 // laptop begins the script of the page on SSH: its reader sits at a laptop, with
 // a login on a cluster's login node.
@@ -168,7 +174,8 @@ func docScript(page, text string) string {
 }
 
 // transcript is the script that prints a console block anew: each command behind its
-// prompt, and then what it writes to stdout and stderr.
+// prompt, and then what it writes to stdout and stderr. A command finds in $? how the one
+// before it ended.
 func transcript(block string) string {
 	var script strings.Builder
 	script.WriteString("set +e\nexec 2>&1\n")
@@ -184,7 +191,7 @@ func transcript(block string) string {
 				}
 				shown = append(shown, next)
 			}
-			fmt.Fprintf(&script, "printf '%%s\\n' %s\n%s\n", shell.Quote(strings.Join(shown, "\n")), command)
+			fmt.Fprintf(&script, "ended=$?\nprintf '%%s\\n' %s\n(exit $ended)\n%s\n", shell.Quote(strings.Join(shown, "\n")), command)
 		case goesOn:
 			script.WriteString(more + "\n")
 		}
