@@ -238,6 +238,9 @@ func (p *runPlan) openInputs(c *cli.Context, s streams, words *commandLine) erro
 	if err != nil {
 		return err
 	}
+	if err := p.o.checkHeader(sources, words.argv); err != nil {
+		return err
+	}
 	p.fromStdin = slices.ContainsFunc(sources, func(s input.Source) bool { return s.File == "-" })
 	if p.in, err = input.Open(p.inputOptions(s, sources)); err != nil {
 		return err
