@@ -52,6 +52,12 @@ var fromTasks = []foreign{
 	{[]string{"fg", "bg", "semaphore", "id"}, "sem", "not there: `muster submit` queues a command", []string{"submit p"}},
 }
 
+// fromRun are options of run that other commands with tasks have no use for.
+var fromRun = []foreign{
+	{[]string{"n", "j"}, "`muster run`", "`muster up -n N` or `muster launch -n N` here: how many workers there are for all tasks", []string{"run n", "run j", "up n", "launch n"}},
+	{[]string{"k", "keep-order"}, "`muster run`", "not needed: `muster collect` prints results in the order of the inputs", []string{"run k", "run keep-order"}},
+}
+
 // fromSchedulers are options of commands that submit jobs. Of a letter alone each means
 // another thing, so the letters are Slurm's, where it is alone to have them or theirs are
 // the same.
@@ -89,6 +95,9 @@ func fromElsewhere(cmd *cli.Command, word string) string {
 	tables := [][]foreign{fromSchedulers}
 	if cmd != nil && slices.Contains(forTasks, cmd.Name) {
 		tables = [][]foreign{fromTasks, fromSchedulers}
+		if cmd.Name != "run" {
+			tables = [][]foreign{fromRun, fromTasks, fromSchedulers}
+		}
 	}
 	for _, table := range tables {
 		for _, f := range table {

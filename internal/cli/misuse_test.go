@@ -49,6 +49,10 @@ func TestMisuse(t *testing.T) {
 		{"status --keep-order", "--keep-order is an option of `muster run`"},
 		{"--timeout 5 run -- true", "muster: there is no option --timeout\nhint: --timeout is an option of `muster run`"},
 		{"collect --wacth 1", "there is no option --wacth"},
+		// Options of run.
+		{"map -n 2 -- true ::: a", "muster: there is no option -n\nhint: `muster run`'s -n is `muster up -n N` or `muster launch -n N` here"},
+		{"map -k -- true ::: a", "`muster run`'s -k is not needed: `muster collect` prints results in the order"},
+		{"submit -j4 -- true", "`muster run`'s -j is `muster up -n N`"},
 		// Options of other programs.
 		{"run --jobs 4 -- true ::: a", "muster: there is no option --jobs\nhint: GNU parallel's --jobs is -n N, or -j N, of `muster run`; `muster run --help` lists the options\n"},
 		{"run -P4 -- true ::: a", "muster: there is no option -P\nhint: xargs's -P is -n N"},
@@ -180,7 +184,7 @@ func TestForeign(t *testing.T) {
 			settings[k.Name+"."+f.Name] = true
 		}
 	}
-	for _, f := range slices.Concat(fromTasks, fromSchedulers) {
+	for _, f := range slices.Concat(fromRun, fromTasks, fromSchedulers) {
 		for _, what := range f.has {
 			name, option, isOption := strings.Cut(what, " ")
 			if cmd := app.Command(name); isOption && (cmd == nil || findFlag(cmd.Flags, option) == nil) || !isOption && !settings[name] {
