@@ -38,6 +38,11 @@ func TestMain(m *testing.M) {
 // TestIgnored: what was ignored when a program started is not caught, and nothing else
 // is in its place.
 func TestIgnored(t *testing.T) {
+	// A program gets the default of what its parent catches, whatever this test's own
+	// parent ignores, as nohup does.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	defer signal.Stop(caught)
 	for ignored, want := range map[string]syscall.Signal{
 		"":         syscall.SIGHUP,
 		"HUP":      syscall.SIGINT,
