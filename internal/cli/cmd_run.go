@@ -283,8 +283,6 @@ func (o *runOptions) check(c *cli.Context) error {
 		return errors.New("--csv, --tsv and --jsonl exclude each other")
 	case o.joinUses < 1:
 		return fmt.Errorf("--join-uses %d: at least one worker joins", o.joinUses)
-	case o.replace == "":
-		return errors.New("-I: the replacement string is empty")
 	case o.run != "" && !host.ValidName(o.run):
 		return fmt.Errorf("--run %q: a name has letters, digits, - and _, 40 at most", o.run)
 	case o.listen != "" && o.joinFile == "":

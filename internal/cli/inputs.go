@@ -51,8 +51,6 @@ func (o *sourceOptions) check(c *cli.Context) (err error) {
 		return errors.New("-X repeats what stands around {} and -m does not: choose one")
 	case c.IsSet("header") && o.header != ":":
 		return fmt.Errorf("--header %s: it is : and nothing else: the first input names the columns", o.header)
-	case c.IsSet("colsep") && o.colSep == "":
-		return errors.New("--colsep: the separator is empty")
 	}
 	if o.trimming, err = input.ParseTrim(o.trim); err != nil {
 		return fmt.Errorf("--trim %w", err)

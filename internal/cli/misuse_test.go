@@ -69,6 +69,7 @@ func TestMisuse(t *testing.T) {
 		{"run --timeout -5s -- true ::: a", "--timeout: \"-5s\" is negative"},
 		{"run --estimate -1 -- true ::: a", "--estimate: \"-1\" is negative"},
 		{"run --timeout", "muster: --timeout needs a value\n"},
+		{"run --results= -- true ::: a", "muster: --results needs a value, and the one that it has is empty\nhint: leave the option out if that is meant; a shell's variable that is not set is empty\n"},
 		{"wait --timeout x 1", "--timeout: \"x\" is no duration"},
 		{"join new -o f --valid x", "--valid: \"x\" is no duration"},
 		{"join new -o f --uses x", "--uses: \"x\" is no count: write a whole number, such as 8 or 1e3"},
@@ -171,6 +172,32 @@ func TestMisuseOfAll(t *testing.T) {
 			if code != exitUsage || out.Len() > 0 || !strings.HasPrefix(err.String(), "muster: ") {
 				t.Errorf("muster %s: exit code %d, stdout %q, stderr %q", strings.Join(words, " "), code, out.String(), err.String())
 			}
+		}
+	}
+}
+
+// TestEmptyValues: no option is as good as left out because its value is empty.
+func TestEmptyValues(t *testing.T) {
+	ownWorld(t)
+	for _, cmd := range testApp().Commands {
+		for _, f := range cmd.Flags {
+			switch f.(type) {
+			case *cli.StringFlag, *cli.StringSliceFlag:
+				if !mayBeEmpty(f) {
+					refusesEmpty(t, cmd.Name, dashed(f.Names()[0]))
+				}
+			}
+		}
+	}
+}
+
+func refusesEmpty(t *testing.T, command, option string) {
+	t.Helper()
+	for _, words := range [][]string{{option, ""}, {option + "="}} {
+		var out, err bytes.Buffer
+		code := Main(append([]string{"muster", command}, words...), strings.NewReader(""), &out, &err)
+		if want := "muster: " + option + " needs a value, and the one that it has is empty\n"; code != exitUsage || out.Len() > 0 || !strings.HasPrefix(err.String(), want) {
+			t.Errorf("muster %s %q: exit code %d, stdout %q, stderr %q", command, words, code, out.String(), err.String())
 		}
 	}
 }

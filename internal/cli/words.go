@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"muster/internal/config"
 	"muster/internal/input"
 )
 
@@ -180,8 +182,39 @@ func splitOptions(flags []cli.Flag, args []string) (options, rest []string, err 
 			options = append(options, args[0])
 			args = args[1:]
 		}
+		if err := checkEmpty(flags, last, options[len(options)-1]); err != nil {
+			return nil, nil, err
+		}
 	}
 	return options, args, nil
+}
+
+// checkEmpty refuses an empty value of an option whose values are text: with it the option
+// would be as good as left out. It is given the option's word and the word that has the
+// value, which are one if it is attached.
+func checkEmpty(flags []cli.Flag, option, value string) error {
+	name, attached, isAttached := strings.Cut(strings.TrimLeft(option, "-"), "=")
+	if isAttached {
+		value = attached
+	}
+	f := findFlag(flags, name)
+	if value != "" || f == nil || mayBeEmpty(f) {
+		return nil
+	}
+	return usageError{hinted{errors.New(dashed(name) + " needs a value, and the one that it has is empty"),
+		"leave the option out if that is meant; a shell's variable that is not set is empty"}}
+}
+
+// mayBeEmpty reports whether an option may have an empty value: it means something, as
+// that of a setting that is in the config does, or what reads it refuses it.
+func mayBeEmpty(f cli.Flag) bool {
+	switch f.(type) {
+	case *cli.StringFlag, *cli.StringSliceFlag:
+		name := f.Names()[0]
+		return name == "tagstring" || name == "literal" ||
+			slices.ContainsFunc(profileFields(), func(s config.Field) bool { return flagOf(s) == name })
+	}
+	return true
 }
 
 // valueFollows reports whether the word behind a word is its value.
