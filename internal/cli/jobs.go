@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"muster/internal/plan"
+	"muster/internal/units"
 )
 
 // Bounds on -n: more cannot be meant.
@@ -40,6 +41,9 @@ func (o jobs) slots(cores int) (n int, zero bool, err error) {
 	if text == "" {
 		return 0, false, nil
 	}
+	if n, err := units.ParseCount(text); err == nil {
+		text = strconv.Itoa(n)
+	}
 	number, percent := strings.CutSuffix(text, "%")
 	digits := strings.TrimLeft(number, "+-")
 	value, bad := strconv.ParseFloat(digits, 64)
@@ -68,8 +72,8 @@ func (o jobs) workers() (n int, err error) {
 	if o.n == "" {
 		return 0, nil
 	}
-	n, err = strconv.Atoi(o.n)
-	if err != nil || !isDigits(o.n) || n < 1 || n > plan.MaxWorkers {
+	n, err = units.ParseCount(o.n)
+	if err != nil || n < 1 || n > plan.MaxWorkers {
 		return 0, fmt.Errorf("-n %s: with a profile that launches workers it is how many, 1 to %d: what is a core or as many as possible there, nobody knows", o.n, plan.MaxWorkers)
 	}
 	return n, nil
