@@ -303,3 +303,21 @@ func TestStatusPage(t *testing.T) {
 		t.Errorf("it has written %q", v.screen.strange)
 	}
 }
+
+// TestDownInterrupted: who presses Ctrl-C when `muster down` asks has ended nothing.
+func TestDownInterrupted(t *testing.T) {
+	t.Parallel()
+	v := view(t, 200, "", "sh", "-c", `trap : INT; muster up --detach; muster submit -- true; muster down
+	echo "exit status $?"; muster down --yes`)
+	v.look(func(rows []string) bool {
+		return slices.ContainsFunc(rows, func(r string) bool { return strings.HasPrefix(r, "end it all the same?") })
+	})
+	v.tty.WriteString("\x03")
+	v.end()
+	all := strings.Join(v.screen.all(), "\n")
+	for _, want := range []string{"muster: interrupted: dispatcher default goes on\nexit status 130\n", "muster: dispatcher default has ended"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the screen has no %q:\n%s", want, all)
+		}
+	}
+}

@@ -81,10 +81,11 @@ func retire(c *cli.Context, s streams, n int) error {
 	if err != nil {
 		return answered(err)
 	}
-	s.err.Say("%s told to leave", plural(a.Told, "worker"))
 	if a.Told < n {
+		s.err.Say("%s told to leave, and there are no more", plural(a.Told, "worker"))
 		return exitError(exitFailure)
 	}
+	s.err.Say("%s told to leave", plural(a.Told, "worker"))
 	return nil
 }
 
@@ -92,7 +93,8 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	ctx, stop := disposition.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	ended, err := endDispatchers(c, ctx, s, o)
-	if err != nil && ctx.Err() != nil {
+	var told exitError
+	if err != nil && ctx.Err() != nil && !errors.As(err, &told) {
 		s.err.Say("interrupted; a dispatcher that has been told to end goes on to, and `muster down` waits for it again")
 		return exitError(exitInterrupted)
 	}
@@ -110,9 +112,18 @@ func runDown(c *cli.Context, s streams, o downOptions) error {
 	}
 	found, err := takeBackAll(ctx, s, log, bar)
 	if !found && ended == 0 && err == nil {
-		s.err.Say("no dispatcher is running, and there is nothing left with a scheduler")
+		s.sayNone()
 	}
 	return err
+}
+
+// sayNone says that there was nothing to end, and which dispatchers there are that were
+// not meant.
+func (s streams) sayNone() {
+	s.err.Say("no dispatcher is running, and there is nothing left with a scheduler")
+	if others := running(); others != "" {
+		s.err.Hint(others)
+	}
 }
 
 // endDispatchers ends the dispatcher, one profile of it, or all dispatchers,
@@ -196,7 +207,8 @@ func (s streams) beforeEnd(ctx context.Context, client *control.Client, name, pr
 	may, err := s.permit(ctx, l, sure)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		s.err.Say("interrupted: dispatcher %s goes on", name)
+		return nil, exitError(exitInterrupted)
 	case err != nil:
 		return nil, hinted{err, "--yes does not ask"}
 	case !may:

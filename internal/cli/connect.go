@@ -86,15 +86,23 @@ func runs(dir string) []string {
 	slices.SortFunc(paths, func(a, b string) int { return modTime(a).Compare(modTime(b)) })
 	var names []string
 	for _, p := range paths {
-		c, err := net.Dial("unix", p)
-		if err != nil {
+		if !listens(p) {
 			continue // it was killed
 		}
-		c.Close()
 		name := strings.TrimPrefix(filepath.Base(p), runSocket(""))
 		names = append(names, strings.TrimSuffix(name, filepath.Base(control.Socket("", ""))))
 	}
 	return names
+}
+
+// listens reports whether somebody listens on a socket.
+func listens(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 func modTime(path string) time.Time {
@@ -135,7 +143,11 @@ func answered(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, control.ErrUnreachable):
-		return unreachable{hinted{err, "`muster up -n 4` starts one with 4 workers"}}
+		hint := "`muster up -n 4` starts one with 4 workers"
+		if others := running(); others != "" {
+			hint = others + "; " + hint
+		}
+		return unreachable{hinted{err, hint}}
 	case !errors.As(err, &e):
 		return err
 	}
@@ -189,4 +201,21 @@ func dispatchers(dir string) []string {
 		}
 	}
 	return names
+}
+
+// running says which dispatchers are running, for whoever looked for another; "" if none
+// is.
+func running() string {
+	dir, err := state.SocketDir(os.Getenv)
+	if err != nil {
+		return ""
+	}
+	names := slices.DeleteFunc(dispatchers(dir), func(name string) bool { return !listens(control.Socket(dir, name)) })
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("dispatcher %s is running: --dispatcher %[1]s", names[0])
+	}
+	return "dispatchers " + few(names, "dispatcher") + " are running: --dispatcher NAME chooses one"
 }

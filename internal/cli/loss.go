@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"muster/dispatcher"
@@ -105,7 +107,7 @@ func (s streams) permit(ctx context.Context, l loss, sure bool) (bool, error) {
 		return true, nil
 	}
 	answer, err := (&prompt.Terminal{}).Ask(ctx, prompt.Question{Text: "end it all the same? [y/N] ", Echo: true})
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))

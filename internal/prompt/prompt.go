@@ -90,7 +90,7 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	}()
 	select {
 	case a := <-answered:
-		if !q.Echo {
+		if !q.Echo || a.err == io.EOF {
 			fmt.Fprintln(tty)
 		}
 		tty.Close()
