@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -312,7 +313,11 @@ func showStanding(w io.Writer, list []fleet.JobStanding) {
 	}
 }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.3g MB", float64(n)/1e6) }
+// megabytes writes a size with three digits that count, and never as a power of ten.
+func megabytes(n int64) string {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(float64(n)/1e6, 'g', 3, 64), 64)
+	return strconv.FormatFloat(rounded, 'f', -1, 64) + " MB"
+}
 
 func newJoin(s streams) *cli.Command {
 	var uses int

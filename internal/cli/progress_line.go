@@ -60,6 +60,9 @@ func (s standing) parts() []part {
 	if s.open && total != "" {
 		total += "+"
 	}
+	if !s.open { // what ran when it was looked may have ended
+		s.running = min(s.running, max(s.total-s.done, 0))
+	}
 	parts := []part{
 		{0, fmt.Sprintf("%d%s done", s.done, total)},
 		{2, fmt.Sprintf("%d failed", s.failed)},

@@ -85,7 +85,8 @@ func TestStanding(t *testing.T) {
 		{"in docs/run.md", 99, func(s *standing) {
 			*s = standing{done: 312, failed: 2, running: 16, total: 1000, perSecond: 5.1, elapsed: 62 * time.Second}
 		}, "[######--------------] 312/1000 done, 2 failed, 16 running, 5.1/s, elapsed 1m02s, ETA 2m14s"},
-		{"all done", 59, func(s *standing) { *s = standing{done: 2, total: 2, elapsed: 26 * time.Hour} }, "[##########] 2/2 done, 0 failed, 0 running, elapsed 1d02h"},
+		{"the last ended", 69, func(s *standing) { *s = standing{done: 9, running: 4, total: 10, elapsed: time.Millisecond} }, "[##################--] 9/10 done, 0 failed, 1 running, elapsed 0s"},
+		{"all done", 59, func(s *standing) { *s = standing{done: 2, running: 2, total: 2, elapsed: 26 * time.Hour} }, "[##########] 2/2 done, 0 failed, 0 running, elapsed 1d02h"},
 	} {
 		s := all
 		if tc.change != nil {
