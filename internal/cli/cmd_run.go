@@ -290,7 +290,7 @@ func (o *runOptions) check(c *cli.Context) error {
 	case o.shell && o.bash:
 		return errors.New("--shell and --bash exclude each other")
 	}
-	return cmp.Or(o.retries.check(), o.checkLive(), o.checkResume(), o.sourceOptions.check(c))
+	return cmp.Or(o.retries.check(), checkSync(c), o.checkLive(), o.checkResume(), o.sourceOptions.check(c))
 }
 
 // findPool plans the workers that the run will have.

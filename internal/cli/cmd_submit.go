@@ -95,6 +95,9 @@ func runSubmit(c *cli.Context, s streams, o submitOptions, argv []string) error 
 	if o.sync && len(spec.Shares) > 0 {
 		return usageError{errSyncShares}
 	}
+	if err := checkSync(c); err != nil {
+		return usageError{err}
+	}
 	if o.sync {
 		spec.Stream = seed.Sequence().Next()
 		return exitOf(s, runHere(spec, s.in, s.out, s.err.Exact()))

@@ -136,6 +136,15 @@ func TestMisuse(t *testing.T) {
 		{"worker", "no join file"},
 		{"doctor", "doctor:"},
 		{"run --csv --tsv -- true ::: a", "exclude each other"},
+		{"run --shuf --resume --joblog l -- true ::: a", "--shuf gives each another number in each run"},
+		{"run --shuf --resume-failed --joblog l -- true ::: a", "--shuf gives each another number in each run"},
+		{"run --sync --json -- true ::: a", "keeps nothing of them: leave out --json\n"},
+		{"run --sync --flat -- true ::: a", "leave out --flat\n"},
+		{"run --sync --results r -- true ::: a", "leave out --results\n"},
+		{"run --sync --joblog l -- true ::: a", "leave out --joblog\n"},
+		{"run --sync --everywhere x=1 -- true ::: a", "leave out --everywhere\n"},
+		{"map --sync --wait --json -- true ::: a", "leave out --json\n"},
+		{"submit --sync --wait --json -- true", "leave out --json\n"},
 	} {
 		var out, err bytes.Buffer
 		code := Main(append([]string{"muster"}, strings.Fields(c.line)...), strings.NewReader(""), &out, &err)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"muster/dispatcher"
 	"muster/internal/disposition"
 	"muster/internal/plan"
@@ -22,6 +24,16 @@ import (
 
 // Sync mode runs tasks one after another in the caller's terminal: whatever
 // they ask there, a debugger too, is answered there. No other setting counts.
+
+// checkSync refuses options of what sync mode does not make.
+func checkSync(c *cli.Context) error {
+	for _, name := range []string{"json", "flat", "results", "joblog", "everywhere"} {
+		if c.Bool("sync") && c.IsSet(name) {
+			return fmt.Errorf("--sync runs tasks in this terminal, without workers, and keeps nothing of them: leave out --%s", name)
+		}
+	}
+	return nil
+}
 
 // runHere runs one command in this terminal. Ctrl-C is the command's: this
 // process waits for what it makes of it.
