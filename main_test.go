@@ -100,7 +100,15 @@ func scriptParams() testscript.Params {
 			if err != nil {
 				return err
 			}
-			env.Defer(func() { os.RemoveAll(sockets) })
+			env.Defer(func() {
+				// A script that failed has left its dispatcher behind.
+				if left, _ := filepath.Glob(filepath.Join(sockets, "*.ctl.sock")); len(left) > 0 {
+					down := exec.Command("muster", "down")
+					down.Env = append(os.Environ(), "MUSTER_STATE="+filepath.Join(env.WorkDir, "state"))
+					down.Run()
+				}
+				os.RemoveAll(sockets)
+			})
 			env.Setenv("SOCKETS", sockets)
 			if err := os.Remove(env.Getenv("MUSTER_STATE")); err != nil { // muster makes it
 				return err

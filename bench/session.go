@@ -42,12 +42,6 @@ func runSession(tasks, workers int) error {
 	if err := up.Run(); err != nil {
 		return fmt.Errorf("muster up: %w", err)
 	}
-	defer func() {
-		down := exec.Command(b.muster, "down")
-		down.Env = env
-		down.Run()
-	}()
-	ctx := context.Background()
 	sockets, err := state.SocketDir(func(name string) string {
 		if name == "MUSTER_STATE" {
 			return dir + "/state"
@@ -57,7 +51,13 @@ func runSession(tasks, workers int) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(sockets)
+	defer func() {
+		down := exec.Command(b.muster, "down")
+		down.Env = env
+		down.Run()
+		os.RemoveAll(sockets)
+	}()
+	ctx := context.Background()
 	c := control.NewClient(control.Socket(sockets, "default"))
 	st, err := allJoined(ctx, c, workers)
 	if err != nil {
