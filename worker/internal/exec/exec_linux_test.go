@@ -257,6 +257,7 @@ func TestProgramsAreFoundAsAShellFindsThem(t *testing.T) {
 	script("bin/tool", "#!/bin/sh\necho tool $1\n")
 	script("plain", "echo plain $1\n")
 	script("orphan", "#!/no/such/interpreter\n")
+	script("windows", "#!/bin/sh\r\necho\r\n")
 	for _, c := range []struct {
 		argv, env []string
 		want      string
@@ -271,9 +272,11 @@ func TestProgramsAreFoundAsAShellFindsThem(t *testing.T) {
 			t.Errorf("%q with %q: %q, %+v", c.argv, c.env, rep.Stdout, rep.Err)
 		}
 	}
-	if rep := run(t, r, task.Spec{Argv: []string{"./orphan"}, Dir: dir}); rep.Lack == nil || rep.Lack.Kind != task.LackProgram ||
-		!strings.Contains(rep.Lack.Message, "interpreter is missing") {
-		t.Errorf("a missing interpreter: %+v", rep.Lack)
+	for program, why := range map[string]string{"./orphan": "its first line names /no/such/interpreter", "./windows": "CR LF: dos2unix mends it"} {
+		rep := run(t, r, task.Spec{Argv: []string{program}, Dir: dir})
+		if rep.Lack == nil || rep.Lack.Kind != task.LackProgram || !strings.Contains(rep.Lack.Message, "interpreter is missing") || !strings.Contains(rep.Lack.Evidence, why) {
+			t.Errorf("a missing interpreter of %s: %+v", program, rep.Lack)
+		}
 	}
 	// What was found once is looked for again when it has moved.
 	path := []string{"PATH=" + dir + "/bin:" + dir + "/lib:/bin"}

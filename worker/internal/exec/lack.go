@@ -3,9 +3,11 @@ package exec
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +56,27 @@ func exhausted(err error) bool {
 	return false
 }
 
+// interpreterOf says what a file that cannot be executed names as its interpreter.
+func interpreterOf(path string) string {
+	const elsewhere = "see its first line, #!, or its ELF interpreter"
+	f, err := os.Open(path)
+	if err != nil {
+		return elsewhere
+	}
+	defer f.Close()
+	head := make([]byte, 256) // as much as the kernel reads (BINPRM_BUF_SIZE)
+	n, _ := io.ReadFull(f, head)
+	line, _, _ := strings.Cut(string(head[:n]), "\n")
+	line, isScript := strings.CutPrefix(line, "#!")
+	switch {
+	case !isScript:
+		return elsewhere
+	case strings.HasSuffix(line, "\r"):
+		return "its lines end as those of Windows do, CR LF: dos2unix mends it"
+	}
+	return "its first line names " + strings.TrimSpace(line)
+}
+
 // lackOfDirectory says why a directory cannot be entered, nil if it can.
 func lackOfDirectory(dir string) *task.Lack {
 	st, err := os.Stat(dir)
@@ -98,7 +121,7 @@ func explainSpawn(err error, file string, s *task.Spec) *task.Lack {
 	case errors.Is(err, syscall.ENOENT) && errors.Is(ferr, fs.ErrNotExist):
 		return notStarted(task.LackProgram, codeNotFound, fmt.Sprintf("program %q not found", s.Argv[0]), "looked for "+shown)
 	case errors.Is(err, syscall.ENOENT):
-		return notStarted(task.LackProgram, codeCannotExecute, fmt.Sprintf("cannot execute %s: its interpreter is missing", shown), "see its first line, #!, or its ELF interpreter")
+		return notStarted(task.LackProgram, codeCannotExecute, fmt.Sprintf("cannot execute %s: its interpreter is missing", shown), interpreterOf(shown))
 	case errors.Is(err, syscall.E2BIG):
 		n := 0
 		for _, w := range s.Argv {
