@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -137,18 +138,26 @@ func (p *runPlan) group() {
 	}
 }
 
-// checkCommand finds a command line that was quoted as a whole, of which no program has
-// the name.
+// checkCommand finds a command line that was quoted as a whole, or that begins as only a
+// shell's can, of which no program has the name.
 func checkCommand(argv []string, shell bool) error {
 	program := argv[0]
-	if shell || len(argv) > 1 || !strings.ContainsAny(program, " \t\n") {
+	quoted := len(argv) == 1 && strings.ContainsAny(program, " \t\n")
+	assigned := assignment.MatchString(program)
+	if shell || !quoted && !assigned && !slices.Contains(ofShells, program) {
 		return nil
 	}
 	if _, err := exec.LookPath(program); err == nil || errors.Is(err, os.ErrPermission) {
 		return nil
 	}
-	return hinted{fmt.Errorf("%q is one word, and there is no program of that name", program),
-		"--shell runs it as shell text; without quotes around it, its words are the command"}
+	switch {
+	case quoted:
+		return hinted{fmt.Errorf("%q is one word, and there is no program of that name", program),
+			"--shell runs it as shell text; without quotes around it, its words are the command"}
+	case assigned:
+		return hinted{fmt.Errorf("%q is no program, and only a shell would set a variable by it", program), "--env NAME=VALUE sets it for tasks"}
+	}
+	return hinted{fmt.Errorf("%q is a word of shells, and no program", program), "--shell -- 'TEXT' runs shell text"}
 }
 
 // checkTable finds a file of inputs without -a, as in `run --csv FILE -- CMD`: FILE begins
@@ -167,3 +176,10 @@ func checkTable(argv []string) error {
 	return usageError{hinted{fmt.Errorf("%s is a file before --, and no program: the command would begin with it", argv[0]),
 		"-a " + argv[0] + " takes inputs from it"}}
 }
+
+// assignment is a variable's that stands before a command (POSIX, "Simple Commands").
+var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// ofShells are words that begin a command of a shell, and are no programs on most
+// machines (POSIX, "Reserved Words" and "Special Built-In Utilities").
+var ofShells = []string{"!", ".", ":", "{", "(", "case", "cd", "eval", "exec", "exit", "export", "for", "function", "if", "module", "set", "source", "trap", "ulimit", "umask", "unset", "until", "while"}
