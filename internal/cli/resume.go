@@ -47,8 +47,6 @@ func (o *runOptions) checkResume() error {
 		return errors.New("--resume, --resume-failed and --retry-failed go by a job log: give --joblog FILE too")
 	case o.past.retryFailed && (o.past.resume || o.past.resumeFailed):
 		return errors.New("--retry-failed takes the commands from the log, --resume and --resume-failed the inputs: give one of them")
-	case (o.past.resume || o.past.resumeFailed) && o.shuffle:
-		return errors.New("--resume and --resume-failed pass over inputs by their numbers, and --shuf gives each another number in each run: leave out --shuf")
 	case o.past.any() && o.flat:
 		return errors.New("--flat is a list of all results, and a run that resumes has a part of them: leave out --flat")
 	}
