@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -32,6 +33,17 @@ func TestSlices(t *testing.T) {
 	}
 	if got, err := Slice[float64](v); got != nil {
 		t.Errorf("%v: %v", got, err)
+	}
+	v.Close()
+	if got, err := Slice[point](v); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("of a view that is closed: %v: %v", got, err)
+	}
+}
+
+// TestNoRefIsRefused: what names nothing is not said to be elsewhere, too.
+func TestNoRefIsRefused(t *testing.T) {
+	if _, err := Open(Ref{}); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,8 +1,8 @@
 package share
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"unsafe"
 )
@@ -17,7 +17,10 @@ type View struct {
 // Open maps a segment. The mapping lasts until Close, whatever becomes of the
 // segment's owner.
 func Open(r Ref) (*View, error) {
-	if err := errors.Join(r.check(), r.here()); err != nil {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := r.here(); err != nil {
 		return nil, err
 	}
 	m, err := mappings.take(r)
@@ -60,6 +63,9 @@ func Slice[T any](v *View) ([]T, error) {
 		return nil, err
 	}
 	data := v.Bytes()
+	if int64(len(data)) != v.ref.Bytes {
+		return nil, fmt.Errorf("read a share as elements of %v: the view: %w", t, os.ErrClosed)
+	}
 	if v.ref.Type != "" && v.ref.Type != t.String() {
 		return nil, fmt.Errorf("read a share as elements of %v: it has elements of %s", t, v.ref.Type)
 	}
