@@ -82,7 +82,7 @@ func (s *Server) upOne(ctx context.Context, spec host.Spec, replace bool) (becam
 			_, err = s.Host.Up(ctx, spec)
 		}
 	case there.Spec.Ephemeral:
-		return "", &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s still runs what was submitted before it was up, and only takes that over with the --memory, --scheduling and --retries that it has", spec.Name),
+		return "", &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s still runs what was submitted before it was up, and only takes that over with the values that it has of --memory, --scheduling, --retries, --seed, --spread and --share-limit", spec.Name),
 			"`muster status` shows which ids `muster wait` would wait for; --replace resets the profile: what is unresolved resolves with 19, Connection reset"}
 	default:
 		return "", &Error{http.StatusConflict, "exists", fmt.Sprintf("profile %s is up with other values", spec.Name),

@@ -121,7 +121,7 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 		return nil, err
 	}
 	shares := NewShares(s.Name, int64(s.ShareLimit), h.opt.Say)
-	pool, err := h.D.NewPool(s.Name, dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed, Spread: s.Spread})
+	pool, err := h.D.NewPool(s.Name, s.pool())
 	if err != nil {
 		return nil, err
 	}
@@ -137,10 +137,15 @@ func (h *Host) Up(ctx context.Context, s Spec) (*Profile, error) {
 	return p, nil
 }
 
+// pool is what the profile's pool is made with.
+func (s *Spec) pool() dispatcher.PoolOptions {
+	return dispatcher.PoolOptions{Tries: s.Tries, LostRetries: s.LostRetries, Delay: time.Duration(s.Delay), Memory: int64(s.Memory), RoundRobin: s.RoundRobin, Streams: s.Seed, Spread: s.Spread}
+}
+
 // Adopts reports whether a profile of other values can take over the pool of this one,
 // as Host.Adopt does.
 func (s *Spec) Adopts(o *Spec) bool {
-	return s.Name == o.Name && s.Tries == o.Tries && s.LostRetries == o.LostRetries && s.Delay == o.Delay && s.Seed == o.Seed && s.ShareLimit == o.ShareLimit && s.Memory == o.Memory && s.RoundRobin == o.RoundRobin && !s.Sync && !o.Sync
+	return s.Name == o.Name && s.pool() == o.pool() && s.ShareLimit == o.ShareLimit && !s.Sync && !o.Sync
 }
 
 // Adopt puts a profile in the place of another, whose tasks and workers it takes over.
