@@ -214,6 +214,9 @@ func attach(c *cli.Context) (client *control.Client, profile string, err error) 
 // profileOf is the profile that the options name, or the only one that a run has.
 func profileOf(c *cli.Context, client *control.Client) (string, error) {
 	if name := c.String("profile"); name != "" && (c.IsSet("profile") || c.String("run") == "") {
+		if !host.ValidName(name) {
+			return "", usagef("--profile: %q is no name of a profile: it has letters, digits, - and _, 40 at most", name)
+		}
 		return name, nil
 	}
 	if c.String("run") == "" {
