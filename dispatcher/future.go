@@ -287,7 +287,8 @@ func (f *Future) resolve(j job, done *Done) {
 		return
 	}
 	if done.ID = it.id; done.Argv == nil {
-		done.Name, done.Argv = it.spec.Name, it.spec.Argv
+		shown := it.spec.Shown(0)
+		done.Name, done.Argv = shown.Name, shown.Argv
 		done.Stream = cmp.Or(it.spec.Stream, done.Stream)
 	}
 	done.Row = it.spec.Row

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,5 +139,26 @@ func TestNoSpread(t *testing.T) {
 		p.Send(&wire.Returned{Ref: p.assigned().Ref, Lack: noShare})
 		time.Sleep(2 * time.Second)
 		w.is(f, 0, "126 | "+noShare.Message+"; spread = true in the profile sends a copy there")
+	})
+}
+
+// TestSharesAreShownAsTheyAreWritten: no status and no result has a share's mark, of a
+// task that has never begun either.
+func TestSharesAreShownAsTheyAreWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		spec := task.Spec{Argv: []string{"cat", task.ShareMark("s")}, Shares: []task.Share{{Name: "s", Ref: "{}", Needed: true}}}
+		f, err := w.d.Submit(context.Background(), spec, dispatcher.FutureOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"cat", "{share:s}"}
+		if got := f.Status().Argv; !slices.Equal(got, want) {
+			t.Errorf("status: %q", got)
+		}
+		f.Cancel(task.Cancelled(""))
+		synctest.Wait()
+		if done, _, _ := f.Result(0); done == nil || !slices.Equal(done.Argv, want) {
+			t.Errorf("result: %+v", done)
+		}
 	})
 }

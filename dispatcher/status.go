@@ -204,9 +204,10 @@ type label struct {
 
 // newLabel takes from a task what is shown of it.
 func newLabel(spec *task.Spec) label {
-	l := label{name: cut(spec.Name, mostShown)}
+	shown := spec.Shown(0)
+	l := label{name: cut(shown.Name, mostShown)}
 	left := mostShown
-	for _, word := range spec.Argv {
+	for _, word := range shown.Argv {
 		if left <= 0 {
 			l.argv = append(l.argv, "...")
 			break
