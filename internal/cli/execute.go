@@ -90,7 +90,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 	defer signal.Stop(signals)
 	e.bar.start()
 	defer e.bar.end() // after what cleaning up says
-	cleanup, err := e.open()
+	cleanup, err := e.open(signals)
 	defer cleanup()
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (p *runPlan) execute(s streams, log hclog.Logger, bar *progress) (err error
 
 // open starts the dispatcher, lets commands reach it, and starts or asks for
 // workers. The clean-up it returns undoes what was done, in any case.
-func (e *execution) open() (cleanup func(), err error) {
+func (e *execution) open(signals <-chan os.Signal) (cleanup func(), err error) {
 	var undo []func()
 	cleanup = func() {
 		for i := len(undo) - 1; i >= 0; i-- {
@@ -146,7 +146,7 @@ func (e *execution) open() (cleanup func(), err error) {
 	if e.profile, err = e.h.Up(context.Background(), spec); err != nil {
 		return cleanup, err
 	}
-	if err = e.p.shared.open(e.profile.Shares); err != nil {
+	if err = e.openShares(signals); err != nil {
 		return cleanup, err
 	}
 	e.b, err = e.profile.Pool.NewRun(dispatcher.RunOptions{Common: e.p.common(), Render: e.p.render, Columns: e.p.in.Columns(), Halt: e.p.halt, Live: e.p.o.live.way() != report.Grouped})
@@ -180,6 +180,19 @@ func (e *execution) open() (cleanup func(), err error) {
 		go e.watchLocal(local)
 	}
 	return cleanup, nil
+}
+
+// openShares puts what --share names. A file may be a pipe into which nobody writes, so
+// a signal does not wait for it: what has come of it goes with the process.
+func (e *execution) openShares(signals <-chan os.Signal) error {
+	opened := make(chan error, 1)
+	go func() { opened <- e.p.shared.open(e.profile.Shares) }()
+	select {
+	case err := <-opened:
+		return err
+	case <-signals:
+		return e.interruptedEarly(nil)
+	}
 }
 
 // launchPlans asks for the workers of the run's profile. Logins may ask questions on
