@@ -238,6 +238,9 @@ tasks that are queued and name one keep it, and its memory is freed when they en
 }
 
 func putShare(c *cli.Context, s streams, name, file string, replace, asJSON bool) error {
+	if !task.ValidShare(name) {
+		return usagef("share put: %q %w", name, host.ErrShareName)
+	}
 	client, profile, err := attach(c)
 	if err != nil {
 		return err

@@ -83,6 +83,8 @@ func shareError(err error) error {
 		return bad("%v", err)
 	case errors.Is(err, host.ErrShareThere):
 		return &Error{http.StatusConflict, "exists", err.Error(), "--replace puts another in its place; tasks that are queued keep the old one"}
+	case errors.Is(err, host.ErrSharePut):
+		return &Error{http.StatusConflict, "exists", err.Error(), "try again when that has ended, or take another name"}
 	case errors.Is(err, host.ErrNoShare):
 		return &Error{http.StatusNotFound, "unknown", err.Error(), "`muster share put NAME FILE` makes one"}
 	case errors.Is(err, host.ErrShareLimit):

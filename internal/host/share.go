@@ -29,6 +29,7 @@ const maxNames = 10
 var (
 	ErrShareName  = errors.New("is no name of a share: it has letters, digits and _, 64 at most, and no digit first")
 	ErrShareThere = errors.New("is there already")
+	ErrSharePut   = errors.New("is being put by somebody now")
 	ErrNoShare    = errors.New("there is no share")
 	ErrShareLimit = errors.New("there is no room")
 )
@@ -124,7 +125,7 @@ func (s *Shares) begin(name string, replace bool) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.putting[name]:
-		return fmt.Errorf("share %s %w: somebody is putting it now", name, ErrShareThere)
+		return fmt.Errorf("share %s %w", name, ErrSharePut)
 	case s.named[name] != nil && !replace:
 		return fmt.Errorf("share %s %w, with %d bytes", name, ErrShareThere, s.named[name].segment.Ref().Bytes)
 	case s.named[name] == nil && len(s.named)+len(s.putting) >= maxShares:

@@ -121,7 +121,7 @@ func TestTwoPutOneName(t *testing.T) {
 	}()
 	w.Write([]byte("one"))
 	for _, replace := range []bool{false, true} {
-		if _, err := s.Put("a", 3, replace, strings.NewReader("two")); !errors.Is(err, host.ErrShareThere) || !strings.Contains(err.Error(), "somebody is putting it now") {
+		if _, err := s.Put("a", 3, replace, strings.NewReader("two")); !errors.Is(err, host.ErrSharePut) {
 			t.Errorf("replace %v: %v", replace, err)
 		}
 	}
