@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -113,8 +115,12 @@ func (s *Server) routes() http.Handler {
 	// These bodies are read as fast as what is in them is taken, however long they are.
 	long := func(pattern string, f func(w http.ResponseWriter, r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			control := http.NewResponseController(w)
+			control.EnableFullDuplex() // a refusal does not wait for the rest
 			if answer, err := f(w, r); err != nil {
 				writeError(w, err)
+				control.Flush()
+				discard(control, r.Body)
 			} else {
 				writeJSON(w, http.StatusOK, answer)
 			}
@@ -123,6 +129,17 @@ func (s *Server) routes() http.Handler {
 	long("POST /v1/profiles/{profile}/map", s.mapping)
 	long("PUT /v1/profiles/{profile}/shares/{name}", s.putShare)
 	return s.ofThisRun(mux)
+}
+
+// lingerFor is how long a client may go on sending what was refused.
+const lingerFor = 5 * time.Second
+
+// discard reads what still comes of a body that was refused, until the client has read
+// that and hangs up. If the connection were closed before, sending would fail, and the
+// client might say so in place of the refusal.
+func discard(control *http.ResponseController, body io.Reader) {
+	control.SetReadDeadline(time.Now().Add(lingerFor))
+	io.Copy(io.Discard, body)
 }
 
 // headerRun is the run whose dispatcher a caller means.
@@ -140,11 +157,17 @@ func (s *Server) ofThisRun(next http.Handler) http.Handler {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	enc.Encode(v) // the client may be gone; that is its business
+	if err := enc.Encode(v); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
+	w.WriteHeader(status)
+	text.WriteTo(w) // the client may be gone; that is its business
 }
 
 func writeError(w http.ResponseWriter, err error) {
