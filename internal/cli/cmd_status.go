@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -224,7 +223,7 @@ func showFutures(w io.Writer, list []dispatcher.FutureStatus, now time.Time) {
 			safe.Fprintf(t, "  and %d more\n", len(list)-i)
 			break
 		}
-		safe.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\t%s\t%s\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed, control.Age(now.Sub(f.Created)), called(f))
+		safe.Fprintf(t, "  %d\t%s\t%s\t%s\t%d/%d resolved\t%d failed\t%s\t%s\n", f.ID, f.Kind, f.Profile, f.State, f.Resolved, f.Total, f.Failed, units.Age(now.Sub(f.Created)), called(f))
 	}
 	t.Flush()
 }
@@ -258,15 +257,15 @@ func showProfile(w io.Writer, p control.ProfileStatus) {
 		plural(p.Info.Connections, "worker"), p.Info.Cumulative, expected, p.Info.Awaiting, p.Info.Executing, p.Info.Completed)
 	capacity := "no limit"
 	if p.Memory.Capacity != nil {
-		capacity = megabytes(*p.Memory.Capacity)
+		capacity = units.Megabytes(*p.Memory.Capacity)
 	}
 	waiting := ""
 	if n := p.Memory.Waiting; n > 0 {
 		waiting = fmt.Sprintf(", %d waiting to submit", n)
 	}
-	safe.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", megabytes(p.Memory.Used), megabytes(p.Memory.Peak), capacity, waiting)
+	safe.Fprintf(w, "  memory: %s used, %s peak, capacity %s%s\n", units.Megabytes(p.Memory.Used), units.Megabytes(p.Memory.Peak), capacity, waiting)
 	if p.Shares.Count > 0 {
-		safe.Fprintf(w, "  shares: %d, %s of %s\n", p.Shares.Count, megabytes(p.Shares.Bytes), megabytes(p.Shares.Limit))
+		safe.Fprintf(w, "  shares: %d, %s of %s\n", p.Shares.Count, units.Megabytes(p.Shares.Bytes), units.Megabytes(p.Shares.Limit))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, k := range p.Workers {
@@ -311,12 +310,6 @@ func showStanding(w io.Writer, list []fleet.JobStanding) {
 			safe.Fprintf(w, "    %s\n", safe.Text(strings.ReplaceAll(j.Trouble, "\n", "\n    ")))
 		}
 	}
-}
-
-// megabytes writes a size with three digits that count, and never as a power of ten.
-func megabytes(n int64) string {
-	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(float64(n)/1e6, 'g', 3, 64), 64)
-	return strconv.FormatFloat(rounded, 'f', -1, 64) + " MB"
 }
 
 func newJoin(s streams) *cli.Command {

@@ -17,6 +17,7 @@ import (
 	"muster/internal/plan"
 	"muster/internal/state"
 	safe "muster/internal/terminal"
+	"muster/internal/units"
 )
 
 // newComplete is what the scripts of `muster completion` ask at each TAB: the words that
@@ -429,7 +430,7 @@ func (p *completing) shares() (list []candidate) {
 	}
 	for _, st := range a.Shares {
 		if !st.Removed {
-			list = append(list, candidate{st.Name, megabytes(st.Bytes)})
+			list = append(list, candidate{st.Name, units.Megabytes(st.Bytes)})
 		}
 	}
 	return list

@@ -6,6 +6,7 @@ import (
 
 	"muster/internal/state"
 	safe "muster/internal/terminal"
+	"muster/internal/units"
 )
 
 // showKept says where results and records lie, and what earlier runs have left there.
@@ -16,7 +17,7 @@ func showKept(w io.Writer) error {
 	}
 	left := ""
 	if runs, bytes := state.Kept(dir); runs > 0 {
-		left = "; " + plural(runs, "run") + " that ended left " + megabytes(bytes) + " there, which goes after 14 days"
+		left = "; " + plural(runs, "run") + " that ended left " + units.Megabytes(bytes) + " there, which goes after 14 days"
 	}
 	_, err = safe.Fprintf(w, "state folder: %s%s\n", dir, left)
 	return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"muster/internal/live"
+	"muster/internal/units"
 )
 
 // standing is what a line of progress says.
@@ -74,7 +75,7 @@ func (s standing) parts() []part {
 	if s.perSecond > 0 {
 		parts = append(parts, part{6, perTime(s.perSecond)})
 	}
-	parts = append(parts, part{5, "elapsed " + clock(s.elapsed)})
+	parts = append(parts, part{5, "elapsed " + units.Age(s.elapsed)})
 	if left := s.total - s.done; !s.open && left > 0 && s.elapsed >= rateFirst {
 		parts = append(parts, part{4, "ETA " + s.eta(left)})
 	}
@@ -89,7 +90,7 @@ func (s standing) eta(left int) string {
 		return "unknown"
 	}
 	seconds := float64(left) / s.perSecond
-	return clock(time.Duration(min(seconds, 1e9) * float64(time.Second)))
+	return units.Age(time.Duration(min(seconds, 1e9) * float64(time.Second)))
 }
 
 // part says who works. That nobody does is more important than what has failed.
@@ -130,18 +131,4 @@ func perTime(perSecond float64) string {
 		return fmt.Sprintf("%.1f/min", perSecond*60)
 	}
 	return fmt.Sprintf("%.1f/h", perSecond*3600)
-}
-
-// clock is a duration in its two largest units.
-func clock(d time.Duration) string {
-	s := int(d / time.Second)
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 24*3600:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	}
-	return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
 }

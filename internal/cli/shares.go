@@ -14,6 +14,7 @@ import (
 	"muster/internal/expand"
 	"muster/internal/host"
 	safe "muster/internal/terminal"
+	"muster/internal/units"
 	"muster/share"
 	"muster/task"
 )
@@ -302,7 +303,7 @@ func removeShares(c *cli.Context, s streams, names []string, asJSON bool) error 
 		if st.Futures > 0 {
 			when = "is freed when those have ended that need it: " + plural(st.Futures, "future")
 		}
-		s.err.Say("share %s is removed; its memory, %s, %s", st.Name, megabytes(st.Bytes), when)
+		s.err.Say("share %s is removed; its memory, %s, %s", st.Name, units.Megabytes(st.Bytes), when)
 	}
 	return nil
 }
@@ -320,7 +321,7 @@ func showShares(w io.Writer, list []host.ShareStatus) error {
 		if st.Removed {
 			needed = "removed; " + needed
 		}
-		safe.Fprintf(t, "%s\t%s\t%s\t%s\n", st.Name, megabytes(st.Bytes), st.Path, needed)
+		safe.Fprintf(t, "%s\t%s\t%s\t%s\n", st.Name, units.Megabytes(st.Bytes), st.Path, needed)
 	}
 	return t.Flush()
 }

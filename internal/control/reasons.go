@@ -11,6 +11,7 @@ import (
 	"muster/dispatcher"
 	"muster/internal/fleet"
 	"muster/internal/host"
+	"muster/internal/units"
 )
 
 // Reason is why tasks of a profile wait, or would wait if there were some.
@@ -48,7 +49,7 @@ func (c circumstances) reasons(p *ProfileStatus, trouble error) (list []Reason) 
 		list = append(list, Reason{"paused", p.Paused, "no task is started: " + p.Paused, c.shows()})
 	}
 	if p.Memory.Waiting > 0 && p.Memory.Capacity != nil {
-		list = append(list, Reason{"full", "", fmt.Sprintf("the queue is full, with %s of tasks where %s may be: %s to submit", megabytes(p.Memory.Used), megabytes(*p.Memory.Capacity), waiting(p.Memory.Waiting)), c.shows()})
+		list = append(list, Reason{"full", "", fmt.Sprintf("the queue is full, with %s of tasks where %s may be: %s to submit", units.Megabytes(p.Memory.Used), units.Megabytes(*p.Memory.Capacity), waiting(p.Memory.Waiting)), c.shows()})
 	}
 	if p.Info.Connections == 0 {
 		return append(list, c.workerless(p, trouble))
@@ -182,7 +183,7 @@ func (c circumstances) occupied(p *ProfileStatus) Reason {
 	}
 	since := ""
 	if p.Oldest != nil {
-		since = ", the longest for " + Age(c.now.Sub(*p.Oldest))
+		since = ", the longest for " + units.Age(c.now.Sub(*p.Oldest))
 	}
 	switch {
 	case i.Awaiting > 0 && leaving == len(p.Workers):
@@ -249,19 +250,3 @@ func workers(n int) string { return count(n, "worker", "workers") }
 func running(n int) string { return count(n, "task runs", "tasks run") }
 
 func waiting(n int) string { return count(n, "waits", "wait") }
-
-// Age writes how long something has lasted, in its two largest units.
-func Age(d time.Duration) string {
-	s := int64(max(d, 0) / time.Second)
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 24*3600:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	}
-	return fmt.Sprintf("%dd%02dh", s/(24*3600), s/3600%24)
-}
-
-func megabytes(n int64) string { return fmt.Sprintf("%.3g MB", float64(n)/1e6) }

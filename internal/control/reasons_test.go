@@ -124,11 +124,3 @@ func TestReasons(t *testing.T) {
 		t.Errorf("of another dispatcher the hint is %q", hint)
 	}
 }
-
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{-1: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m00s", 3*time.Hour + 62*time.Second: "3h01m", 50 * time.Hour: "2d02h"} {
-		if got := Age(d); got != want {
-			t.Errorf("%v is %q, want %q", d, got, want)
-		}
-	}
-}

@@ -1,5 +1,5 @@
 // Package units reads durations, sizes and counts as people write them: on the
-// command line, in a config and in a request to the API.
+// command line, in a config and in a request to the API. It writes them for people, too.
 package units
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -205,4 +206,24 @@ func Format(d time.Duration) string {
 		}
 	}
 	return text
+}
+
+// Age writes how long something has lasted, in its two largest units.
+func Age(d time.Duration) string {
+	s := int64(max(d, 0) / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 24*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	}
+	return fmt.Sprintf("%dd%02dh", s/(24*3600), s/3600%24)
+}
+
+// Megabytes writes a size with three digits that count, and never as a power of ten.
+func Megabytes(n int64) string {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(float64(n)/1e6, 'g', 3, 64), 64)
+	return strconv.FormatFloat(rounded, 'f', -1, 64) + " MB"
 }

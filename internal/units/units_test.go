@@ -157,3 +157,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{-1: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m00s", 3*time.Hour + 62*time.Second: "3h01m", 50 * time.Hour: "2d02h"} {
+		if got := units.Age(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestMegabytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 MB", 30: "0.00003 MB", 234: "0.000234 MB", 3_456_789: "3.46 MB", 512_000_000: "512 MB", 1_234_567_890: "1230 MB", 16_000_000_000: "16000 MB"} {
+		if got := units.Megabytes(n); got != want {
+			t.Errorf("%d bytes are %s, want %s", n, got, want)
+		}
+	}
+}
