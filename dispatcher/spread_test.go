@@ -45,7 +45,7 @@ func segment(t *testing.T, bytes int) *share.Segment {
 	t.Helper()
 	seg, err := share.Put(make([]byte, bytes))
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { seg.Close() })
 	return seg

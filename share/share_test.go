@@ -13,18 +13,25 @@ type point struct {
 	Tag  [4]int8
 }
 
-func TestSlices(t *testing.T) {
-	points := []point{{1, 2, [4]int8{3}}, {4, 5, [4]int8{6}}}
-	s, err := PutSlice(points)
+// viewOf opens what has been put, unless that failed. Both are closed with the test.
+func viewOf(t *testing.T, s *Segment, err error) *View {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	v, err := Open(s.Ref())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.Close()
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+func TestSlices(t *testing.T) {
+	points := []point{{1, 2, [4]int8{3}}, {4, 5, [4]int8{6}}}
+	s, err := PutSlice(points)
+	v := viewOf(t, s, err)
 	if got, err := Slice[point](v); err != nil || !slices.Equal(got, points) {
 		t.Errorf("%v: %v", got, err)
 	}
@@ -49,15 +56,7 @@ func TestNoRefIsRefused(t *testing.T) {
 
 func TestSlicesOfBytes(t *testing.T) {
 	s, err := Put([]byte("12345678abcdefgh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	v, err := Open(s.Ref())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := viewOf(t, s, err)
 	if got, err := Slice[uint64](v); err != nil || len(got) != 2 {
 		t.Errorf("%v: %v", got, err)
 	}
@@ -68,15 +67,7 @@ func TestSlicesOfBytes(t *testing.T) {
 
 func TestEmptySlice(t *testing.T) {
 	s, err := PutSlice([]int32(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	v, err := Open(s.Ref())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
+	v := viewOf(t, s, err)
 	if got, err := Slice[int32](v); err != nil || len(got) != 0 {
 		t.Errorf("%v: %v", got, err)
 	}
